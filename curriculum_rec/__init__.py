@@ -1,0 +1,79 @@
+"""curriculum_rec: curriculum and progressive training of recommender systems in JAX.
+
+The names below are imported when they are first used, so that ``curriculum-rec --help`` need not load JAX.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from curriculum_rec.curriculum import Curriculum, Scheduler
+    from curriculum_rec.data.examples import Examples, SequenceExamples
+    from curriculum_rec.errors import CurriculumRecError
+    from curriculum_rec.growth import DepthGrowth
+    from curriculum_rec.models import DNN, SASRec
+    from curriculum_rec.models.batch import Batch, BatchRng
+    from curriculum_rec.objectives import BinaryCrossEntropy, Losses, SampledSoftmax, Softmax
+    from curriculum_rec.training.fit import FitResult, fit
+    from curriculum_rec.training.optimizer import AdamW
+    from curriculum_rec.training.placement import Placement
+    from curriculum_rec.training.state import TrainState
+    from curriculum_rec.training.step import make_step
+
+_HOME = {
+    "AdamW": "training.optimizer",
+    "Batch": "models.batch",
+    "BatchRng": "models.batch",
+    "BinaryCrossEntropy": "objectives",
+    "Curriculum": "curriculum",
+    "CurriculumRecError": "errors",
+    "DNN": "models",
+    "DepthGrowth": "growth",
+    "Examples": "data.examples",
+    "FitResult": "training.fit",
+    "Losses": "objectives",
+    "Placement": "training.placement",
+    "SASRec": "models",
+    "SampledSoftmax": "objectives",
+    "Scheduler": "curriculum",
+    "SequenceExamples": "data.examples",
+    "Softmax": "objectives",
+    "TrainState": "training.state",
+    "fit": "training.fit",
+    "make_step": "training.step",
+}
+
+__all__ = [
+    "DNN",
+    "AdamW",
+    "Batch",
+    "BatchRng",
+    "BinaryCrossEntropy",
+    "Curriculum",
+    "CurriculumRecError",
+    "DepthGrowth",
+    "Examples",
+    "FitResult",
+    "Losses",
+    "Placement",
+    "SASRec",
+    "SampledSoftmax",
+    "Scheduler",
+    "SequenceExamples",
+    "Softmax",
+    "TrainState",
+    "fit",
+    "make_step",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

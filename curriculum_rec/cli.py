@@ -1,0 +1,82 @@
+"""The console program (host): ``curriculum-rec COMMAND [Hydra overrides]``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curriculum_rec import __version__, help
+from curriculum_rec.errors import CurriculumRecError, OptionError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+OK, MISTAKE, INTERRUPTED = 0, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        arguments: The words after the program's name; None takes them from the command line.
+
+    Returns:
+        The shell's exit code.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(help.PROGRAM, end="")
+        return OK if words else MISTAKE
+    if words[0] in ("-V", "--version"):
+        print(f"curriculum-rec {__version__}")
+        return OK
+    command, rest = words[0], words[1:]
+    if command not in help.COMMANDS:
+        return _refuse(f"there is no command '{command}'; there are {', '.join(help.COMMANDS)}")
+    if any(word in ("-h", "--help") for word in rest):
+        print(help.COMMANDS[command], end="")
+        return OK
+    return _run(command, rest)
+
+
+def _run(command: str, rest: list[str]) -> int:
+    from curriculum_rec import commands, hydra_door
+    from curriculum_rec.training.interrupt import Interrupted
+
+    warnings.showwarning = _show_warning
+    try:
+        hydra_door.call(command, rest, commands.TASKS[command], searchpath=_own_configs())
+    except CurriculumRecError as error:
+        return _refuse(str(error))
+    except Interrupted as stop:
+        print(f"\ninterrupted; go on with: curriculum-rec resume run={stop.args[0]}", file=sys.stderr)
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, as `| head` does
+    return OK
+
+
+def _own_configs() -> list[Path]:
+    """List the folders whose groups join the packaged ones: ``experiments/`` here, and that of a source checkout."""
+    checkout = Path(__file__).parents[1]
+    places = [Path.cwd() / "experiments"]
+    if (checkout / "pyproject.toml").is_file():
+        places.append(checkout / "experiments")
+    return list(dict.fromkeys(place for place in places if place.is_dir()))
+
+
+def _refuse(sentence: str) -> int:
+    print(f"curriculum-rec: {sentence}", file=sys.stderr)
+    return MISTAKE
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    if issubclass(category, RuntimeWarning | UserWarning):
+        print(f"curriculum-rec: warning: {message}", file=sys.stderr)

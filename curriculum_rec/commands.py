@@ -1,0 +1,192 @@
+"""What each command does with its composed configuration (host)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from curriculum_rec import config
+from curriculum_rec.components import check_type
+from curriculum_rec.data.split import Part
+from curriculum_rec.errors import OptionError, RunError
+from curriculum_rec.evaluation.evaluator import Evaluation
+from curriculum_rec.evaluation.metrics import mean_metrics
+from curriculum_rec.files import check_frame_path, write_frame, write_text
+from curriculum_rec.inference.recommend import recommend
+from curriculum_rec.training.checkpoint import Snapshot
+from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.restore import Which, load_snapshot, snapshot_parameters
+from curriculum_rec.training.run_directory import RunDirectory
+from curriculum_rec.training.runner import Runner, reference_metrics, user_results
+
+
+def train(composed: DictConfig) -> float:
+    """Train an experiment; nothing is written before its data and options are known to be good."""
+    data = config.absolute_paths(config.to_data(composed))
+    on_existing = config.on_existing(data["on_existing"])
+    directory = RunDirectory(_run_directory(data))
+    if on_existing == "resume" and directory.config.exists():
+        return _go_on(directory, tuple(data["trusted_packages"]), progress=data["progress"], expected=data)
+    experiment = config.build_experiment(data, trusted=tuple(data["trusted_packages"]))
+    dataset = experiment.read()
+    runner = Runner(experiment, dataset, directory, config.config_hash(data), progress=data["progress"])
+    directory.create("refuse" if on_existing == "resume" else on_existing)
+    write_text(directory.config, config.config_text(data | {"run_dir": str(directory.path)}))
+    return _run(runner)
+
+
+def resume(composed: DictConfig) -> float:
+    """Go on with an interrupted run."""
+    data = config.to_data(composed)
+    directory = RunDirectory.existing(data["run"])
+    return _go_on(directory, tuple(data["trusted_packages"]), progress=data["progress"])
+
+
+def evaluate(composed: DictConfig) -> None:
+    """Rank the targets of a split again and print the metrics beside MostPop's."""
+    data = config.to_data(composed)
+    part = {"validation": Part.VALIDATION, "test": Part.TEST}[
+        check_type(data["split"], Literal["validation", "test"], "split")
+    ]
+    if data["output"] is not None:
+        check_frame_path(Path(data["output"]))
+    experiment, dataset, snapshot = _load(data)
+    options = _with_choices(experiment, data)
+    options.check_catalogue(dataset.split.interactions.n_items)
+    rows, examples = dataset.split.rows(part), experiment.examples
+    placed = experiment.placement.place()
+    evaluation = Evaluation(options, rows, examples.max_length, examples.bucket_lengths, placed)
+    structure, params = snapshot_parameters(snapshot, experiment, n_items=dataset.split.interactions.n_items)
+    ranks = evaluation.ranks(structure, placed.replicate(params))
+    if data["output"] is not None:
+        write_frame(Path(data["output"]), user_results(evaluation, ranks, dataset))
+    title = f"{data['run']}: {part.name.lower()}, {len(rows):,} users, checkpoint {snapshot.step}"
+    _print_quality(title, mean_metrics(ranks, options.metrics), reference_metrics(dataset, evaluation, part))
+
+
+def recommend_command(composed: DictConfig) -> None:
+    """Write the top items of a run's users."""
+    data = config.to_data(composed)
+    output = Path(data["output"] or Path(data["run"]) / "recommendations.parquet")
+    check_frame_path(output)
+    experiment, dataset, snapshot = _load(data)
+    interactions, examples = dataset.split.interactions, experiment.examples
+    structure, params = snapshot_parameters(snapshot, experiment, n_items=interactions.n_items)
+    frame = recommend(
+        structure,
+        params,
+        interactions,
+        k=data["k"],
+        max_length=examples.max_length,
+        lengths=examples.bucket_lengths,
+        users=data["users"],
+        filter_seen=data["filter_seen"],
+    )
+    write_frame(output, frame)
+    print(f"{len(frame):,} recommendations for {frame['user'].n_unique():,} users: {output}")
+
+
+TASKS: dict[str, Callable[[DictConfig], Any]] = {
+    "train": train,
+    "resume": resume,
+    "evaluate": evaluate,
+    "recommend": recommend_command,
+}
+
+
+def _run_directory(data: dict[str, Any]) -> Path:
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        if data["run_dir"] is not None and "run_dir" in str(hydra.overrides.task):
+            raise OptionError("run_dir names one folder, but a sweep has many runs: set hydra.sweep.dir instead")
+        name = "_".join(
+            [str(hydra.job.num), *(word.rpartition(".")[2] for word in hydra.job.override_dirname.split(","))]
+        )
+        return Path(hydra.sweep.dir) / "".join(c if c.isalnum() or c in "._=-" else "-" for c in name)
+    if data["run_dir"] is not None:
+        return Path(data["run_dir"])
+    return Path("runs") / data["name"] / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def _go_on(
+    directory: RunDirectory, trusted: tuple[str, ...], *, progress: bool, expected: dict[str, Any] | None = None
+) -> float:
+    experiment, data = config.experiment_of_run(directory, trusted=trusted)
+    if expected is not None and config.config_hash(data) != config.config_hash(expected):
+        raise RunError(f"{directory.path} holds a run with another configuration: choose another run_dir")
+    if directory.summary.is_file():
+        print(f"{directory.path} is finished: there is nothing to resume")
+        return _score(directory.read_summary())
+    directory.lock()
+    return _run(Runner(experiment, experiment.read(), directory, config.config_hash(data), progress=progress))
+
+
+def _run(runner: Runner) -> float:
+    try:
+        summary = runner.run()
+    finally:
+        runner.directory.unlock()
+    _print_summary(runner.directory, summary)
+    return _score(summary)
+
+
+def _score(summary: dict[str, Any]) -> float:
+    return float(summary["validation"][summary["metric"]])
+
+
+def _load(data: dict[str, Any]) -> tuple[Experiment, Dataset, Snapshot]:
+    directory = RunDirectory.existing(data["run"])
+    trusted = tuple(data["trusted_packages"])
+    experiment, _ = config.experiment_of_run(directory, trusted=trusted, data_path=data["data_path"])
+    snapshot = load_snapshot(directory, _which(data["checkpoint"]))
+    dataset = experiment.read()
+    if dataset.split.hash != snapshot.meta["split_hash"]:
+        raise RunError(f"the data of {directory.path} changed since it was trained: its items may mean others now")
+    return experiment, dataset, snapshot
+
+
+def _which(checkpoint: str) -> Which:
+    if checkpoint in ("best", "newest"):
+        return checkpoint  # type: ignore[return-value]
+    if not checkpoint.isdigit():
+        raise OptionError(f"checkpoint={checkpoint}: it must be best, newest or the number of a step")
+    return int(checkpoint)
+
+
+def _with_choices(experiment: Experiment, data: dict[str, Any]) -> Any:
+    options = experiment.evaluation
+    if data["filter_seen"] is not None:
+        options = replace(options, filter_seen=data["filter_seen"])
+    if data["k"] is not None:
+        options = replace(options, k=tuple(data["k"]), metric=f"{options.metric.partition('@')[0]}@{data['k'][0]}")
+    return options
+
+
+def _print_summary(directory: RunDirectory, summary: dict[str, Any]) -> None:
+    title = (
+        f"{summary['steps']:,} steps in {summary['train_seconds']:.1f} s ({summary['compile_seconds']:.1f} s of them "
+        f"compiling), {summary['positions_per_second']:,.0f} positions/s; test split, best step {summary['best_step']}"
+    )
+    _print_quality(title, summary["test"], summary["reference"])
+    print(f"run directory: {directory.path}")
+
+
+def _print_quality(title: str, quality: dict[str, float], reference: dict[str, Any]) -> None:
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric")
+    table.add_column("model", justify="right")
+    table.add_column("MostPop", justify="right")
+    for name, value in quality.items():
+        table.add_row(name, f"{value:.4f}", f"{reference[name]:.4f}")
+    width = shutil.get_terminal_size((100, 24)).columns
+    Console(width=max(width, 60)).print(table)

@@ -1,0 +1,180 @@
+"""From configuration data to components (host): checked names, types and origins, then a plain call.
+
+A node with ``_target_`` becomes a call of what it names. Only code below trusted prefixes can be named; configuration
+read back from a run is data like any other and gets no say in what is trusted.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import difflib
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from curriculum_rec.errors import OptionError
+
+TARGET = "_target_"
+TRUSTED = ("curriculum_rec", "optax")
+
+
+def build(node: Any, path: str, *, trusted: Sequence[str] = ()) -> Any:
+    """Build a component, and the components inside it, from plain data.
+
+    Args:
+        node: A mapping with ``_target_``, a mapping of such mappings, an empty mapping (None), or a plain value.
+        path: Where the node stands in the configuration, for error messages.
+        trusted: Packages besides our own and optax that ``_target_`` may name.
+
+    Raises:
+        OptionError: A target is not trusted or does not exist, an option does not exist, is missing or has the wrong
+            type, or the component itself refuses a value.
+
+    >>> build({"_target_": "curriculum_rec.curriculum.pacing.Linear", "start": 0.5}, "curriculum.pacing")
+    Linear(start=0.5, full_at=0.5)
+    """
+    if not isinstance(node, Mapping):
+        return node
+    if TARGET not in node:
+        return {name: build(value, f"{path}.{name}", trusted=trusted) for name, value in node.items()} or None
+    factory = _find(str(node[TARGET]), path, trusted)
+    parameters = inspect.signature(factory).parameters
+    hints = _type_hints(factory)
+    options = {name: value for name, value in node.items() if name != TARGET}
+    for name in options:
+        if name not in parameters:
+            raise OptionError(unknown_option(f"{path}.{name}", parameters))
+    built = {}
+    for name, value in options.items():
+        value = build(value, f"{path}.{name}", trusted=trusted)
+        built[name] = check_type(value, hints.get(name, Any), f"{path}.{name}")
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if name not in built
+        and parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    if missing:
+        raise OptionError(f"{path}.{missing[0]} is not set: {node[TARGET]} needs it")
+    return factory(**built)
+
+
+def unknown_option(path: str, allowed: typing.Iterable[str]) -> str:
+    """Say that an option does not exist, what was perhaps meant, and what there is.
+
+    >>> unknown_option("model.widht", ["width", "depth"])
+    "option 'model.widht' does not exist; is 'width' meant? There are: depth, width"
+    """
+    name = path.rpartition(".")[2]
+    allowed = sorted(option for option in map(str, allowed) if option != TARGET)
+    close = difflib.get_close_matches(name, allowed, n=1)
+    hint = f"is '{close[0]}' meant? " if close else ""
+    there = f"There are: {', '.join(allowed)}" if allowed else "There are none here"
+    return f"option '{path}' does not exist; {hint}{there}"
+
+
+def _find(target: str, path: str, trusted: Sequence[str]) -> Callable[..., Any]:
+    allowed = (*TRUSTED, *trusted)
+    if target.partition(".")[0] not in {prefix.partition(".")[0] for prefix in allowed} or not any(
+        target == prefix or target.startswith(f"{prefix}.") for prefix in allowed
+    ):
+        raise OptionError(
+            f"{path}._target_={target} is refused: it lies outside {', '.join(allowed)}; name its package in "
+            "trusted_packages on the command line if you trust it"
+        )
+    module_name, _, name = target.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise OptionError(f"{path}._target_={target} cannot be imported: {error}") from error
+    if not callable(found):
+        raise OptionError(f"{path}._target_={target} is not a class or function")
+    return found
+
+
+def _type_hints(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Read annotations; those of other packages that cannot be resolved are not checked."""
+    try:
+        return get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def check_type(value: Any, hint: Any, path: str) -> Any:
+    """Check a value against a type hint, turning integers into floats and lists into tuples where these are wanted.
+
+    Raises:
+        OptionError: The value has another type.
+
+    >>> check_type([1, 2], tuple[int, ...], "examples.bucket_lengths"), check_type(1, float, "optimizer.eps")
+    ((1, 2), 1.0)
+    """
+    matched, result = _match(value, hint)
+    if not matched:
+        raise OptionError(f"{path}={_show(value)}: it must be {describe_type(hint)}")
+    return result
+
+
+def _match(value: Any, hint: Any) -> tuple[bool, Any]:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        for alternative in sorted(arguments, key=lambda a: a is str):  # text last: everything can be text
+            matched, result = _match(value, alternative)
+            if matched:
+                return True, result
+        return False, value
+    if origin is Literal:
+        # 0 and False are equal in Python; as options they are not.
+        return any(value == a and type(value) is type(a) for a in arguments), value
+    if hint is None or hint is type(None):
+        return value is None, value
+    if hint in (int, float, bool, str):
+        return _match_scalar(value, hint)
+    if origin in (tuple, list, collections.abc.Sequence):
+        if not isinstance(value, list | tuple):
+            return False, value
+        pairs = [_match(entry, arguments[0]) for entry in value]
+        return all(matched for matched, _ in pairs), tuple(result for _, result in pairs)
+    if origin in (dict, collections.abc.Mapping):
+        return isinstance(value, Mapping) or value is None, value if value is not None else {}
+    if inspect.isclass(hint) and not getattr(hint, "_is_protocol", False):
+        return isinstance(value, hint), value
+    return not (inspect.isclass(hint) and isinstance(value, int | float | str | bool)), value
+
+
+def _match_scalar(value: Any, hint: type) -> tuple[bool, Any]:
+    if hint is bool or isinstance(value, bool):
+        return isinstance(value, bool) and hint is bool, value
+    if hint is int:
+        return isinstance(value, int), value
+    if hint is float:
+        return isinstance(value, int | float), float(value) if isinstance(value, int) else value
+    return isinstance(value, int | float | str), str(value) if value is not None else value
+
+
+def describe_type(hint: Any) -> str:
+    """Name a type in words.
+
+    >>> describe_type(int | None), describe_type(Literal["a", "b"]), describe_type(tuple[int, ...])
+    ('an integer or null', 'one of a, b', 'a list of integers')
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe_type(argument) for argument in arguments)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, arguments))}"
+    if origin in (tuple, list, collections.abc.Sequence):
+        plural = {int: "integers", float: "numbers", str: "texts"}
+        return f"a list of {plural.get(arguments[0], describe_type(arguments[0]))}"
+    if origin in (dict, collections.abc.Mapping):
+        return "a mapping"
+    words = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    return words.get(hint) or f"a component ({getattr(hint, '__name__', hint)})"
+
+
+def _show(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -1,0 +1,204 @@
+"""Hydra and OmegaConf (host): typed top-level configuration, and from it to an experiment. Below here: dataclasses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from curriculum_rec.components import build, check_type
+from curriculum_rec.errors import OptionError, RunError
+from curriculum_rec.training.experiment import Experiment
+from curriculum_rec.training.run_directory import OnExisting, RunDirectory
+
+Node = dict[str, Any]
+COMPONENTS = (
+    "data",
+    "cleaning",
+    "split",
+    "examples",
+    "model",
+    "objective",
+    "optimizer",
+    "curriculum",
+    "growth",
+    "stages",
+    "placement",
+    "evaluation",
+)
+NOT_PART_OF_THE_EXPERIMENT = ("run_dir", "on_existing", "progress", "trusted_packages")
+
+
+@dataclass
+class TrainConfig:
+    """``curriculum-rec train``.
+
+    Attributes:
+        name: Name of the experiment; the default run directory has it.
+        seed: Decides everything random.
+        run_dir: Where the run is kept; None makes ``runs/NAME/DATE_TIME``.
+        on_existing: What happens if ``run_dir`` holds a run: ``refuse``, ``replace`` or ``resume``.
+        progress: Whether progress is shown.
+        steps_per_dispatch: Most steps that one call to the device makes.
+        checkpoint_every_steps: Steps between checkpoints, besides those at evaluations.
+        keep_checkpoints: The newest checkpoints that are kept, besides the best.
+        trusted_packages: Packages besides our own and optax that ``_target_`` may name.
+    """
+
+    name: str = "train"
+    seed: int = 0
+    run_dir: str | None = None
+    on_existing: str = "refuse"
+    progress: bool = True
+    steps_per_dispatch: int = 16
+    checkpoint_every_steps: int | None = None
+    keep_checkpoints: int = 3
+    trusted_packages: list[str] = field(default_factory=list)
+    data: Node = field(default_factory=dict)
+    cleaning: Node = field(default_factory=dict)
+    split: Node = field(default_factory=dict)
+    examples: Node = field(default_factory=dict)
+    model: Node = field(default_factory=dict)
+    objective: Node = field(default_factory=dict)
+    optimizer: Node = field(default_factory=dict)
+    curriculum: Node = field(default_factory=dict)
+    growth: Node = field(default_factory=dict)
+    stages: Node = field(default_factory=dict)
+    placement: Node = field(default_factory=dict)
+    evaluation: Node = field(default_factory=dict)
+
+
+@dataclass
+class ResumeConfig:
+    """``curriculum-rec resume``."""
+
+    run: str = MISSING
+    progress: bool = True
+    trusted_packages: list[str] = field(default_factory=list)
+
+
+@dataclass
+class EvaluateConfig:
+    """``curriculum-rec evaluate``; None takes the run's own choice."""
+
+    run: str = MISSING
+    split: str = "test"
+    checkpoint: str = "best"
+    k: list[int] | None = None
+    filter_seen: bool | None = None
+    data_path: str | None = None
+    output: str | None = None
+    trusted_packages: list[str] = field(default_factory=list)
+
+
+@dataclass
+class RecommendConfig:
+    """``curriculum-rec recommend``."""
+
+    run: str = MISSING
+    k: int = 10
+    users: list[str] | None = None
+    filter_seen: bool = True
+    checkpoint: str = "best"
+    output: str | None = None
+    data_path: str | None = None
+    trusted_packages: list[str] = field(default_factory=list)
+
+
+def register() -> None:
+    """Make the typed schemas known to Hydra, where the YAML files extend them."""
+    store = ConfigStore.instance()
+    for name, schema in (
+        ("train", TrainConfig),
+        ("resume", ResumeConfig),
+        ("evaluate", EvaluateConfig),
+        ("recommend", RecommendConfig),
+    ):
+        store.store(name=f"{name}_schema", node=schema)
+
+
+def to_data(config: DictConfig) -> dict[str, Any]:
+    """Resolve a composed configuration into plain data.
+
+    Raises:
+        OptionError: A mandatory option is not set.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise OptionError(f"{missing[0]} is not set: give it as {missing[0]}=VALUE")
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def absolute_paths(data: dict[str, Any]) -> dict[str, Any]:
+    """Make the data's path absolute, so that a run can be resumed and evaluated from any folder."""
+    source = data["data"]
+    return data | ({"data": source | {"path": str(Path(source["path"]).absolute())}} if source.get("path") else {})
+
+
+def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Experiment:
+    """Build all components of an experiment.
+
+    Args:
+        data: Plain data of a :class:`TrainConfig`.
+        trusted: Packages that ``_target_`` may name; a configuration's own wish is the caller's to grant.
+
+    Raises:
+        OptionError: Anything in it is wrong.
+    """
+    built = {name: build(data[name], name, trusted=trusted) for name in COMPONENTS}
+    for name in set(COMPONENTS) - {"growth", "cleaning"}:
+        if built[name] is None:
+            raise OptionError(f"{name} is empty: choose one, for example {name}=...")
+    built["cleaning"] = built["cleaning"] or {}
+    plain = {f.name: data[f.name] for f in fields(Experiment) if f.name not in COMPONENTS}
+    if plain["seed"] < 0:
+        raise OptionError(f"seed={plain['seed']}: it must be at least 0")
+    return Experiment(**built, **plain)
+
+
+def experiment_of_run(
+    directory: RunDirectory, *, trusted: tuple[str, ...], data_path: str | None = None
+) -> tuple[Experiment, dict[str, Any]]:
+    """Build the experiment of a run from its ``config.yaml``, which is data: it cannot widen what is trusted.
+
+    Returns:
+        The experiment, and the configuration as plain data.
+
+    Raises:
+        RunError: The file is not a configuration.
+    """
+    try:
+        data = OmegaConf.to_container(OmegaConf.load(directory.config), resolve=False)
+        if not isinstance(data, dict) or not set(COMPONENTS) <= set(data):
+            raise RunError(f"{directory.config} is not a configuration of curriculum-rec train")
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        raise RunError(f"{directory.config} cannot be read: {error}") from error
+    if data_path is not None:
+        data["data"] = data["data"] | {"path": data_path}
+    return build_experiment(data, trusted=trusted), data
+
+
+def config_text(data: dict[str, Any]) -> str:
+    """Write plain data as YAML."""
+    return OmegaConf.to_yaml(OmegaConf.create(data), sort_keys=False)
+
+
+def config_hash(data: dict[str, Any]) -> str:
+    """Identify what an experiment is, wherever it is kept and wherever its file lies.
+
+    The data's contents are identified by the split's hash, not here.
+    """
+    record = {name: value for name, value in data.items() if name not in NOT_PART_OF_THE_EXPERIMENT}
+    if path := record["data"].get("path"):
+        record["data"] = record["data"] | {"path": Path(path).name}
+    return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def on_existing(value: str) -> OnExisting:
+    """Check the option ``on_existing``."""
+    return check_type(value, OnExisting, "on_existing")

@@ -1,0 +1,5 @@
+"""The curriculum: difficulty x pacing x mechanism x order. Host code; only weights are computed on the device."""
+
+from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
+
+__all__ = ["Curriculum", "Scheduler"]

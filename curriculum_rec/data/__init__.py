@@ -1,0 +1,1 @@
+"""From files to examples, on the host: sources -> cleaning -> split -> examples. Nothing here imports JAX."""

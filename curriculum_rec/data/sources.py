@@ -1,0 +1,254 @@
+"""Sources (host): each reads one kind of file into a frame with the columns user, item and perhaps timestamp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import polars as pl
+
+from curriculum_rec.data.interactions import ITEM, TIMESTAMP, USER
+from curriculum_rec.errors import DataError, OptionError
+
+SEPARATORS = {"csv": ",", "tsv": "\t"}
+
+
+class Source(Protocol):
+    """Where interactions come from."""
+
+    @property
+    def name(self) -> str:
+        """What error messages call the source."""
+        ...
+
+    def read(self) -> pl.DataFrame:
+        """Read all rows in file order."""
+        ...
+
+
+@dataclass(frozen=True)
+class OnlineRetail:
+    """The UCI Online Retail data set inside the package: invoices of a gift shop, 386,333 rows.
+
+    Source: Daqing Chen, Online Retail, UCI Machine Learning Repository, 2015 (CC BY 4.0).
+    """
+
+    @property
+    def name(self) -> str:
+        """What error messages call the source."""
+        return "Online Retail"
+
+    def read(self) -> pl.DataFrame:
+        """Read all rows in time order."""
+        place = resources.files("curriculum_rec.data") / "embedded" / "online_retail.npz"
+        with resources.as_file(place) as path, np.load(path, allow_pickle=False) as arrays:
+            return pl.DataFrame(
+                {
+                    USER: arrays["user_ids"][arrays["user"]],
+                    ITEM: pl.Series(arrays["item_ids"].astype(str)).gather(arrays["item"]),
+                    TIMESTAMP: arrays["t0"] + arrays["ts"].astype(np.int64),
+                }
+            )
+
+
+@dataclass(frozen=True)
+class SequencesFile:
+    """A text file with one user a line: the user, then the items, oldest first.
+
+    Args:
+        path: The file.
+        separator: What stands between the ids; None means any white space.
+    """
+
+    path: str
+    separator: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What error messages call the source."""
+        return self.path
+
+    def read(self) -> pl.DataFrame:
+        """Read all rows, user by user.
+
+        Raises:
+            DataError: The file is missing, empty, not UTF-8, a line has no items, or a user stands on two lines.
+        """
+        lines = pl.Series("line", _read_text(self.path).splitlines(), dtype=pl.String)
+        if self.separator is None:
+            tokens = lines.str.extract_all(r"\S+")
+        else:
+            tokens = lines.str.strip_chars().str.split(self.separator)
+        frame = pl.DataFrame({"number": np.arange(1, len(lines) + 1), "line": lines, "tokens": tokens})
+        frame = frame.filter(pl.col("line").str.strip_chars() != "")
+        if frame.is_empty():
+            raise DataError(f"{self.path} is empty: it needs one line a user, 'user item item ...'")
+        lonely = frame.filter(pl.col("tokens").list.len() < 2)
+        if not lonely.is_empty():
+            number, line, _ = lonely.row(0)
+            hint = next((f"; is data.separator='{s}' missing?" for s in ",;|\t" if s in line), "")
+            raise DataError(f"line {number} of {self.path} names a user but no item: '{_shorten(line)}'{hint}")
+        frame = frame.with_columns(pl.col("tokens").list.first().alias(USER))
+        twice = frame.filter(pl.col(USER).is_duplicated())
+        if not twice.is_empty():
+            user = twice[USER][0]
+            first, second = twice.filter(pl.col(USER) == user)["number"][:2]
+            raise DataError(
+                f"user '{user}' stands on lines {first} and {second} of {self.path}: join the two histories"
+            )
+        items = frame.select(USER, pl.col("tokens").list.slice(1).alias(ITEM)).explode(ITEM)
+        return items.with_columns(pl.when(pl.col(USER, ITEM) != "").then(pl.col(USER, ITEM)))
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table with one interaction a row: CSV, TSV or Parquet.
+
+    Args:
+        path: The file.
+        user: Name of the user column.
+        item: Name of the item column.
+        timestamp: Name of the time column (a number, any unit), or None where the row order is the time order.
+        format: ``auto`` goes by the file's ending.
+        separator: What stands between the fields of a text table; None means a comma (csv) or a tab (tsv).
+        columns: Names of the columns of a text table without a header; None means that it has one.
+    """
+
+    path: str
+    user: str = "user"
+    item: str = "item"
+    timestamp: str | None = "timestamp"
+    format: Literal["auto", "csv", "tsv", "parquet"] = "auto"
+    separator: str | None = None
+    columns: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.separator is not None and len(self.separator.encode()) != 1:
+            raise OptionError(f"data.separator='{self.separator}': it must be one ASCII character")
+
+    @property
+    def name(self) -> str:
+        """What error messages call the source."""
+        return self.path
+
+    def read(self) -> pl.DataFrame:
+        """Read all rows in file order.
+
+        Raises:
+            DataError: The file is missing, empty or broken, a column is missing, or a time is not a number.
+        """
+        table = self._read_parquet() if self._format() == "parquet" else self._read_text_table()
+        wanted = {self.user: USER, self.item: ITEM} | ({} if self.timestamp is None else {self.timestamp: TIMESTAMP})
+        for column, meaning in wanted.items():
+            if column not in table.columns:
+                raise DataError(self._missing_column(column, meaning, table.columns))
+        if table.is_empty():
+            raise DataError(f"{self.path} has a header but no rows: there is nothing to train on")
+        frame = table.select(pl.col(column).alias(meaning) for column, meaning in wanted.items())
+        frame = frame.with_columns(pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)).name.keep())
+        return frame if self.timestamp is None else self._with_numeric_timestamp(frame)
+
+    def _format(self) -> str:
+        suffix = Path(self.path).suffix.lower().lstrip(".")
+        if self.format != "auto":
+            return self.format
+        if suffix not in ("csv", "tsv", "parquet"):
+            raise OptionError(
+                f"data.path={self.path}: its ending says no format; set data.format to one of csv, tsv, parquet"
+            )
+        return suffix
+
+    def _read_parquet(self) -> pl.DataFrame:
+        _require_file(self.path)
+        try:
+            return pl.read_parquet(self.path)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise DataError(f"{self.path} is not a readable Parquet file: {_first_line(error)}") from error
+
+    def _read_text_table(self) -> pl.DataFrame:
+        text = _read_text(self.path)
+        if not text.strip():
+            raise DataError(f"{self.path} is empty: it needs a header and rows")
+        try:
+            # Every column stays text: "01" and "1" are two ids, and no id turns into a rounded float.
+            table = pl.read_csv(
+                text.encode(),
+                separator=self._separator(),
+                has_header=self.columns is None,
+                infer_schema=False,
+            )
+        except pl.exceptions.PolarsError as error:
+            raise DataError(
+                f"{self.path} cannot be read as a table separated by {self._separator()!r}: {_first_line(error)}"
+            ) from error
+        if self.columns is not None:
+            if len(self.columns) != table.width:
+                raise DataError(
+                    f"{self.path} has {table.width} columns separated by {self._separator()!r}, but data.columns names "
+                    f"{len(self.columns)}: {', '.join(self.columns)}"
+                )
+            table.columns = list(self.columns)
+        return table
+
+    def _separator(self) -> str:
+        return self.separator or SEPARATORS[self._format()]
+
+    def _missing_column(self, column: str, meaning: str, present: list[str]) -> str:
+        hint = ""
+        if len(present) == 1:
+            hint = next((f"; is data.separator='{s}' meant?" for s in ",;|\t " if s in present[0]), "")
+        elif meaning == TIMESTAMP:
+            hint = "; data.timestamp=null takes the row order as the time order"
+        return (
+            f"{self.path} has no column '{column}' (data.{meaning}); its columns are: "
+            f"{', '.join(repr(name) for name in present)}{hint}"
+        )
+
+    def _with_numeric_timestamp(self, frame: pl.DataFrame) -> pl.DataFrame:
+        times = frame[TIMESTAMP]
+        if times.dtype.is_temporal():
+            return frame.with_columns(pl.col(TIMESTAMP).dt.epoch("us"))
+        if times.dtype == pl.String:
+            times = times.str.strip_chars()
+        number = times.cast(pl.Float64, strict=False)
+        wrong = (times.is_not_null() & (number.is_null() | ~number.is_finite().fill_null(value=False))).arg_true()
+        if len(wrong):
+            where = f"row {wrong[0] + 1}"
+            raise DataError(
+                f"{where} of {self.path}: column '{self.timestamp}' holds '{_shorten(str(times[wrong[0]]))}', which is "
+                "not a number; times are numbers of any unit (data.timestamp=null takes the row order)"
+            )
+        return frame.with_columns(number.alias(TIMESTAMP))
+
+
+def _require_file(path: str) -> Path:
+    place = Path(path)
+    if place.is_dir():
+        raise DataError(f"{path} is a folder, not a file: set data.path to the file itself")
+    if not place.is_file():
+        raise DataError(f"{path} does not exist: set data.path to a file (paths start at {Path.cwd()})")
+    return place
+
+
+def _read_text(path: str) -> str:
+    place = _require_file(path)
+    try:
+        content = place.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"line {line} of {path} is not UTF-8 text (byte {content[error.start]:#04x})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".")
+
+
+def _shorten(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -1,0 +1,192 @@
+"""Full ranking (host and device): the target's rank among all items, by counting and without a sort."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int32
+
+from curriculum_rec.data.examples import bucket_lengths, pad_left_aligned
+from curriculum_rec.data.split import EvaluationRows
+from curriculum_rec.errors import OptionError
+from curriculum_rec.evaluation.metrics import METRICS, parse_metric
+from curriculum_rec.evaluation.mostpop import seen_pairs
+from curriculum_rec.models.batch import Batch
+from curriculum_rec.models.contract import Recommender
+
+
+@dataclass(frozen=True)
+class FullRanking:
+    """Options of evaluation: every target is ranked among all items of the catalogue.
+
+    Args:
+        k: Cut-offs; every metric is reported at each.
+        metric: The metric that decides which checkpoint is best and when a plateau is reached.
+        filter_seen: Whether items of the user's history are no candidates (the target always is one).
+        every_epochs: Passes over the full data between two evaluations; a stage's end is evaluated in any case.
+        batch_size: Users scored at once; memory grows with it, not the result. A multiple of 8.
+    """
+
+    k: tuple[int, ...] = (5, 10, 20)
+    metric: str = "ndcg@10"
+    filter_seen: bool = True
+    every_epochs: float = 1.0
+    batch_size: int = 128
+
+    def __post_init__(self) -> None:
+        if not self.k or min(self.k) < 1:
+            raise OptionError(f"evaluation.k={list(self.k)}: it needs at least one cut-off, each at least 1")
+        if parse_metric(self.metric)[1] not in self.k:
+            raise OptionError(f"evaluation.metric={self.metric}: its cut-off is not in evaluation.k={list(self.k)}")
+        if not self.every_epochs > 0:
+            raise OptionError(f"evaluation.every_epochs={self.every_epochs}: it must be above 0")
+        if self.batch_size < 8 or self.batch_size % 8:
+            raise OptionError(f"evaluation.batch_size={self.batch_size}: it must be a multiple of 8")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of all metrics at all cut-offs."""
+        return tuple(f"{name}@{k}" for name in METRICS for k in self.k)
+
+    def check_catalogue(self, n_items: int) -> None:
+        """Refuse cut-offs beyond the catalogue.
+
+        Raises:
+            OptionError: A cut-off is larger than the number of items.
+        """
+        if max(self.k) > n_items:
+            raise OptionError(f"evaluation.k={max(self.k)} is larger than the catalogue of {n_items} items: lower it")
+
+
+class DeviceSplit(Protocol):
+    """Puts arrays on the devices, cut along an axis."""
+
+    def split(self, array: np.ndarray, axis: int) -> Array: ...
+
+
+@dataclass
+class Evaluation:
+    """Ranks the targets of fixed rows with any state of a model; compiled once a bucket and depth.
+
+    Args:
+        options: The evaluation's options.
+        rows: The evaluation rows.
+        max_length: Longest history that the model takes; of longer ones the most recent part is used.
+        lengths: Lengths to which histories are padded.
+        placed: Puts arrays on the devices.
+    """
+
+    options: FullRanking
+    rows: EvaluationRows
+    max_length: int
+    lengths: tuple[int, ...]
+    placed: DeviceSplit
+
+    @cached_property
+    def _batches(self) -> list[tuple[np.ndarray, dict[str, Array]]]:
+        """Per bucket the row numbers, and arrays ``[n_batches, batch, ...]`` on the devices."""
+        rows, batches = self.rows, []
+        used = np.minimum(rows.lengths, self.max_length)
+        lengths = bucket_lengths(self.lengths, self.max_length)
+        bucket_of = np.searchsorted(lengths, used)
+        seen = _SeenItems(rows) if self.options.filter_seen else None
+        for number, length in enumerate(lengths):
+            chosen = np.flatnonzero(bucket_of == number)
+            if not len(chosen):
+                continue
+            size = min(self.options.batch_size, -(-len(chosen) // 8) * 8)
+            arrays = {
+                "history": pad_left_aligned(rows.items, rows.stop[chosen] - used[chosen], rows.stop[chosen], length),
+                "target": rows.target[chosen],
+                "seen": np.zeros((len(chosen), 0), np.int32) if seen is None else seen.padded(chosen),
+            }
+            folded = {name: self.placed.split(_fold(array, size), 1) for name, array in arrays.items()}
+            batches.append((chosen, folded))
+        return batches
+
+    def ranks(self, structure: nnx.GraphDef, params: object) -> np.ndarray:
+        """Rank every target.
+
+        Args:
+            structure: The model's static structure.
+            params: Its parameters.
+
+        Returns:
+            float64 ``[m]``, from 1; ties count as the mean rank over the tied block.
+        """
+        pending = [(chosen, _rank_batches(structure, params, arrays)) for chosen, arrays in self._batches]
+        ranks = np.empty(len(self.rows), np.float64)
+        for chosen, rank in pending:
+            ranks[chosen] = np.asarray(rank, np.float64).reshape(-1)[: len(chosen)]
+        return ranks
+
+
+@jax.jit(static_argnums=0)
+def _rank_batches(structure: nnx.GraphDef, params: object, arrays: dict[str, Array]) -> Float[Array, "batches batch"]:
+    model: Recommender = nnx.merge(structure, nnx.State(params), nnx.State({}))
+    vectors = model.item_vectors()
+
+    def one_batch(batch: dict[str, Array]) -> Float[Array, " batch"]:
+        scores = user_vectors(model, batch["history"]) @ vectors.T
+        return target_ranks(scores, batch["target"], batch["seen"])
+
+    return jax.lax.map(one_batch, arrays)
+
+
+def user_vectors(model: Recommender, history: Int32[Array, "batch length"]) -> Float[Array, "batch width"]:
+    """Give the vector at the last item of each history, which predicts what comes next."""
+    hidden = model(Batch({"history": history}, jnp.ones(len(history))))
+    last = jnp.maximum((history > 0).sum(axis=1) - 1, 0)
+    return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
+
+
+def target_ranks(
+    scores: Float[Array, "batch items"], target: Int32[Array, " batch"], seen: Int32[Array, "batch seen"]
+) -> Float[Array, " batch"]:
+    """Rank targets by counting the candidates above and level with them.
+
+    Args:
+        scores: ``[batch, n_items + 1]``; column 0 is padding and no candidate.
+        target: int32 ``[batch]``.
+        seen: int32 ``[batch, n]``, different items that are no candidates either, 0 where there are fewer; the target
+            is not among them.
+
+    Returns:
+        float32 ``[batch]``: ``1 + above + level / 2``.
+
+    >>> target_ranks(jnp.array([[9.0, 3.0, 2.0, 2.0, 1.0]]), jnp.array([3]), jnp.array([[1, 0]])).tolist()
+    [1.5]
+    """
+    own = jnp.take_along_axis(scores, target[:, None], axis=1)
+    is_item = jnp.arange(scores.shape[1]) > 0
+    above = ((scores > own) & is_item).sum(axis=1)
+    level = ((scores == own) & is_item).sum(axis=1) - 1
+    seen_scores = jnp.take_along_axis(scores, seen, axis=1)
+    above -= ((seen_scores > own) & (seen > 0)).sum(axis=1)
+    level -= ((seen_scores == own) & (seen > 0)).sum(axis=1)
+    return 1 + above.astype(jnp.float32) + level.astype(jnp.float32) / 2
+
+
+class _SeenItems:
+    """The different items of every row's history."""
+
+    def __init__(self, rows: EvaluationRows) -> None:
+        row, self._items = seen_pairs(rows)
+        self._offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(rows)))])
+
+    def padded(self, chosen: np.ndarray) -> np.ndarray:
+        start, stop = self._offsets[chosen], self._offsets[chosen + 1]
+        return pad_left_aligned(self._items, start, stop, max(int((stop - start).max()), 1))
+
+
+def _fold(array: np.ndarray, size: int) -> np.ndarray:
+    """Cut a leading axis into batches, the last one filled up with zeros."""
+    missing = -len(array) % size
+    filled = np.concatenate([array, np.zeros((missing, *array.shape[1:]), array.dtype)])
+    return filled.reshape(len(filled) // size, size, *array.shape[1:])

@@ -1,0 +1,60 @@
+"""Files that appear whole or not at all (host): written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from curriculum_rec.errors import OptionError, RunError
+
+FRAME_WRITERS: dict[str, Callable[[pl.DataFrame, Path], None]] = {
+    ".parquet": pl.DataFrame.write_parquet,
+    ".csv": pl.DataFrame.write_csv,
+    ".jsonl": pl.DataFrame.write_ndjson,
+}
+"""How a table is written, by the file's ending."""
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file."""
+    with _whole(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_frame(path: Path, frame: pl.DataFrame) -> None:
+    """Write a table in the format of the file's ending.
+
+    Raises:
+        OptionError: The ending is none that can be written.
+        RunError: The file cannot be written.
+    """
+    check_frame_path(path)
+    with _whole(path) as temporary:
+        FRAME_WRITERS[path.suffix](frame, temporary)
+
+
+def check_frame_path(path: Path) -> None:
+    """Refuse a file that :func:`write_frame` could not write.
+
+    Raises:
+        OptionError: The ending is none that can be written.
+    """
+    if path.suffix not in FRAME_WRITERS:
+        raise OptionError(f"output={path}: its ending must be one of {', '.join(FRAME_WRITERS)}")
+    if path.is_dir():
+        raise OptionError(f"output={path} is a folder: name a file")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"{path} cannot be written: {error.strerror}") from error

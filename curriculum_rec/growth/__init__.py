@@ -1,0 +1,5 @@
+"""Growth (device): pure functions from parameters and optimizer state to those of a larger model."""
+
+from curriculum_rec.growth.depth import DepthGrowth
+
+__all__ = ["DepthGrowth"]

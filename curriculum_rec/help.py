@@ -1,0 +1,97 @@
+"""The console program's help texts (host); kept apart from the code that they describe, so that help loads nothing."""
+
+PROGRAM = """\
+curriculum-rec: curriculum and progressive training of recommender systems
+
+usage: curriculum-rec COMMAND [OPTION=VALUE ...]
+
+commands:
+  train       train an experiment and leave a run directory
+  resume      go on with a run that was interrupted, to the same bits
+  evaluate    rank the targets of a run's test or validation split again
+  recommend   write the top items of a run's users to a file
+
+  curriculum-rec COMMAND --help   explains a command's options
+  curriculum-rec --version        prints the version
+
+first steps:
+  curriculum-rec train experiment=quickstart
+  curriculum-rec recommend run=runs/quickstart/... k=10 output=top.csv
+
+exit codes: 0 done; 2 something you can mend (one sentence says what); 130 interrupted, can be resumed
+"""
+
+TRAIN = """\
+usage: curriculum-rec train [experiment=NAME] [GROUP=CHOICE ...] [OPTION=VALUE ...]
+
+Trains a recommender and leaves a run directory: config.yaml, metrics.jsonl, summary.json, checkpoints/, evaluation/.
+
+groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg job every option and its value):
+  experiment    quickstart, and what lies in ./experiments/experiment/
+  data          online_retail (in the package), sequences, table
+  model         sasrec, dnn
+  objective     softmax, sampled_softmax, bce
+  optimizer     adamw
+  curriculum    none, length, popularity, loss
+                curriculum/pacing=linear|root|exponential|constant
+                curriculum.order=curriculum|anti|random   (random is the control with the same pacing)
+                curriculum.unit=sequence|target
+  growth        none, interleave, stack
+  stages        single, grow_2_4   (stages.NAME.epochs=, .steps=, .depth=, .patience=, .warm_start=RUN)
+  placement     auto, jit, pmap, shard_map
+  evaluation    full_ranking
+
+options:
+  run_dir=DIR             where the run is kept (default runs/NAME/DATE_TIME)
+  on_existing=refuse      what to do if run_dir holds a run: refuse, replace or resume
+  seed=0                  decides everything random
+  checkpoint_every_steps= steps between checkpoints besides those at evaluations
+  progress=true           false prints only the result
+  trusted_packages=[]     your own packages that _target_ may name
+
+examples:
+  curriculum-rec train experiment=quickstart
+  curriculum-rec train data=sequences data.path=histories.txt curriculum=length stages.train.epochs=30
+  curriculum-rec train data=table data.path=log.csv data.user=customer data.item=sku data.timestamp=time
+  curriculum-rec train -m curriculum=none,length,popularity seed=0,1      (a sweep: one run a combination)
+  curriculum-rec train experiment=quickstart --cfg job                    (print the configuration, do nothing)
+"""
+
+RESUME = """\
+usage: curriculum-rec resume run=DIR [progress=true] [trusted_packages=[PACKAGE]]
+
+Goes on with an interrupted run from its newest good checkpoint. Configuration and data must be what they were. On a
+CPU the metrics and the final parameters are the same, bit for bit, as those of a run that was never interrupted.
+"""
+
+EVALUATE = """\
+usage: curriculum-rec evaluate run=DIR [OPTION=VALUE ...]
+
+Ranks every target of a split among all items and prints the metrics beside MostPop's.
+
+options:
+  split=test              test or validation
+  checkpoint=best         best, newest, or a step that has a checkpoint
+  k=[5,10,20]             cut-offs (default: the run's own)
+  filter_seen=            whether items of the history are no candidates (default: as in the run)
+  data_path=FILE          where the run's data file lies now, if it moved
+  output=FILE.parquet     write one row a user: rank and metrics
+  trusted_packages=[]     your own packages that the run's configuration may name
+"""
+
+RECOMMEND = """\
+usage: curriculum-rec recommend run=DIR [OPTION=VALUE ...]
+
+Writes the items with the highest scores after each user's whole history: columns user, rank, item, score.
+
+options:
+  k=10                    items a user
+  users=[u1,u2]           original ids (default: all users)
+  filter_seen=true        leave out items of the user's history
+  checkpoint=best         best, newest, or a step that has a checkpoint
+  output=FILE             .parquet, .csv or .jsonl (default: recommendations.parquet in the run directory)
+  data_path=FILE          where the run's data file lies now, if it moved
+  trusted_packages=[]     your own packages that the run's configuration may name
+"""
+
+COMMANDS = {"train": TRAIN, "resume": RESUME, "evaluate": EVALUATE, "recommend": RECOMMEND}

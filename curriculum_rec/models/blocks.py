@@ -1,0 +1,101 @@
+"""Stacked residual blocks (device): every leaf has a leading layer axis, so that growth in depth is an index.
+
+A block keeps its depth out of its static structure; the same code then runs a stack of any depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from curriculum_rec.errors import OptionError
+from curriculum_rec.models.batch import BatchRng, dropout
+
+UNROLL_UP_TO = 8
+"""Stacks up to this depth are unrolled (faster to run); deeper ones are scanned (faster to compile)."""
+
+
+def stack_blocks(make_block: Callable[[nnx.Rngs], nnx.Module], depth: int, rngs: nnx.Rngs) -> nnx.Module:
+    """Build ``depth`` blocks, each with its own initial values, as one module with a leading layer axis.
+
+    Args:
+        make_block: Builds one block.
+        depth: Number of blocks, at least 1.
+        rngs: Random streams for the initial values.
+    """
+    if depth < 1:
+        raise OptionError(f"model.depth={depth}: it must be at least 1")
+    return nnx.split_rngs(splits=depth)(nnx.vmap(make_block, in_axes=0, out_axes=0, axis_size=depth))(rngs)
+
+
+def apply_blocks(
+    blocks: nnx.Module, x: Float[Array, "batch length width"], rng: BatchRng | None
+) -> Float[Array, "batch length width"]:
+    """Run the stacked blocks one after the other."""
+    structure, stacked = nnx.split(blocks)
+    depth = len(jax.tree.leaves(stacked)[0])
+
+    def layer(x: Array, weights: nnx.State, number: Array | int) -> Array:
+        return nnx.merge(structure, weights)(x, None if rng is None else rng.numbered(number))
+
+    if depth <= UNROLL_UP_TO:
+        for number in range(depth):
+            x = layer(x, jax.tree.map(lambda leaf: leaf[number], stacked), number)  # noqa: B023 - used at once
+        return x
+    return jax.lax.scan(lambda x, block: (layer(x, *block), None), x, (stacked, jnp.arange(depth)))[0]
+
+
+class Gate(nnx.Module):
+    """A learnt factor of a residual branch; at 0 the block is the identity.
+
+    Source: ReZero (Bachlechner et al., 2021), here beginning at 1.
+    """
+
+    def __init__(self) -> None:
+        self.gate = nnx.Param(jnp.ones(()))
+
+    def __call__(self, branch: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Scale the branch."""
+        return self.gate[...] * branch
+
+
+class FeedForward(nnx.Module):
+    """The pre-norm residual branch ``gate * W2 gelu(W1 norm(x))`` with dropout at its end.
+
+    Args:
+        width: Size of the residual stream.
+        factor: The hidden layer is this many times as wide.
+        dropout: Rate in [0, 1).
+        rngs: Random streams for the initial values.
+    """
+
+    def __init__(self, width: int, *, factor: int, dropout: float, rngs: nnx.Rngs) -> None:
+        self.norm = nnx.LayerNorm(width, rngs=rngs)
+        self.up = nnx.Linear(width, factor * width, rngs=rngs)
+        self.down = nnx.Linear(factor * width, width, rngs=rngs)
+        self.residual = Gate()
+        self.rate = dropout
+
+    def __call__(
+        self, x: Float[Array, "batch length width"], rng: BatchRng | None
+    ) -> Float[Array, "batch length width"]:
+        """Add the branch to the stream."""
+        branch = self.down(nnx.gelu(self.up(self.norm(x))))
+        return x + self.residual(dropout(branch, self.rate, None if rng is None else rng.named("feed forward")))
+
+
+def check_network_options(*, width: int, feed_forward_factor: int, dropout: float) -> None:
+    """Check what all deep models share.
+
+    Raises:
+        OptionError: A size is not positive or the rate is outside [0, 1).
+    """
+    for name, value in (("width", width), ("feed_forward_factor", feed_forward_factor)):
+        if value < 1:
+            raise OptionError(f"model.{name}={value}: it must be at least 1")
+    if not 0 <= dropout < 1:
+        raise OptionError(f"model.dropout={dropout}: it must lie in [0, 1)")

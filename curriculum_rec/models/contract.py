@@ -1,0 +1,34 @@
+"""What training, evaluation and inference ask of a recommender (device)."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from flax import nnx
+from jaxtyping import Array, Float
+
+from curriculum_rec.models.batch import Batch, BatchRng
+
+
+@runtime_checkable
+class Recommender(Protocol):
+    """A model that scores items by the inner product of a user vector and an item vector."""
+
+    def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
+        """Map every position of ``batch["history"]`` to the vector that predicts what follows.
+
+        Without ``rng`` nothing is random (inference).
+        """
+        ...
+
+    def item_vectors(self) -> Float[Array, "items width"]:
+        """Give the vectors of all items, ``[n_items + 1, width]``; row 0 is padding."""
+        ...
+
+
+class ModelFactory(Protocol):
+    """Options that build a model once the catalogue is known."""
+
+    def __call__(self, *, n_items: int, max_length: int, depth: int | None, rngs: nnx.Rngs) -> nnx.Module:
+        """Build the model, with another depth than the options' own if ``depth`` is given."""
+        ...

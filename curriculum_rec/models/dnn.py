@@ -1,0 +1,70 @@
+"""A feed-forward recommender (device): residual layers over the mean of the history's item vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from curriculum_rec.models.batch import Batch, BatchRng, dropout
+from curriculum_rec.models.blocks import FeedForward, apply_blocks, check_network_options, stack_blocks
+
+
+@dataclass(frozen=True)
+class DNN:
+    """Options of the feed-forward recommender.
+
+    Parameters: ``(n_items + 1) width + 2 width + depth (2 factor width^2 + (factor + 1) width + 2 width + 1)``.
+
+    Args:
+        width: Size of item and user vectors.
+        depth: Number of residual layers, unless a stage says otherwise.
+        feed_forward_factor: The hidden layers are this many times as wide.
+        dropout: Rate in [0, 1) on the mean vector and on every layer's branch.
+
+    Source: the averaged-embedding candidate generator of Covington et al. (2016), with residual layers and tied items.
+    """
+
+    width: int = 64
+    depth: int = 2
+    feed_forward_factor: int = 4
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_network_options(width=self.width, feed_forward_factor=self.feed_forward_factor, dropout=self.dropout)
+
+    def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> DNNModel:
+        """Build the model; the mean has no positions, so ``max_length`` does not matter."""
+        del max_length
+        return DNNModel(self, n_items=n_items, depth=depth or self.depth, rngs=rngs)
+
+
+class DNNModel(nnx.Module):
+    """The network; see :class:`DNN` for its options."""
+
+    def __init__(self, options: DNN, *, n_items: int, depth: int, rngs: nnx.Rngs) -> None:
+        initial = nnx.initializers.normal(0.02)
+        self.items = nnx.Embed(n_items + 1, options.width, embedding_init=initial, rngs=rngs)
+        self.blocks = stack_blocks(
+            lambda rngs: FeedForward(
+                options.width, factor=options.feed_forward_factor, dropout=options.dropout, rngs=rngs
+            ),
+            depth,
+            rngs,
+        )
+        self.norm = nnx.LayerNorm(options.width, rngs=rngs)
+        self.rate = options.dropout
+
+    def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
+        """Map histories int32 ``[batch, length]`` to user vectors."""
+        length = batch["history"].shape[1]
+        total = jnp.cumsum(self.items(batch["history"]), axis=1)
+        mean = total / jnp.arange(1, length + 1, dtype=total.dtype)[None, :, None]
+        mean = dropout(mean, self.rate, None if rng is None else rng.named("embedding"))
+        return self.norm(apply_blocks(self.blocks, mean, rng))
+
+    def item_vectors(self) -> Float[Array, "items width"]:
+        """Give the item table, which is both input and output."""
+        return self.items.embedding[...]

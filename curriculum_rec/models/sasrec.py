@@ -1,0 +1,106 @@
+"""SASRec (device): a causal Transformer over the history with tied item vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int32
+
+from curriculum_rec.errors import OptionError
+from curriculum_rec.models.attention import causal_attention
+from curriculum_rec.models.batch import Batch, BatchRng, dropout
+from curriculum_rec.models.blocks import FeedForward, Gate, apply_blocks, check_network_options, stack_blocks
+
+
+@dataclass(frozen=True)
+class SASRec:
+    """Options of SASRec in its pre-norm form.
+
+    Parameters: ``(n_items + 1 + max_length) width + 2 width + depth (4 width (width + 1) + 2 factor width^2
+    + (factor + 1) width + 4 width + 2)``.
+
+    Args:
+        width: Size of item and user vectors.
+        depth: Number of blocks, unless a stage says otherwise.
+        n_heads: Attention heads; must divide ``width``. On a CPU one head is fastest.
+        feed_forward_factor: The feed-forward layer is this many times as wide.
+        dropout: Rate in [0, 1) on the embedded history and on both branches of a block.
+
+    Source: Kang and McAuley (2018); pre-norm blocks, GELU, and a learnt gate on each residual branch are ours.
+    """
+
+    width: int = 64
+    depth: int = 2
+    n_heads: int = 1
+    feed_forward_factor: int = 4
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_network_options(width=self.width, feed_forward_factor=self.feed_forward_factor, dropout=self.dropout)
+        if self.n_heads < 1 or self.width % self.n_heads:
+            raise OptionError(f"model.n_heads={self.n_heads}: it must divide model.width={self.width}")
+
+    def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> SASRecModel:
+        """Build the model."""
+        return SASRecModel(self, n_items=n_items, max_length=max_length, depth=depth or self.depth, rngs=rngs)
+
+
+class SASRecModel(nnx.Module):
+    """The network; see :class:`SASRec` for its options."""
+
+    def __init__(self, options: SASRec, *, n_items: int, max_length: int, depth: int, rngs: nnx.Rngs) -> None:
+        initial = nnx.initializers.normal(0.02)
+        self.items = nnx.Embed(n_items + 1, options.width, embedding_init=initial, rngs=rngs)
+        self.positions = nnx.Embed(max_length, options.width, embedding_init=initial, rngs=rngs)
+        self.blocks = stack_blocks(lambda rngs: TransformerBlock(options, rngs=rngs), depth, rngs)
+        self.norm = nnx.LayerNorm(options.width, rngs=rngs)
+        self.rate = options.dropout
+
+    def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
+        """Map histories int32 ``[batch, length]`` to user vectors."""
+        history = batch["history"]
+        x = self.items(history) + self.positions(recency_positions(history, self.positions.num_embeddings))
+        x = dropout(x, self.rate, None if rng is None else rng.named("embedding"))
+        return self.norm(apply_blocks(self.blocks, x, rng))
+
+    def item_vectors(self) -> Float[Array, "items width"]:
+        """Give the item table, which is both input and output."""
+        return self.items.embedding[...]
+
+
+class TransformerBlock(nnx.Module):
+    """Attention, then feed-forward, each a gated pre-norm residual branch."""
+
+    def __init__(self, options: SASRec, *, rngs: nnx.Rngs) -> None:
+        self.norm = nnx.LayerNorm(options.width, rngs=rngs)
+        self.query_key_value = nnx.Linear(options.width, 3 * options.width, rngs=rngs)
+        self.out = nnx.Linear(options.width, options.width, rngs=rngs)
+        self.residual = Gate()
+        self.feed_forward = FeedForward(
+            options.width, factor=options.feed_forward_factor, dropout=options.dropout, rngs=rngs
+        )
+        self.n_heads = options.n_heads
+        self.rate = options.dropout
+
+    def __call__(
+        self, x: Float[Array, "batch length width"], rng: BatchRng | None
+    ) -> Float[Array, "batch length width"]:
+        """Run the block."""
+        batch, length, width = x.shape
+        heads = self.query_key_value(self.norm(x)).reshape(batch, length, 3, self.n_heads, width // self.n_heads)
+        mixed = causal_attention(heads[:, :, 0], heads[:, :, 1], heads[:, :, 2]).reshape(x.shape)
+        branch = dropout(self.out(mixed), self.rate, None if rng is None else rng.named("attention"))
+        return self.feed_forward(x + self.residual(branch), rng)
+
+
+def recency_positions(history: Int32[Array, "batch length"], max_length: int) -> Int32[Array, "batch length"]:
+    """Number positions from the end, so that the last item always has position ``max_length - 1``.
+
+    >>> recency_positions(jnp.array([[5, 6, 0]]), 10).tolist()
+    [[8, 9, 0]]
+    """
+    length = (history > 0).sum(axis=1, keepdims=True, dtype=jnp.int32)
+    index = jnp.arange(history.shape[1], dtype=jnp.int32)[None, :]
+    return jnp.where(index < length, max_length - length + index, 0)

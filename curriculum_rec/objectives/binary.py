@@ -1,0 +1,55 @@
+"""Binary cross-entropy with sampled negatives (device)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Int32
+
+from curriculum_rec.errors import OptionError
+from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.objectives.losses import Losses
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy:
+    """``-log sigmoid(s+) - mean log(1 - sigmoid(s-))`` with uniform negatives of each position's own.
+
+    A negative that the example itself contains is left out; where that leaves none, only the positive counts.
+
+    Args:
+        n_negatives: Negatives a position, at least 1.
+
+    Source: Kang and McAuley (2018), equation 6, with one negative.
+    """
+
+    n_negatives: int = 1
+
+    def __post_init__(self) -> None:
+        if self.n_negatives < 1:
+            raise OptionError(f"objective.n_negatives={self.n_negatives}: it must be at least 1")
+
+    def __call__(self, model: nnx.Module, batch: Batch, rng: BatchRng) -> Losses:
+        """Compute the losses, ``[batch, length]``."""
+        hidden, target, table = model(batch, rng), batch["target"], model.item_vectors()
+        bits = rng.named("negatives").bits(target.shape[1], self.n_negatives)
+        negatives = (1 + bits % jnp.uint32(len(table) - 1)).astype(jnp.int32)
+        allowed = ~_occurs(negatives, jnp.concatenate([batch["history"][:, :1], target], axis=1))
+        positive = (hidden * table[target]).sum(axis=-1)
+        negative = jnp.einsum("bld,blnd->bln", hidden, table[negatives])
+        count = jnp.maximum(allowed.sum(axis=-1), 1).astype(hidden.dtype)
+        penalty = jnp.where(allowed, jax.nn.softplus(negative), 0).sum(axis=-1) / count
+        return Losses(jax.nn.softplus(-positive) + penalty, target > 0)
+
+
+def _occurs(candidates: Int32[Array, "batch length n"], items: Int32[Array, "batch all"]) -> Array:
+    """Say which candidates stand anywhere in their example; items are scanned one by one to keep memory flat."""
+    return jax.lax.fori_loop(
+        0,
+        items.shape[1],
+        lambda i, found: found | (candidates == jax.lax.dynamic_slice_in_dim(items, i, 1, axis=1)[:, :, None]),
+        jnp.zeros(candidates.shape, bool),
+    )

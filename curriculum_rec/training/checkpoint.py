@@ -1,0 +1,203 @@
+"""Checkpoints (host): Orbax behind one module, with a digest a leaf, since Orbax itself does not notice flipped bits.
+
+A checkpoint is two items: ``state``, named arrays, and ``meta``, JSON with their digests. Orbax writes it under a
+temporary name and renames it when it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from curriculum_rec.errors import CheckpointError
+from curriculum_rec.growth.tree import path_names
+from curriculum_rec.training.state import Tree
+
+STATE, META = "state", "meta"
+DIGESTS, SHAPES, META_DIGEST = "digests", "shapes", "meta_digest"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint holds.
+
+    Attributes:
+        step: The step after which it was taken.
+        arrays: Named numpy arrays.
+        meta: JSON data.
+    """
+
+    step: int
+    arrays: dict[str, np.ndarray]
+    meta: dict[str, Any]
+
+
+@dataclass
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        directory: Where they lie, one folder a step.
+        keep: The newest that are kept, at least 1, besides the best one.
+    """
+
+    directory: Path
+    keep: int = 3
+    _manager: ocp.CheckpointManager = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        options = ocp.CheckpointManagerOptions(create=True, cleanup_tmp_directories=True)
+        with _quiet():
+            self._manager = ocp.CheckpointManager(self.directory.absolute(), options=options)
+
+    def steps(self) -> list[int]:
+        """List the steps that have a checkpoint, oldest first."""
+        return sorted(self._manager.all_steps(read=True))
+
+    def save(self, step: int, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], *, best_step: int) -> None:
+        """Write a checkpoint in the background; a later save or :meth:`close` waits for it.
+
+        Args:
+            step: The step after which it is taken.
+            arrays: Named arrays that nobody changes any more.
+            meta: JSON data.
+            best_step: A checkpoint that stays, however old it gets.
+        """
+        self.wait()
+        if step in self.steps():
+            return
+        for old in self.steps()[: -self.keep]:
+            if old != best_step:
+                self._manager.delete(old)
+        record = dict(meta) | {
+            DIGESTS: {name: digest(array) for name, array in arrays.items()},
+            SHAPES: {name: [list(array.shape), array.dtype.name] for name, array in arrays.items()},
+        }
+        record[META_DIGEST] = _json_digest(record)
+        items = ocp.args.Composite(**{STATE: ocp.args.StandardSave(dict(arrays)), META: ocp.args.JsonSave(record)})
+        with _quiet():
+            self._manager.save(step, args=items)
+
+    def wait(self) -> None:
+        """Wait until the last save is on disk."""
+        with _quiet():
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Wait for the last save and let go of the directory."""
+        self.wait()
+        self._manager.close()
+
+    def restore(self, step: int) -> Snapshot:
+        """Read one checkpoint and check every leaf.
+
+        Raises:
+            CheckpointError: It is incomplete, unreadable or changed since it was written.
+        """
+        name = f"checkpoint {step} in {self.directory}"
+        try:
+            with _quiet():
+                meta = self._manager.restore(step, args=ocp.args.Composite(**{META: ocp.args.JsonRestore()}))[META]
+                if _json_digest({key: value for key, value in meta.items() if key != META_DIGEST}) != meta[META_DIGEST]:
+                    raise CheckpointError(f"{name} is damaged: its description changed since it was written")
+                target = {leaf: np.zeros(shape, dtype) for leaf, (shape, dtype) in meta[SHAPES].items()}
+                items = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(target)})
+                arrays = self._manager.restore(step, args=items)[STATE]
+        except CheckpointError:
+            raise
+        except Exception as error:  # Orbax, TensorStore and zstd raise many kinds for a broken file
+            reason = str(error).strip().split("\n")[0][:200]
+            raise CheckpointError(f"{name} cannot be read: {type(error).__name__}: {reason}") from error
+        for leaf, expected in meta[DIGESTS].items():
+            if digest(arrays[leaf]) != expected:
+                raise CheckpointError(f"{name} is damaged: '{leaf}' is not what was written")
+        return Snapshot(step, dict(arrays), meta)
+
+    def restore_newest(self) -> Snapshot | None:
+        """Read the newest good checkpoint; each bad one is named in a warning and the one before it is tried.
+
+        Returns:
+            The checkpoint, or None if there is none.
+
+        Raises:
+            CheckpointError: There are checkpoints, and all are bad.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            try:
+                return self.restore(step)
+            except CheckpointError as error:
+                warnings.warn(f"{error}; the one before it is used", RuntimeWarning, stacklevel=2)
+        if steps:
+            raise CheckpointError(f"all {len(steps)} checkpoints in {self.directory} are damaged")
+        return None
+
+    def discard_after(self, step: int) -> None:
+        """Delete the checkpoints that a run which goes on from ``step`` will write again."""
+        for later in self.steps():
+            if later > step:
+                self._manager.delete(later)
+
+
+def digest(array: np.ndarray) -> str:
+    """Hash an array's type, shape and bytes."""
+    hasher = hashlib.blake2b(f"{array.dtype.name}{array.shape}".encode(), digest_size=16)
+    hasher.update(np.ascontiguousarray(array).tobytes())
+    return hasher.hexdigest()
+
+
+def flatten(tree: Tree, prefix: str) -> dict[str, np.ndarray]:
+    """Copy a tree of arrays to the host, named ``prefix.path.to.leaf``."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {".".join((prefix, *path_names(path))): np.array(leaf, copy=True) for path, leaf in leaves}
+
+
+def unflatten(arrays: Mapping[str, np.ndarray], prefix: str, template: Tree) -> Tree:
+    """Undo :func:`flatten` for a tree of the template's structure and shapes.
+
+    Raises:
+        CheckpointError: A leaf is missing, left over, or has another shape than the template.
+    """
+    paths, structure = jax.tree_util.tree_flatten_with_path(template)
+    wanted = {".".join((prefix, *path_names(path))): leaf for path, leaf in paths}
+    present = {name for name in arrays if name == prefix or name.startswith(f"{prefix}.")}
+    if differing := sorted(present ^ set(wanted)):
+        raise CheckpointError(
+            f"the checkpoint does not fit the model: {', '.join(differing[:5])} stand on one side only"
+        )
+    for name, leaf in wanted.items():
+        if arrays[name].shape != leaf.shape:
+            raise CheckpointError(
+                f"the checkpoint does not fit the model: '{name}' has shape {arrays[name].shape}, not {leaf.shape}"
+            )
+    return jax.tree.unflatten(structure, [arrays[name] for name in wanted])
+
+
+def _json_digest(record: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Orbax's log lines, and asyncio's noise after a failed restore, away from the person's terminal."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

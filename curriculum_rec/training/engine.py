@@ -1,0 +1,268 @@
+"""The engine (device): several steps a dispatch over data that lies on the device; the host sends row numbers only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Int32
+
+from curriculum_rec.curriculum.sampling import PADDING
+from curriculum_rec.curriculum.scheduler import CurriculumState, Draw, Scheduler
+from curriculum_rec.errors import OptionError, TrainingError
+from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.objectives.losses import Objective
+from curriculum_rec.streams import device_stream
+from curriculum_rec.training.placement import Placed
+from curriculum_rec.training.state import TrainState, Tree
+from curriculum_rec.training.step import LocalGradient, apply_gradient, local_gradient, reduction
+
+
+@dataclass(frozen=True)
+class ChunkReport:
+    """What one dispatch did.
+
+    Attributes:
+        step: Steps trained after it.
+        draw: What it trained on.
+        loss: float32 ``[n_steps]``, mean loss of each step.
+        gradient_norm: float32 ``[n_steps]``.
+        positions: Targets trained.
+        epoch: The dynamic epoch, from 1.
+        metrics: The objective's own scalars, means over the chunk.
+    """
+
+    step: int
+    draw: Draw
+    loss: np.ndarray
+    gradient_norm: np.ndarray
+    positions: float
+    epoch: int
+    metrics: dict[str, float]
+
+
+@dataclass
+class Engine:
+    """Trains on examples under a curriculum.
+
+    Args:
+        objective: Per-example losses.
+        optimizer: The optax transformation.
+        scheduler: Decides what is trained when.
+        placed: The devices.
+        seed: The run's seed.
+        steps_per_dispatch: Most steps that one call to the device makes.
+    """
+
+    objective: Objective
+    optimizer: optax.GradientTransformation
+    scheduler: Scheduler
+    placed: Placed
+    seed: int
+    steps_per_dispatch: int = 16
+    traces: int = field(default=0, init=False)
+    _ranks: tuple[int, Tree] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.steps_per_dispatch < 1:
+            raise OptionError(f"steps_per_dispatch={self.steps_per_dispatch}: it must be at least 1")
+        for bucket in self.scheduler.examples.buckets:
+            if bucket.batch_size % self.placed.n_devices:
+                raise OptionError(
+                    f"a batch of {bucket.batch_size} examples cannot be shared equally by {self.placed.n_devices} "
+                    "devices: change placement.devices or the batch size"
+                )
+
+    @cached_property
+    def data(self) -> Tree:
+        """The examples' arrays, on every device once."""
+        return self.placed.replicate([dict(bucket.arrays) for bucket in self.scheduler.examples.buckets])
+
+    @cached_property
+    def key(self) -> Array:
+        """The run's key, on every device."""
+        return self.placed.replicate(jax.random.key(self.seed))
+
+    def train(
+        self,
+        state: TrainState,
+        position: CurriculumState,
+        *,
+        stop_at: int,
+        on_chunk: Callable[[ChunkReport], None],
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> tuple[TrainState, CurriculumState]:
+        """Train to a step, or to the end of a chunk after an interruption.
+
+        Args:
+            state: A placed state; it is donated and must not be used again.
+            position: Where the run stands in its curriculum.
+            stop_at: The step to stop at.
+            on_chunk: Called once a chunk, one chunk late, so that the device never waits for the host.
+            interrupted: Asked before every chunk.
+
+        Returns:
+            The state and the position after the last step.
+
+        Raises:
+            TrainingError: A loss is not finite.
+        """
+        step = int(state.step)
+        pending: tuple[int, Draw, CurriculumState, Tree] | None = None
+        while step < stop_at and not interrupted():
+            if pending and self.scheduler.feeds_on_losses and self.scheduler.epoch_ended(position):
+                self._report(*pending, on_chunk)  # the next epoch's order needs the last losses of this one
+                pending = None
+            at_most = min(self.steps_per_dispatch, stop_at - step)
+            draw, position = self.scheduler.draw(position, step=step, at_most=at_most)
+            state, output = self._dispatch(state, position, draw)
+            step += len(draw)
+            if pending:
+                self._report(*pending, on_chunk)
+            pending = step, draw, position, output
+        if pending:
+            self._report(*pending, on_chunk)
+        return state, position
+
+    def _dispatch(self, state: TrainState, position: CurriculumState, draw: Draw) -> tuple[TrainState, Tree]:
+        shared = {
+            "data": self.data,
+            "ranks": self._target_ranks(position),
+            "key": self.key,
+            "bucket": _pad_steps(draw.bucket, self.steps_per_dispatch),
+            "n_steps": np.int32(len(draw)),
+            "available": np.int32(draw.available),
+        }
+        return self._compiled(state, shared, self._device_rows(draw))
+
+    def _target_ranks(self, position: CurriculumState) -> Tree:
+        """Put the targets' ranks on the devices, once or whenever a difficulty that feeds on losses changes them."""
+        epoch = position.epoch if self.scheduler.feeds_on_losses else 0
+        if self._ranks is None or self._ranks[0] != epoch:
+            self._ranks = epoch, self.placed.replicate(self.scheduler.target_ranks(position))
+        return self._ranks[1]
+
+    def _device_rows(self, draw: Draw) -> np.ndarray:
+        """Share each batch out: int32 ``[n_devices, steps_per_dispatch, widest batch / n_devices]``."""
+        n_devices = self.placed.n_devices
+        rows = np.full((n_devices, self.steps_per_dispatch, draw.rows.shape[1] // n_devices), PADDING, np.int32)
+        for number, bucket in enumerate(self.scheduler.examples.buckets):
+            steps = np.flatnonzero(draw.bucket == number)
+            size = bucket.batch_size // n_devices
+            rows[:, steps, :size] = (
+                draw.rows[steps, : bucket.batch_size].reshape(-1, n_devices, size).transpose(1, 0, 2)
+            )
+        return rows
+
+    def _host_losses(self, draw: Draw, losses: np.ndarray) -> np.ndarray:
+        """Undo :meth:`_device_rows` for losses ``[n_devices, n_steps, widest batch / n_devices, ...]``."""
+        n_devices, n_steps, width = losses.shape[:3]
+        if n_devices == 1:
+            return losses[0]
+        joined = np.zeros((n_steps, n_devices * width, *losses.shape[3:]), losses.dtype)
+        for step, number in enumerate(draw.bucket):
+            batch_size = self.scheduler.examples.buckets[number].batch_size
+            mine = losses[:, step, : batch_size // n_devices]
+            joined[step, :batch_size] = mine.reshape(batch_size, *losses.shape[3:])
+        return joined
+
+    @cached_property
+    def _compiled(self) -> Callable[[TrainState, Tree, Tree], tuple[TrainState, Tree]]:
+        return self.placed.wrap(self._many_steps)
+
+    def _many_steps(self, state: TrainState, shared: Tree, rows: Array) -> tuple[TrainState, Tree]:
+        """Run ``n_steps`` steps, the per-device body; one program serves every bucket and any number of steps."""
+        self.traces += 1
+        _, output = jax.eval_shape(self._one_step, state, shared, rows, jnp.int32(0))
+        buffers = jax.tree.map(lambda leaf: jnp.zeros((len(rows), *leaf.shape), leaf.dtype), output)
+
+        def body(number: Array, carry: tuple[TrainState, Tree]) -> tuple[TrainState, Tree]:
+            state, buffers = carry
+            state, output = self._one_step(state, shared, rows, number)
+            return state, jax.tree.map(lambda buffer, value: buffer.at[number].set(value), buffers, output)
+
+        state, output = jax.lax.fori_loop(0, shared["n_steps"], body, (state, buffers))
+        if self.placed.axis_name is not None:
+            output["losses"] = jax.lax.all_gather(output["losses"], self.placed.axis_name)
+        else:
+            output["losses"] = output["losses"][None]
+        return state, output
+
+    def _one_step(self, state: TrainState, shared: Tree, rows: Array, number: Array) -> tuple[TrainState, Tree]:
+        key = device_stream(shared["key"], "step", state.step)
+        branches = [self._bucket_branch(bucket, state, shared, key) for bucket in range(len(shared["data"]))]
+        local = jax.lax.switch(shared["bucket"][number], branches, rows[number])
+        state, metrics = apply_gradient(self.optimizer, state, local, reduce=reduction(self.placed.axis_name))
+        return state, {"metrics": metrics, "losses": local.losses}
+
+    def _bucket_branch(
+        self, number: int, state: TrainState, shared: Tree, key: Array
+    ) -> Callable[[Int32[Array, " widest"]], LocalGradient]:
+        """Make the part of a step that depends on the bucket's shape; the update after it does not."""
+        buckets = self.scheduler.examples.buckets
+        size = buckets[number].batch_size // self.placed.n_devices
+        per_target = self.scheduler.curriculum.unit == "target"
+
+        def branch(rows: Int32[Array, " widest"]) -> LocalGradient:
+            chosen = jnp.maximum(rows[:size], 0)
+            arrays = {name: array[chosen] for name, array in shared["data"][number].items()}
+            weight = (rows[:size] != PADDING).astype(jnp.float32)
+            if per_target:
+                weight = weight[:, None] * (shared["ranks"][number][chosen] < shared["available"])
+            first_row = 0 if self.placed.axis_name is None else size * jax.lax.axis_index(self.placed.axis_name)
+            rng = BatchRng.for_rows(key, first_row + jnp.arange(size, dtype=jnp.int32))
+            local = local_gradient(self.objective, state, Batch(arrays, weight), rng, per_target=per_target)
+            return _pad_losses(local, len(rows), self._longest_target)
+
+        return branch
+
+    @property
+    def _longest_target(self) -> int:
+        arrays = [bucket.arrays.get("target") for bucket in self.scheduler.examples.buckets]
+        return max((array.shape[1] for array in arrays if array is not None and array.ndim > 1), default=1)
+
+    def _report(
+        self,
+        step: int,
+        draw: Draw,
+        position: CurriculumState,
+        output: Tree,
+        on_chunk: Callable[[ChunkReport], None],
+    ) -> None:
+        n_steps = len(draw)
+        metrics = jax.tree.map(lambda leaf: np.asarray(leaf)[:n_steps], output["metrics"])
+        if not np.isfinite(metrics.loss).all():
+            bad = step - n_steps + 1 + int(np.flatnonzero(~np.isfinite(metrics.loss))[0])
+            raise TrainingError(
+                f"the loss is not finite at step {bad}: lower optimizer.learning_rate, or set optimizer.clip_norm"
+            )
+        if self.scheduler.feeds_on_losses:
+            losses = self._host_losses(draw, np.asarray(output["losses"])[:, :n_steps])
+            self.scheduler.observe(position, draw, losses)
+        on_chunk(
+            ChunkReport(
+                step=step,
+                draw=draw,
+                loss=metrics.loss,
+                gradient_norm=metrics.gradient_norm,
+                positions=float(metrics.weight.sum()),
+                epoch=position.epoch,
+                metrics={name: float(value.mean()) for name, value in metrics.objective.items()},
+            )
+        )
+
+
+def _pad_steps(bucket: np.ndarray, steps: int) -> np.ndarray:
+    return np.pad(bucket, (0, steps - len(bucket)))
+
+
+def _pad_losses(local: LocalGradient, batch: int, length: int) -> LocalGradient:
+    losses = local.losses
+    shape = (batch, *(length,) * (losses.ndim - 1))
+    padded = jnp.pad(losses, [(0, wide - narrow) for wide, narrow in zip(shape, losses.shape, strict=True)])
+    return LocalGradient(local.gradient, local.loss, local.weight, padded, local.metrics)

@@ -1,0 +1,109 @@
+"""An experiment (host): all components of a run, and its data once they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optax
+from flax import nnx
+
+from curriculum_rec.curriculum.scheduler import Curriculum
+from curriculum_rec.data.examples import Examples, SequenceExamples
+from curriculum_rec.data.interactions import CleaningRule, clean
+from curriculum_rec.data.sources import Source
+from curriculum_rec.data.split import Split, Splitter
+from curriculum_rec.evaluation.evaluator import FullRanking
+from curriculum_rec.growth.depth import DepthGrowth
+from curriculum_rec.models.contract import ModelFactory
+from curriculum_rec.objectives.losses import Objective
+from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.placement import Placement
+from curriculum_rec.training.stages import Stage, check_stages
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The components of a run, in the order in which data flows through them.
+
+    Args:
+        data: Where interactions come from.
+        cleaning: Named cleaning rules, applied in order.
+        split: Gives every interaction its part.
+        examples: Cuts the training part into examples.
+        model: Builds the model.
+        objective: The loss.
+        optimizer: Options, or a ready optax transformation.
+        curriculum: What is trained when.
+        growth: How the model gets deeper; None where no stage grows.
+        stages: Named stages, in order.
+        placement: Which devices.
+        evaluation: How quality is measured.
+        seed: Decides everything random.
+        steps_per_dispatch: Most steps that one call to the device makes.
+        checkpoint_every_steps: Steps between checkpoints, besides those at evaluations; None takes only these.
+        keep_checkpoints: The newest checkpoints that are kept, besides the best.
+    """
+
+    data: Source
+    cleaning: Mapping[str, CleaningRule]
+    split: Splitter
+    examples: SequenceExamples
+    model: ModelFactory
+    objective: Objective
+    optimizer: AdamW | optax.GradientTransformation
+    curriculum: Curriculum
+    growth: DepthGrowth | None
+    stages: Mapping[str, Stage]
+    placement: Placement
+    evaluation: FullRanking
+    seed: int = 0
+    steps_per_dispatch: int = 16
+    checkpoint_every_steps: int | None = None
+    keep_checkpoints: int = 3
+
+    def __post_init__(self) -> None:
+        check_stages(self.stages, model_depth=getattr(self.model, "depth", None), can_grow=self.growth is not None)
+
+    def read(self) -> Dataset:
+        """Read, clean, split and cut the data.
+
+        Raises:
+            DataError: The data cannot be used.
+            OptionError: A cut-off is larger than the catalogue.
+        """
+        split = self.split(clean(self.data.read(), self.cleaning, source=self.data.name))
+        self.evaluation.check_catalogue(split.interactions.n_items)
+        return Dataset(split, self.examples(split))
+
+    def build_model(self, n_items: int, *, depth: int | None) -> nnx.Module:
+        """Build the model with the run's initial values."""
+        rngs = nnx.Rngs(self.seed)
+        return self.model(n_items=n_items, max_length=self.examples.max_length, depth=depth, rngs=rngs)
+
+    def build_optimizer(self, total_steps: int) -> optax.GradientTransformation:
+        """Build the optimizer for a run's length."""
+        optimizer: Any = self.optimizer
+        return optimizer if isinstance(optimizer, optax.GradientTransformation) else optimizer(total_steps)
+
+    def initial_depth(self) -> int | None:
+        """Depth of the first stage; None for the model's own."""
+        return next(iter(self.stages.values())).depth
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Steps of the whole run, which schedules and pacing refer to."""
+        return sum(stage.n_steps(steps_per_epoch) for stage in self.stages.values())
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The data of an experiment.
+
+    Attributes:
+        split: The interactions and their parts.
+        examples: The training examples.
+    """
+
+    split: Split
+    examples: Examples

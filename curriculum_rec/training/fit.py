@@ -1,0 +1,83 @@
+"""The loop for a paper's own script (host): own model, own objective, own arrays, without a run directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import optax
+from flax import nnx
+
+from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
+from curriculum_rec.data.examples import Examples
+from curriculum_rec.errors import OptionError
+from curriculum_rec.objectives.losses import Objective
+from curriculum_rec.training.engine import ChunkReport, Engine
+from curriculum_rec.training.placement import Placement
+from curriculum_rec.training.state import TrainState
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What :func:`fit` leaves.
+
+    Attributes:
+        state: The state after the last step.
+        loss: float32 ``[steps]``, the mean loss of every step.
+    """
+
+    state: TrainState
+    loss: np.ndarray
+
+    @property
+    def model(self) -> nnx.Module:
+        """The trained model."""
+        return self.state.model()
+
+
+def fit(
+    model: nnx.Module,
+    objective: Objective,
+    examples: Examples,
+    *,
+    optimizer: optax.GradientTransformation,
+    steps: int,
+    curriculum: Curriculum | None = None,
+    seed: int = 0,
+    placement: Placement | Literal["auto", "jit", "pmap", "shard_map"] = "auto",
+    steps_per_dispatch: int = 16,
+) -> FitResult:
+    """Train a model on examples under a curriculum.
+
+    Args:
+        model: Any Flax NNX model whose state is all parameters; the objective calls it.
+        objective: ``(model, batch, rng) -> Losses`` with one loss an example or a target.
+        examples: What to train on; :meth:`Examples.from_arrays` takes any arrays.
+        optimizer: An optax transformation.
+        steps: Steps to train, at least 1.
+        curriculum: What is trained when; None trains on everything.
+        seed: Decides the order and all randomness in the step.
+        placement: On which devices.
+        steps_per_dispatch: Most steps that one call to the device makes.
+
+    Returns:
+        The trained state and the losses.
+
+    Raises:
+        OptionError: An option is out of range.
+        TrainingError: A loss is not finite.
+    """
+    if steps < 1:
+        raise OptionError(f"steps={steps}: it must be at least 1")
+    placed = (placement if isinstance(placement, Placement) else Placement(placement)).place()
+    scheduler = Scheduler(curriculum or Curriculum(), examples, seed, steps)
+    engine = Engine(objective, optimizer, scheduler, placed, seed, steps_per_dispatch)
+    losses: list[np.ndarray] = []
+
+    def on_chunk(chunk: ChunkReport) -> None:
+        losses.append(chunk.loss)
+
+    state = placed.replicate(TrainState.create(model, optimizer))
+    state, _ = engine.train(state, scheduler.begin(), stop_at=steps, on_chunk=on_chunk)
+    return FitResult(state, np.concatenate(losses))

@@ -1,0 +1,112 @@
+"""What a run remembers besides arrays (host): where it stands, its best checkpoint, its history, its clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """A stage that has begun.
+
+    Attributes:
+        name: Its name.
+        depth: Blocks of the model; None for a model without stacked blocks.
+        parameters: Numbers in the model.
+        first_step: Steps trained before it.
+        steps: Steps trained in it.
+        seconds: Wall seconds spent in it, compilation and evaluation included.
+        quality: The last validation metrics in it.
+        best: The best value of the deciding metric in it, or None before the first evaluation.
+        evaluations_since_best: Evaluations since then, for the plateau rule.
+        done: Whether it has ended.
+    """
+
+    name: str
+    depth: int | None
+    parameters: int
+    first_step: int
+    steps: int = 0
+    seconds: float = 0.0
+    quality: Mapping[str, float] | None = None
+    best: float | None = None
+    evaluations_since_best: int = 0
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run so far; part of every checkpoint.
+
+    Attributes:
+        stages: The stages begun, the last one current.
+        best_metric: The best value of the deciding validation metric, or None before the first evaluation.
+        best_step: The step of its checkpoint.
+        best_depth: The model's depth there.
+        train_seconds: Wall seconds of training so far, over all processes that worked on the run.
+        compile_seconds: Those spent compiling.
+        step_seconds: Those spent in steps, compilation not counted.
+        positions: Targets trained.
+    """
+
+    stages: tuple[StageRecord, ...] = ()
+    best_metric: float | None = None
+    best_step: int = -1
+    best_depth: int | None = None
+    train_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    step_seconds: float = 0.0
+    positions: float = 0.0
+
+    @property
+    def stage(self) -> StageRecord:
+        """The current stage."""
+        return self.stages[-1]
+
+    def with_stage(self, **changes: Any) -> RunRecord:
+        """Change the current stage."""
+        return replace(self, stages=(*self.stages[:-1], replace(self.stage, **changes)))
+
+    def begin_stage(self, name: str, depth: int | None, parameters: int, step: int) -> RunRecord:
+        """Append a stage."""
+        return replace(self, stages=(*self.stages, StageRecord(name, depth, parameters, step)))
+
+    def evaluated(self, step: int, quality: Mapping[str, float], metric: str) -> RunRecord:
+        """Take in an evaluation."""
+        value, stage = quality[metric], self.stage
+        better_stage = stage.best is None or value > stage.best
+        record = self.with_stage(
+            quality=dict(quality),
+            best=value if better_stage else stage.best,
+            evaluations_since_best=0 if better_stage else stage.evaluations_since_best + 1,
+        )
+        if self.best_metric is None or value > self.best_metric:
+            record = replace(record, best_metric=value, best_step=step, best_depth=stage.depth)
+        return record
+
+    def trained(self, *, steps: int, seconds: float, compile_seconds: float, positions: float) -> RunRecord:
+        """Take in some steps."""
+        record = self.with_stage(steps=self.stage.steps + steps)
+        step_seconds = self.step_seconds + max(seconds - compile_seconds, 0.0)
+        return replace(record, step_seconds=step_seconds, positions=self.positions + positions)
+
+    def spent(self, *, seconds: float, compile_seconds: float) -> RunRecord:
+        """Take in wall seconds."""
+        record = self.with_stage(seconds=self.stage.seconds + seconds)
+        return replace(
+            record,
+            train_seconds=self.train_seconds + seconds,
+            compile_seconds=self.compile_seconds + compile_seconds,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the record as JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunRecord:
+        """Undo :meth:`to_json`."""
+        stages = tuple(StageRecord(**stage) for stage in data["stages"])
+        return cls(**{**data, "stages": stages})

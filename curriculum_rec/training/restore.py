@@ -1,0 +1,94 @@
+"""Weights out of a run's checkpoints (host): for warm starts, evaluation and inference."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax
+from flax import nnx
+
+from curriculum_rec.errors import CheckpointError
+from curriculum_rec.growth.tree import is_stacked
+from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, unflatten
+from curriculum_rec.training.experiment import Experiment
+from curriculum_rec.training.record import RunRecord
+from curriculum_rec.training.run_directory import RunDirectory
+from curriculum_rec.training.state import Tree, split_model
+
+Which = Literal["best", "newest"] | int
+
+PARAMS, OPTIMIZER, CURRICULUM = "params", "optimizer", "curriculum"
+
+
+def load_snapshot(directory: RunDirectory, which: Which = "best") -> Snapshot:
+    """Read one checkpoint of a run.
+
+    Args:
+        directory: The run.
+        which: The best by the validation metric, the newest, or the one of a step.
+
+    Raises:
+        CheckpointError: There is none, or it is damaged.
+    """
+    checkpoints = Checkpoints(directory.checkpoints)
+    try:
+        newest = checkpoints.restore_newest()
+        if newest is None:
+            raise CheckpointError(f"{directory.path} has no checkpoint yet")
+        if which == "newest":
+            return newest
+        step = RunRecord.from_json(newest.meta["record"]).best_step if which == "best" else which
+        if step < 0:
+            raise CheckpointError(
+                f"{directory.path} has not been evaluated yet, so no checkpoint is the best: take newest"
+            )
+        if step not in checkpoints.steps():
+            steps = ", ".join(map(str, checkpoints.steps()))
+            raise CheckpointError(f"{directory.path} has no checkpoint of step {step}; it has {steps}")
+        return newest if step == newest.step else checkpoints.restore(step)
+    finally:
+        checkpoints.close()
+
+
+def model_template(experiment: Experiment, *, n_items: int, depth: int | None) -> tuple[nnx.GraphDef, Tree]:
+    """Give a model's structure and the shapes of its parameters, without computing any."""
+    return split_model(nnx.eval_shape(lambda: experiment.build_model(n_items, depth=depth)))
+
+
+def snapshot_parameters(snapshot: Snapshot, experiment: Experiment, *, n_items: int) -> tuple[nnx.GraphDef, Tree]:
+    """Rebuild the model of a checkpoint at the depth that it had grown to.
+
+    Returns:
+        The structure and the parameters, on the host.
+
+    Raises:
+        CheckpointError: The parameters do not fit.
+    """
+    depth = RunRecord.from_json(snapshot.meta["record"]).stage.depth
+    structure, template = model_template(experiment, n_items=n_items, depth=depth)
+    return structure, unflatten(snapshot.arrays, PARAMS, template)
+
+
+def warm_start_parameters(source: RunDirectory, template: Tree, *, items_digest: str) -> Tree:
+    """Take the best weights of another run for a model of the same shape but perhaps fewer blocks.
+
+    Args:
+        source: The other run.
+        template: Parameters of the new model; their depth does not matter.
+        items_digest: Digest of the new run's catalogue; codes must mean the same items.
+
+    Raises:
+        CheckpointError: The catalogue or a shape differs.
+    """
+    snapshot = load_snapshot(source)
+    if snapshot.meta["items_digest"] != items_digest:
+        raise CheckpointError(
+            f"warm_start={source.path}: that run has another catalogue, so its item codes mean other items; start from a "
+            "run on the same data"
+        )
+    depth = RunRecord.from_json(snapshot.meta["record"]).stage.depth
+
+    def at_depth(path: tuple[object, ...], leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((depth, *leaf.shape[1:]), leaf.dtype) if is_stacked(path) else leaf
+
+    return unflatten(snapshot.arrays, PARAMS, jax.tree_util.tree_map_with_path(at_depth, template))

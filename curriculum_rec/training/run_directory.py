@@ -1,0 +1,167 @@
+"""The run directory (host): config.yaml, metrics.jsonl, summary.json, checkpoints/, evaluation/."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from curriculum_rec.errors import RunError
+
+OnExisting = Literal["refuse", "replace", "resume"]
+
+
+@dataclass
+class RunDirectory:
+    """The folder of one run.
+
+    Args:
+        path: Where it is.
+    """
+
+    path: Path
+    _lock: IO[str] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON row an event."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        """The run's result; it exists once the run is finished."""
+        return self.path / "summary.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """One folder a checkpoint."""
+        return self.path / "checkpoints"
+
+    @property
+    def evaluation(self) -> Path:
+        """Per-user results as Parquet."""
+        return self.path / "evaluation"
+
+    @classmethod
+    def existing(cls, path: str) -> RunDirectory:
+        """Open the directory of a run that was started.
+
+        Raises:
+            RunError: There is no run.
+        """
+        directory = cls(Path(path))
+        if not directory.config.is_file():
+            raise RunError(f"{path} holds no run: it has no config.yaml")
+        return directory
+
+    def create(self, on_existing: OnExisting) -> None:
+        """Make the directory for a new run.
+
+        Raises:
+            RunError: It holds a run already and ``on_existing`` is ``refuse``, or it holds other things.
+        """
+        if self.config.exists() and on_existing == "refuse":
+            raise RunError(
+                f"{self.path} holds a run already: continue it with 'curriculum-rec resume run={self.path}', choose "
+                "another run_dir, or set on_existing=replace"
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path} is a file: choose another run_dir")
+        if self.path.exists() and any(self.path.iterdir()) and not self.config.exists():
+            raise RunError(f"{self.path} holds other files: choose another run_dir")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be made: {error.strerror}") from error
+        self.lock()
+        if on_existing == "replace":
+            for entry in (self.checkpoints, self.evaluation):
+                shutil.rmtree(entry, ignore_errors=True)
+            for entry in (self.metrics, self.summary, self.config):
+                entry.unlink(missing_ok=True)
+
+    def lock(self) -> None:
+        """Keep a second process out until this one ends.
+
+        Raises:
+            RunError: Another process trains here.
+        """
+        self._lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            self._lock = None
+            raise RunError(
+                f"another process is training in {self.path}: wait for it or choose another run_dir"
+            ) from error
+
+    def unlock(self) -> None:
+        """Let others in."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def read_summary(self) -> dict[str, Any]:
+        """Read the result of a finished run.
+
+        Raises:
+            RunError: The run is not finished.
+        """
+        if not self.summary.is_file():
+            raise RunError(
+                f"the run in {self.path} is not finished: 'curriculum-rec resume run={self.path}' goes on with it"
+            )
+        return json.loads(self.summary.read_text())
+
+
+@dataclass
+class MetricsLog:
+    """Appends rows to ``metrics.jsonl``.
+
+    Every row but those of the event ``speed`` is a pure function of the configuration, the same bytes in every run.
+
+    Args:
+        path: The file.
+    """
+
+    path: Path
+    _file: IO[bytes] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._file = self.path.open("ab")
+
+    def write(self, event: str, **values: Any) -> None:
+        """Append one row."""
+        self._file.write((json.dumps({"event": event, **values}) + "\n").encode())
+        self._file.flush()
+
+    def position(self) -> int:
+        """Put everything on disk and give the length in bytes."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def rewind(self, position: int) -> None:
+        """Forget the rows after a checkpoint, which the resumed run writes again."""
+        self._file.truncate(position)
+        self._file.seek(position)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def to_json(record: Mapping[str, Any]) -> str:
+    """Write a record as indented JSON."""
+    return json.dumps(record, indent=2) + "\n"

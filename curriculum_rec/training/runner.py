@@ -1,0 +1,416 @@
+"""The run (host): stages one after the other, in a fixed order inside each.
+
+Between two boundaries (an evaluation, a checkpoint, a stage's end) the engine trains. At a boundary the order is
+fixed: evaluate, save, then draw the next chunk; a saved state therefore matches the batches that follow it. Weights
+come from, in this order: the run's own newest checkpoint, a stage's warm start, the stage before, random values.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib import metadata
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import polars as pl
+
+from curriculum_rec.curriculum.scheduler import CurriculumState, Scheduler
+from curriculum_rec.data.split import Part
+from curriculum_rec.errors import OptionError, RunError
+from curriculum_rec.evaluation.evaluator import Evaluation
+from curriculum_rec.evaluation.metrics import mean_metrics, user_metrics
+from curriculum_rec.evaluation.mostpop import most_popular_ranks
+from curriculum_rec.files import write_frame, write_text
+from curriculum_rec.growth.depth import stacked_depth
+from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, flatten, unflatten
+from curriculum_rec.training.compilation import METER
+from curriculum_rec.training.engine import ChunkReport, Engine
+from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.interrupt import Interrupted, InterruptGuard
+from curriculum_rec.training.progress import RunProgress
+from curriculum_rec.training.record import RunRecord
+from curriculum_rec.training.restore import (
+    CURRICULUM,
+    OPTIMIZER,
+    PARAMS,
+    snapshot_parameters,
+    warm_start_parameters,
+)
+from curriculum_rec.training.run_directory import MetricsLog, RunDirectory, to_json
+from curriculum_rec.training.stages import Stage
+from curriculum_rec.training.state import TrainState, Tree, count_parameters
+
+PACKAGES = ("curriculum-rec", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "polars", "hydra-core")
+
+
+@dataclass
+class Runner:
+    """Trains an experiment into a run directory.
+
+    Args:
+        experiment: The components.
+        dataset: Its data.
+        directory: An existing directory of this run.
+        config_hash: Identifies the configuration; a checkpoint of another one is refused.
+        progress: Whether progress is shown.
+    """
+
+    experiment: Experiment
+    dataset: Dataset
+    directory: RunDirectory
+    config_hash: str
+    progress: bool = True
+    _record: RunRecord = field(default_factory=RunRecord, init=False)
+    _clock: tuple[float, float] = field(default=(0.0, 0.0), init=False)
+
+    def __post_init__(self) -> None:
+        if self.experiment.checkpoint_every_steps is not None and self.experiment.checkpoint_every_steps < 1:
+            raise OptionError(f"checkpoint_every_steps={self.experiment.checkpoint_every_steps}: it must be at least 1")
+        self.placed = self.experiment.placement.place()
+        self.steps_per_epoch = self.dataset.examples.batches_per_epoch
+        self.total_steps = self.experiment.total_steps(self.steps_per_epoch)
+        self.optimizer = self.experiment.build_optimizer(self.total_steps)
+        self.engine = Engine(
+            objective=self.experiment.objective,
+            optimizer=self.optimizer,
+            scheduler=Scheduler(
+                self.experiment.curriculum, self.dataset.examples, self.experiment.seed, self.total_steps
+            ),
+            placed=self.placed,
+            seed=self.experiment.seed,
+            steps_per_dispatch=self.experiment.steps_per_dispatch,
+        )
+
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue."""
+        return self.dataset.split.interactions.n_items
+
+    @cached_property
+    def _items_digest(self) -> str:
+        return self.dataset.split.interactions.items.digest()
+
+    @cached_property
+    def _evaluations(self) -> dict[Part, Evaluation]:
+        options, examples = self.experiment.evaluation, self.experiment.examples
+        return {
+            part: Evaluation(
+                options, self.dataset.split.rows(part), examples.max_length, examples.bucket_lengths, self.placed
+            )
+            for part in (Part.VALIDATION, Part.TEST)
+        }
+
+    def run(self) -> dict[str, Any]:
+        """Train from the newest checkpoint, or from the start, to the end.
+
+        Returns:
+            The summary, which also stands in ``summary.json``.
+
+        Raises:
+            Interrupted: A signal came; everything up to the last chunk is saved.
+        """
+        self._checkpoints = Checkpoints(self.directory.checkpoints, keep=self.experiment.keep_checkpoints)
+        self._log = MetricsLog(self.directory.metrics)
+        self._clock = time.perf_counter(), METER.seconds
+        try:
+            with InterruptGuard() as self._guard, RunProgress(self.total_steps, self.progress) as self._shown:
+                state, position = self._resume() or self._start()
+                names = list(self.experiment.stages)
+                while True:
+                    state, position = self._train_stage(state, position)
+                    if len(self._record.stages) == len(names):
+                        break
+                    state = self._enter_stage(state, names[len(self._record.stages)])
+                return self._finish()
+        finally:
+            self._checkpoints.close()
+            self._log.close()
+
+    def _start(self) -> tuple[TrainState, CurriculumState]:
+        self._log.rewind(0)
+        model = self.experiment.build_model(self.n_items, depth=self.experiment.initial_depth())
+        state = TrainState.create(model, self.optimizer)
+        return self._enter_stage(state, next(iter(self.experiment.stages))), self.engine.scheduler.begin()
+
+    def _resume(self) -> tuple[TrainState, CurriculumState] | None:
+        snapshot = self._checkpoints.restore_newest()
+        if snapshot is None:
+            return None
+        self._check_same_run(snapshot)
+        self._checkpoints.discard_after(snapshot.step)
+        self._log.rewind(snapshot.meta["log_position"])
+        self._record = RunRecord.from_json(snapshot.meta["record"])
+        structure, params = snapshot_parameters(snapshot, self.experiment, n_items=self.n_items)
+        opt_state = unflatten(snapshot.arrays, OPTIMIZER, jax.eval_shape(self.optimizer.init, params))
+        state = TrainState(params, opt_state, np.int32(snapshot.step), structure)
+        prefix = f"{CURRICULUM}."
+        arrays = {name.removeprefix(prefix): a for name, a in snapshot.arrays.items() if name.startswith(prefix)}
+        self._shown.say(f"resumed at step {snapshot.step}")
+        self._shown.stage(self._record.stage.name, self._record.stage.depth, snapshot.step)
+        return self.placed.replicate(state), CurriculumState.from_arrays(arrays)
+
+    def _check_same_run(self, snapshot: Snapshot) -> None:
+        for key, now, what in (
+            ("config_hash", self.config_hash, "the configuration"),
+            ("split_hash", self.dataset.split.hash, "the data"),
+        ):
+            if snapshot.meta[key] != now:
+                raise RunError(
+                    f"{what} of {self.directory.path} changed since its checkpoint {snapshot.step} was written: put it "
+                    "back, or train into another run_dir"
+                )
+
+    def _enter_stage(self, state: TrainState, name: str) -> TrainState:
+        stage = self.experiment.stages[name]
+        if stage.warm_start is not None:
+            state = self._warm_start(state, stage.warm_start)
+        before = _depth(state.params)
+        grows = stage.depth is not None and before is not None and stage.depth > before
+        if stage.depth is not None and before is not None and stage.depth < before:
+            raise OptionError(
+                f"stage '{name}' has depth {stage.depth}, but the weights that it begins with have {before}"
+            )
+        if grows:
+            state = self._grow(state, stage)
+        step, depth, parameters = int(state.step), _depth(state.params), count_parameters(state.params)
+        self._record = self._record.begin_stage(name, depth, parameters, step)
+        growth = self.experiment.growth
+        self._log.write(
+            "stage",
+            step=step,
+            stage=name,
+            depth=depth,
+            parameters=parameters,
+            grown_from=before if grows else None,
+            preserves_function=growth.preserves_function if grows and growth is not None else None,
+        )
+        self._shown.stage(name, depth, step)
+        return self.placed.replicate(state)
+
+    def _warm_start(self, state: TrainState, run: str) -> TrainState:
+        source = RunDirectory.existing(run)
+        params = warm_start_parameters(source, state.params, items_digest=self._items_digest)
+        return replace(state, params=params, opt_state=self.optimizer.init(params))
+
+    def _grow(self, state: TrainState, stage: Stage) -> TrainState:
+        if self.experiment.growth is None or stage.depth is None:
+            raise OptionError("the stage grows the model, but growth is none: choose growth=interleave or growth=stack")
+        params, opt_state = self.experiment.growth(state.params, state.opt_state, depth=stage.depth)
+        return replace(state, params=params, opt_state=opt_state)
+
+    def _train_stage(self, state: TrainState, position: CurriculumState) -> tuple[TrainState, CurriculumState]:
+        stage = self.experiment.stages[self._record.stage.name]
+        end = self._record.stage.first_step + stage.n_steps(self.steps_per_epoch)
+        traces_after_first_chunk = None
+        while not self._record.stage.done:
+            step = int(state.step)
+            boundary = min(end, self._next_evaluation(step), self._next_checkpoint(step))
+            state, position = self._train_to(boundary, state, position)
+            if self._guard.requested and int(state.step) < boundary:
+                self._save(state, position)
+                raise Interrupted(str(self.directory.path))
+            if traces_after_first_chunk is None:
+                traces_after_first_chunk = self.engine.traces
+            elif self.engine.traces != traces_after_first_chunk:
+                raise AssertionError("the step was compiled again inside a stage")
+            # The order below is fixed: evaluate, save, and only then draw the next chunk.
+            if boundary == end or boundary == self._next_evaluation(step):
+                self._evaluate(state)
+            plateau = stage.patience is not None and self._record.stage.evaluations_since_best >= stage.patience
+            if boundary == end or plateau:
+                self._record = self._record.with_stage(done=True)
+            self._save(state, position)
+            if self._guard.requested:
+                raise Interrupted(str(self.directory.path))
+        return state, position
+
+    def _next_evaluation(self, step: int) -> int:
+        every = max(1, round(self.experiment.evaluation.every_epochs * self.steps_per_epoch))
+        first = self._record.stage.first_step
+        return first + ((step - first) // every + 1) * every
+
+    def _next_checkpoint(self, step: int) -> int:
+        every = self.experiment.checkpoint_every_steps
+        return self.total_steps if every is None else (step // every + 1) * every
+
+    def _train_to(
+        self, boundary: int, state: TrainState, position: CurriculumState
+    ) -> tuple[TrainState, CurriculumState]:
+        started, compiled, first = time.perf_counter(), METER.seconds, int(state.step)
+        positions = 0.0
+
+        def on_chunk(chunk: ChunkReport) -> None:
+            nonlocal positions
+            positions += chunk.positions
+            self._log_chunk(chunk)
+
+        state, position = self.engine.train(
+            state, position, stop_at=boundary, on_chunk=on_chunk, interrupted=lambda: self._guard.requested
+        )
+        seconds, compile_seconds = time.perf_counter() - started, METER.seconds - compiled
+        step = int(state.step)
+        self._record = self._record.trained(
+            steps=step - first, seconds=seconds, compile_seconds=compile_seconds, positions=positions
+        )
+        self._log.write(
+            "speed",
+            step=step,
+            seconds=round(seconds, 4),
+            compile_seconds=round(compile_seconds, 4),
+            positions_per_second=round(positions / max(seconds - compile_seconds, 1e-9), 1),
+            traces=self.engine.traces,
+        )
+        return state, position
+
+    def _log_chunk(self, chunk: ChunkReport) -> None:
+        loss = float(np.mean(chunk.loss, dtype=np.float64))
+        self._log.write(
+            "train",
+            step=chunk.step,
+            epoch=chunk.epoch,
+            loss=loss,
+            gradient_norm=float(np.mean(chunk.gradient_norm, dtype=np.float64)),
+            positions=chunk.positions,
+            share=chunk.draw.share,
+            depth=self._record.stage.depth,
+            **self._learning_rate(chunk.step - 1),
+            **chunk.metrics,
+        )
+        self._shown.chunk(chunk.step, loss, chunk.draw.share)
+
+    def _learning_rate(self, step: int) -> dict[str, float]:
+        optimizer = self.experiment.optimizer
+        if isinstance(optimizer, optax.GradientTransformation):
+            return {}
+        return {"learning_rate": float(optimizer.learning_rate_schedule(self.total_steps)(step))}
+
+    def _evaluate(self, state: TrainState) -> None:
+        options, step = self.experiment.evaluation, int(state.step)
+        ranks = self._evaluations[Part.VALIDATION].ranks(state.structure, state.params)
+        quality = mean_metrics(ranks, options.metrics)
+        self._record = self._record.evaluated(step, quality, options.metric)
+        self._log.write("evaluation", step=step, split="validation", **quality)
+        self._shown.evaluation(step, quality, options.metric, best=self._record.best_step == step)
+
+    def _save(self, state: TrainState, position: CurriculumState) -> None:
+        self._read_clock()
+        arrays = flatten(state.params, PARAMS) | flatten(state.opt_state, OPTIMIZER)
+        arrays |= {f"{CURRICULUM}.{name}": np.array(array) for name, array in position.arrays().items()}
+        meta = {
+            "record": self._record.to_json(),
+            "config_hash": self.config_hash,
+            "split_hash": self.dataset.split.hash,
+            "items_digest": self._items_digest,
+            "log_position": self._log.position(),
+        }
+        self._checkpoints.save(int(state.step), arrays, meta, best_step=self._record.best_step)
+
+    def _read_clock(self) -> None:
+        now = time.perf_counter(), METER.seconds
+        self._record = self._record.spent(seconds=now[0] - self._clock[0], compile_seconds=now[1] - self._clock[1])
+        self._clock = now
+
+    def _finish(self) -> dict[str, Any]:
+        self._checkpoints.wait()
+        snapshot = self._checkpoints.restore(self._record.best_step)
+        structure, params = snapshot_parameters(snapshot, self.experiment, n_items=self.n_items)
+        params = self.placed.replicate(params)
+        quality = {}
+        for part, evaluation in self._evaluations.items():
+            ranks = evaluation.ranks(structure, params)
+            quality[part] = mean_metrics(ranks, self.experiment.evaluation.metrics)
+            path = self.directory.evaluation / f"{part.name.lower()}.parquet"
+            write_frame(path, user_results(evaluation, ranks, self.dataset))
+        self._log.write("test", step=snapshot.step, **quality[Part.TEST])
+        summary = self._summary(quality)
+        write_text(self.directory.summary, to_json(summary))
+        return summary
+
+    def _summary(self, quality: dict[Part, dict[str, float]]) -> dict[str, Any]:
+        record, options = self._record, self.experiment.evaluation
+        return {
+            "test": quality[Part.TEST],
+            "validation": quality[Part.VALIDATION],
+            "reference": {"model": "mostpop", **reference_metrics(self.dataset, self._evaluations[Part.TEST])},
+            "metric": options.metric,
+            "train_seconds": record.train_seconds,
+            "compile_seconds": record.compile_seconds,
+            "positions_per_second": record.positions / max(record.step_seconds, 1e-9),
+            "steps": record.stage.first_step + record.stage.steps,
+            "best_step": record.best_step,
+            "parameters": record.stage.parameters,
+            "stages": [
+                {
+                    "name": stage.name,
+                    "depth": stage.depth,
+                    "parameters": stage.parameters,
+                    "steps": stage.steps,
+                    "seconds": stage.seconds,
+                    "quality": stage.quality,
+                }
+                for stage in record.stages
+            ],
+            "data": describe_dataset(self.dataset),
+            "seed": self.experiment.seed,
+            "split_hash": self.dataset.split.hash,
+            "config_hash": self.config_hash,
+            "placement": {"kind": self.placed.kind, "devices": self.placed.n_devices},
+            "versions": versions(),
+        }
+
+
+def reference_metrics(dataset: Dataset, evaluation: Evaluation, part: Part = Part.TEST) -> dict[str, float]:
+    """Compute MostPop's metrics on the rows of an evaluation."""
+    options = evaluation.options
+    ranks = most_popular_ranks(dataset.split.item_counts(part), evaluation.rows, filter_seen=options.filter_seen)
+    return mean_metrics(ranks, options.metrics)
+
+
+def user_results(evaluation: Evaluation, ranks: np.ndarray, dataset: Dataset) -> pl.DataFrame:
+    """Give one row a user, so that any two runs can be compared pairwise later."""
+    interactions, rows = dataset.split.interactions, evaluation.rows
+    return pl.DataFrame(
+        {
+            "user": interactions.users.decode(rows.user),
+            "item": interactions.items.decode(rows.target),
+            "rank": ranks,
+            **user_metrics(ranks, evaluation.options.metrics),
+        }
+    )
+
+
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Give counts and the cleaning ledger as JSON data."""
+    interactions = dataset.split.interactions
+    return {
+        "users": interactions.n_users,
+        "items": interactions.n_items,
+        "interactions": len(interactions),
+        "examples": len(dataset.examples),
+        "ledger": [
+            {"rule": entry.rule, "rows_in": entry.rows_in, "rows_out": entry.rows_out} for entry in interactions.ledger
+        ],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Name the versions that decide a result."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _depth(params: Tree) -> int | None:
+    try:
+        return stacked_depth(params)
+    except OptionError:
+        return None

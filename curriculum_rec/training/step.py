@@ -1,0 +1,128 @@
+"""The step (device): forward, weight, gradient of the local weighted sum, reduce, update. One body, placed anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.objectives.losses import Losses, Objective, broadcast_weight
+from curriculum_rec.training.state import TrainState, Tree, join_model
+
+Reduce = Callable[[Tree], Tree]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LocalGradient:
+    """What one device knows before the reduction: sums, not means, over its own rows.
+
+    Attributes:
+        gradient: Gradient of the weighted sum of the losses.
+        loss: The weighted sum of the losses.
+        weight: The sum of the weights.
+        losses: float32 ``[batch]`` the weighted mean loss of each example, or ``[batch, length]`` one a target.
+        metrics: The objective's own scalars, times the sum of the weights.
+    """
+
+    gradient: Tree
+    loss: Float[Array, ""]
+    weight: Float[Array, ""]
+    losses: Float[Array, "batch *length"]
+    metrics: dict[str, Float[Array, ""]]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class StepMetrics:
+    """What a step reports about the state before its update.
+
+    Attributes:
+        loss: Weighted mean loss of the global batch.
+        weight: Sum of the weights: the number of targets trained where all weigh 1.
+        gradient_norm: Euclidean norm of the mean gradient.
+        objective: The objective's own scalars, weighted means over the global batch.
+    """
+
+    loss: Float[Array, ""]
+    weight: Float[Array, ""]
+    gradient_norm: Float[Array, ""]
+    objective: dict[str, Float[Array, ""]]
+
+
+def local_gradient(
+    objective: Objective, state: TrainState, batch: Batch, rng: BatchRng, *, per_target: bool = False
+) -> LocalGradient:
+    """Differentiate the local weighted *sum* of the losses.
+
+    The sum, not the mean: curriculum weights and padding make the devices' weights unequal, so that a mean of local
+    means would not be the global mean.
+    """
+
+    def weighted_sum(params: Tree) -> tuple[Array, tuple[Array, Losses]]:
+        losses = objective(join_model(state.structure, params), batch, rng)
+        per_example = losses.per_example
+        weight = jnp.broadcast_to(broadcast_weight(batch.weight, per_example), per_example.shape)
+        if losses.mask is not None:
+            weight = weight * losses.mask
+        return (weight * per_example).sum(), (weight, losses)
+
+    (loss, (weight, losses)), gradient = jax.value_and_grad(weighted_sum, has_aux=True)(state.params)
+    per_example = losses.per_example
+    if not per_target and per_example.ndim > 1:
+        inner = tuple(range(1, per_example.ndim))
+        per_example = (weight * per_example).sum(inner) / jnp.maximum(weight.sum(inner), 1e-9)
+    total = weight.sum()
+    return LocalGradient(gradient, loss, total, per_example, {k: v * total for k, v in losses.metrics.items()})
+
+
+def apply_gradient(
+    optimizer: optax.GradientTransformation, state: TrainState, local: LocalGradient, *, reduce: Reduce
+) -> tuple[TrainState, StepMetrics]:
+    """Reduce over the devices and update.
+
+    Args:
+        optimizer: The optax transformation.
+        state: The state before the step.
+        local: This device's sums.
+        reduce: Sums a tree over all devices.
+    """
+    gradient, loss, weight, metrics = reduce((local.gradient, local.loss, local.weight, local.metrics))
+    scale = 1 / jnp.maximum(weight, 1e-9)  # a batch without weight gives a gradient of 0, not NaN
+    gradient = jax.tree.map(lambda leaf: leaf * scale, gradient)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    new = TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1, state.structure)
+    own = {name: value * scale for name, value in metrics.items()}
+    return new, StepMetrics(loss * scale, weight, optax.tree.norm(gradient), own)
+
+
+def make_step(
+    objective: Objective, optimizer: optax.GradientTransformation, *, axis_name: str | None = None
+) -> Callable[[TrainState, Batch, BatchRng], tuple[TrainState, StepMetrics]]:
+    """Make the bare step, a pure function to ``jit``, ``pmap`` or ``shard_map`` yourself.
+
+    Args:
+        objective: Per-example losses.
+        optimizer: The optax transformation that made the state.
+        axis_name: The mapped axis that devices are summed over; None on one device. Under ``jax.shard_map`` pass
+            ``check_vma=False``: its own reduction would count every gradient once a device.
+
+    Returns:
+        ``step(state, batch, rng) -> (state, metrics)``.
+    """
+
+    def step(state: TrainState, batch: Batch, rng: BatchRng) -> tuple[TrainState, StepMetrics]:
+        local = local_gradient(objective, state, batch, rng)
+        return apply_gradient(optimizer, state, local, reduce=reduction(axis_name))
+
+    return step
+
+
+def reduction(axis_name: str | None) -> Reduce:
+    """Give the sum over a mapped axis, or the identity on one device."""
+    return (lambda tree: tree) if axis_name is None else (lambda tree: jax.lax.psum(tree, axis_name))
