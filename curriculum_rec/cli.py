@@ -7,13 +7,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from curriculum_rec import __version__, help
-from curriculum_rec.errors import CurriculumRecError, OptionError
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
+from curriculum_rec import __version__, help_texts
+from curriculum_rec.errors import CurriculumRecError
 
 OK, MISTAKE, INTERRUPTED = 0, 2, 130
 
@@ -29,23 +25,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
-        print(help.PROGRAM, end="")
+        print(help_texts.PROGRAM, end="")
         return OK if words else MISTAKE
     if words[0] in ("-V", "--version"):
         print(f"curriculum-rec {__version__}")
         return OK
     command, rest = words[0], words[1:]
-    if command not in help.COMMANDS:
-        return _refuse(f"there is no command '{command}'; there are {', '.join(help.COMMANDS)}")
+    if command not in help_texts.COMMANDS:
+        return _refuse(f"there is no command '{command}'; there are {', '.join(help_texts.COMMANDS)}")
     if any(word in ("-h", "--help") for word in rest):
-        print(help.COMMANDS[command], end="")
+        print(help_texts.COMMANDS[command], end="")
         return OK
     return _run(command, rest)
 
 
 def _run(command: str, rest: list[str]) -> int:
-    from curriculum_rec import commands, hydra_door
-    from curriculum_rec.training.interrupt import Interrupted
+    from curriculum_rec import commands, hydra_door  # noqa: PLC0415 - help must not load JAX
+    from curriculum_rec.training.interrupt import Interrupted  # noqa: PLC0415
 
     warnings.showwarning = _show_warning
     try:

@@ -19,6 +19,9 @@ from curriculum_rec.errors import OptionError
 
 TARGET = "_target_"
 TRUSTED = ("curriculum_rec", "optax")
+SCALARS = (int, float, bool, str)
+SEQUENCES = (tuple, list, collections.abc.Sequence)
+MAPPINGS = (dict, collections.abc.Mapping)
 
 
 def build(node: Any, path: str, *, trusted: Sequence[str] = ()) -> Any:
@@ -49,8 +52,8 @@ def build(node: Any, path: str, *, trusted: Sequence[str] = ()) -> Any:
             raise OptionError(unknown_option(f"{path}.{name}", parameters))
     built = {}
     for name, value in options.items():
-        value = build(value, f"{path}.{name}", trusted=trusted)
-        built[name] = check_type(value, hints.get(name, Any), f"{path}.{name}")
+        inner = build(value, f"{path}.{name}", trusted=trusted)
+        built[name] = check_type(inner, hints.get(name, Any), f"{path}.{name}")
     missing = [
         name
         for name, parameter in parameters.items()
@@ -120,30 +123,33 @@ def check_type(value: Any, hint: Any, path: str) -> Any:
 
 
 def _match(value: Any, hint: Any) -> tuple[bool, Any]:
+    """Say whether a value has a type, and give it in that type."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        for alternative in sorted(arguments, key=lambda a: a is str):  # text last: everything can be text
-            matched, result = _match(value, alternative)
-            if matched:
-                return True, result
-        return False, value
+        ordered = sorted(arguments, key=lambda alternative: alternative is str)  # text last: much can be text
+        matches = (_match(value, alternative) for alternative in ordered)
+        return next(((True, result) for matched, result in matches if matched), (False, value))
     if origin is Literal:
         # 0 and False are equal in Python; as options they are not.
-        return any(value == a and type(value) is type(a) for a in arguments), value
-    if hint is None or hint is type(None):
-        return value is None, value
-    if hint in (int, float, bool, str):
+        return any(value == allowed and type(value) is type(allowed) for allowed in arguments), value
+    if hint in SCALARS:
         return _match_scalar(value, hint)
-    if origin in (tuple, list, collections.abc.Sequence):
-        if not isinstance(value, list | tuple):
-            return False, value
-        pairs = [_match(entry, arguments[0]) for entry in value]
+    if origin in SEQUENCES:
+        pairs = [_match(entry, arguments[0]) for entry in value] if isinstance(value, list | tuple) else [(False, None)]
         return all(matched for matched, _ in pairs), tuple(result for _, result in pairs)
-    if origin in (dict, collections.abc.Mapping):
-        return isinstance(value, Mapping) or value is None, value if value is not None else {}
-    if inspect.isclass(hint) and not getattr(hint, "_is_protocol", False):
-        return isinstance(value, hint), value
-    return not (inspect.isclass(hint) and isinstance(value, int | float | str | bool)), value
+    if origin in MAPPINGS:
+        return isinstance(value, Mapping), value
+    return _match_component(value, hint), value
+
+
+def _match_component(value: Any, hint: Any) -> bool:
+    if hint is None or hint is type(None):
+        return value is None
+    if not inspect.isclass(hint):
+        return True  # Any, or another package's hint that is not ours to judge
+    if getattr(hint, "_is_protocol", False):
+        return not isinstance(value, int | float | str | bool | list | tuple)
+    return isinstance(value, hint)
 
 
 def _match_scalar(value: Any, hint: type) -> tuple[bool, Any]:
@@ -167,10 +173,10 @@ def describe_type(hint: Any) -> str:
         return " or ".join(describe_type(argument) for argument in arguments)
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}"
-    if origin in (tuple, list, collections.abc.Sequence):
+    if origin in SEQUENCES:
         plural = {int: "integers", float: "numbers", str: "texts"}
         return f"a list of {plural.get(arguments[0], describe_type(arguments[0]))}"
-    if origin in (dict, collections.abc.Mapping):
+    if origin in MAPPINGS:
         return "a mapping"
     words = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"}
     return words.get(hint) or f"a component ({getattr(hint, '__name__', hint)})"

@@ -173,11 +173,12 @@ def experiment_of_run(
         RunError: The file is not a configuration.
     """
     try:
-        data = OmegaConf.to_container(OmegaConf.load(directory.config), resolve=False)
-        if not isinstance(data, dict) or not set(COMPONENTS) <= set(data):
+        loaded: Any = OmegaConf.to_container(OmegaConf.load(directory.config), resolve=False)
+        if not isinstance(loaded, dict) or not set(COMPONENTS) <= set(loaded):
             raise RunError(f"{directory.config} is not a configuration of curriculum-rec train")
     except (OSError, ValueError, UnicodeDecodeError) as error:
         raise RunError(f"{directory.config} cannot be read: {error}") from error
+    data: dict[str, Any] = loaded
     if data_path is not None:
         data["data"] = data["data"] | {"path": data_path}
     return build_experiment(data, trusted=trusted), data

@@ -44,7 +44,7 @@ def device_stream(key: jax.Array, name: str, step: jax.Array | int = 0) -> jax.A
     Returns:
         A typed JAX key.
     """
-    import jax
+    import jax  # noqa: PLC0415 - host code must be importable without JAX
 
     return jax.random.fold_in(jax.random.fold_in(key, name_hash(name)), step)
 

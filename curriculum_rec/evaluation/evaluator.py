@@ -19,6 +19,7 @@ from curriculum_rec.evaluation.metrics import METRICS, parse_metric
 from curriculum_rec.evaluation.mostpop import seen_pairs
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.contract import Recommender
+from curriculum_rec.models.structure import Tree, join_model
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Evaluation:
             batches.append((chosen, folded))
         return batches
 
-    def ranks(self, structure: nnx.GraphDef, params: object) -> np.ndarray:
+    def ranks(self, structure: nnx.GraphDef, params: Tree) -> np.ndarray:
         """Rank every target.
 
         Args:
@@ -128,8 +129,8 @@ class Evaluation:
 
 
 @jax.jit(static_argnums=0)
-def _rank_batches(structure: nnx.GraphDef, params: object, arrays: dict[str, Array]) -> Float[Array, "batches batch"]:
-    model: Recommender = nnx.merge(structure, nnx.State(params), nnx.State({}))
+def _rank_batches(structure: nnx.GraphDef, params: Tree, arrays: dict[str, Array]) -> Float[Array, "batches batch"]:
+    model: Recommender = join_model(structure, params)
     vectors = model.item_vectors()
 
     def one_batch(batch: dict[str, Array]) -> Float[Array, " batch"]:

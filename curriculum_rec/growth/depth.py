@@ -12,8 +12,8 @@ from jaxtyping import Array
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.tree import is_stacked, path_names
+from curriculum_rec.models.structure import Tree
 
-Tree = Any
 GATE = "gate"
 
 

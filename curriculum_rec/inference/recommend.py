@@ -16,7 +16,7 @@ from curriculum_rec.data.interactions import Interactions
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.evaluation.evaluator import user_vectors
 from curriculum_rec.models.contract import Recommender
-from curriculum_rec.training.state import Tree, join_model
+from curriculum_rec.models.structure import Tree, join_model
 
 BATCH = 256
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, Int32
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.contract import Recommender
 from curriculum_rec.objectives.losses import Losses
 
 
@@ -32,7 +32,7 @@ class BinaryCrossEntropy:
         if self.n_negatives < 1:
             raise OptionError(f"objective.n_negatives={self.n_negatives}: it must be at least 1")
 
-    def __call__(self, model: nnx.Module, batch: Batch, rng: BatchRng) -> Losses:
+    def __call__(self, model: Recommender, batch: Batch, rng: BatchRng) -> Losses:
         """Compute the losses, ``[batch, length]``."""
         hidden, target, table = model(batch, rng), batch["target"], model.item_vectors()
         bits = rng.named("negatives").bits(target.shape[1], self.n_negatives)

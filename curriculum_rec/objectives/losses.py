@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
-from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from curriculum_rec.models.batch import Batch, BatchRng
@@ -32,7 +31,7 @@ class Losses:
 class Objective(Protocol):
     """A loss function with its options."""
 
-    def __call__(self, model: nnx.Module, batch: Batch, rng: BatchRng) -> Losses: ...
+    def __call__(self, model: Any, batch: Batch, rng: BatchRng) -> Losses: ...
 
 
 def broadcast_weight(weight: Float[Array, "batch *length"], like: Array) -> Array:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.contract import Recommender
 from curriculum_rec.objectives.losses import Losses
 
 
@@ -35,7 +35,7 @@ class SampledSoftmax:
         if self.n_negatives < 1:
             raise OptionError(f"objective.n_negatives={self.n_negatives}: it must be at least 1")
 
-    def __call__(self, model: nnx.Module, batch: Batch, rng: BatchRng) -> Losses:
+    def __call__(self, model: Recommender, batch: Batch, rng: BatchRng) -> Losses:
         """Compute the losses, ``[batch, length]``."""
         hidden, target, table = model(batch, rng), batch["target"], model.item_vectors()
         n_items = len(table) - 1

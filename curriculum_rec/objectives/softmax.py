@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.contract import Recommender
 from curriculum_rec.objectives.losses import Losses, broadcast_weight
 
 
@@ -30,7 +30,7 @@ class Softmax:
         if self.chunk < 1:
             raise OptionError(f"objective.chunk={self.chunk}: it must be at least 1")
 
-    def __call__(self, model: nnx.Module, batch: Batch, rng: BatchRng) -> Losses:
+    def __call__(self, model: Recommender, batch: Batch, rng: BatchRng) -> Losses:
         """Compute the losses, ``[batch, length]``."""
         hidden, target = model(batch, rng), batch["target"]
         mask = target > 0
@@ -75,7 +75,7 @@ def cross_entropy(
     hidden = jnp.pad(hidden, ((0, missing), (0, 0))).reshape(-1, chunk, hidden.shape[-1])
     target = jnp.pad(target, (0, missing)).reshape(-1, chunk)
     if weight is None:
-        one_chunk = jax.checkpoint(lambda pair: _chunk_losses(*pair, vectors)[0])
+        one_chunk = jax.checkpoint(lambda pair: _chunk_losses(pair[0], pair[1], vectors)[0])
         losses = jax.lax.map(one_chunk, (hidden, target))
     else:
         losses = _fused(hidden, vectors, target, jnp.pad(weight, (0, missing)).reshape(-1, chunk))
@@ -90,7 +90,8 @@ def _chunk_losses(hidden: Array, target: Array, vectors: Array) -> tuple[Array, 
 
 @jax.custom_vjp
 def _fused(hidden: Array, vectors: Array, target: Array, weight: Array) -> Array:
-    return jax.lax.map(lambda pair: _chunk_losses(*pair, vectors)[0], (hidden, target))
+    del weight
+    return jax.lax.map(lambda pair: _chunk_losses(pair[0], pair[1], vectors)[0], (hidden, target))
 
 
 def _fused_forward(hidden: Array, vectors: Array, target: Array, weight: Array) -> tuple[Array, tuple[Array, ...]]:

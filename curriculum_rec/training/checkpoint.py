@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 
 from curriculum_rec.errors import CheckpointError
 from curriculum_rec.growth.tree import path_names
-from curriculum_rec.training.state import Tree
+from curriculum_rec.models.structure import Tree
 
 STATE, META = "state", "meta"
 DIGESTS, SHAPES, META_DIGEST = "digests", "shapes", "meta_digest"
@@ -64,7 +64,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """List the steps that have a checkpoint, oldest first."""
-        return sorted(self._manager.all_steps(read=True))
+        return sorted(self._manager.all_steps())
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], *, best_step: int) -> None:
         """Write a checkpoint in the background; a later save or :meth:`close` waits for it.

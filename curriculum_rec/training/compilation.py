@@ -19,10 +19,10 @@ class CompilationMeter:
 
     seconds: float = 0.0
 
-    def __call__(self, event: str, duration: float, **_: object) -> None:
+    def __call__(self, event: str, duration_secs: float, **_: str | int) -> None:
         """Receive an event."""
         if event.startswith(_PREFIX):
-            self.seconds += duration
+            self.seconds += duration_secs
 
 
 METER = CompilationMeter()

@@ -16,10 +16,11 @@ from curriculum_rec.curriculum.sampling import PADDING
 from curriculum_rec.curriculum.scheduler import CurriculumState, Draw, Scheduler
 from curriculum_rec.errors import OptionError, TrainingError
 from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.structure import Tree
 from curriculum_rec.objectives.losses import Objective
 from curriculum_rec.streams import device_stream
 from curriculum_rec.training.placement import Placed
-from curriculum_rec.training.state import TrainState, Tree
+from curriculum_rec.training.state import TrainState
 from curriculum_rec.training.step import LocalGradient, apply_gradient, local_gradient, reduction
 
 

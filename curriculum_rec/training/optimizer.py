@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.tree import is_stacked
-from curriculum_rec.training.state import Tree
+from curriculum_rec.models.structure import Tree
 
 ScheduleName = Literal["constant", "linear", "cosine"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from curriculum_rec.errors import OptionError
-from curriculum_rec.training.state import Tree
+from curriculum_rec.models.structure import Tree
 
 Kind = Literal["auto", "jit", "pmap", "shard_map"]
 AXIS = "data"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -23,7 +24,7 @@ class RunProgress:
     console: Console = field(default_factory=lambda: Console(stderr=True))
     _bar: Progress | None = field(default=None, init=False)
 
-    def __enter__(self) -> RunProgress:
+    def __enter__(self) -> Self:
         if self.show and self.console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),

@@ -9,11 +9,11 @@ from flax import nnx
 
 from curriculum_rec.errors import CheckpointError
 from curriculum_rec.growth.tree import is_stacked
+from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, unflatten
 from curriculum_rec.training.experiment import Experiment
 from curriculum_rec.training.record import RunRecord
 from curriculum_rec.training.run_directory import RunDirectory
-from curriculum_rec.training.state import Tree, split_model
 
 Which = Literal["best", "newest"] | int
 
@@ -83,8 +83,8 @@ def warm_start_parameters(source: RunDirectory, template: Tree, *, items_digest:
     snapshot = load_snapshot(source)
     if snapshot.meta["items_digest"] != items_digest:
         raise CheckpointError(
-            f"warm_start={source.path}: that run has another catalogue, so its item codes mean other items; start from a "
-            "run on the same data"
+            f"warm_start={source.path}: that run has another catalogue, so its item codes mean other items; start "
+            "from a run on the same data"
         )
     depth = RunRecord.from_json(snapshot.meta["record"]).stage.depth
 

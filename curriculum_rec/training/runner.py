@@ -15,6 +15,7 @@ from importlib import metadata
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import polars as pl
@@ -27,6 +28,7 @@ from curriculum_rec.evaluation.metrics import mean_metrics, user_metrics
 from curriculum_rec.evaluation.mostpop import most_popular_ranks
 from curriculum_rec.files import write_frame, write_text
 from curriculum_rec.growth.depth import stacked_depth
+from curriculum_rec.models.structure import Tree
 from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, flatten, unflatten
 from curriculum_rec.training.compilation import METER
 from curriculum_rec.training.engine import ChunkReport, Engine
@@ -43,7 +45,7 @@ from curriculum_rec.training.restore import (
 )
 from curriculum_rec.training.run_directory import MetricsLog, RunDirectory, to_json
 from curriculum_rec.training.stages import Stage
-from curriculum_rec.training.state import TrainState, Tree, count_parameters
+from curriculum_rec.training.state import TrainState, count_parameters
 
 PACKAGES = ("curriculum-rec", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "polars", "hydra-core")
 
@@ -147,7 +149,7 @@ class Runner:
         self._record = RunRecord.from_json(snapshot.meta["record"])
         structure, params = snapshot_parameters(snapshot, self.experiment, n_items=self.n_items)
         opt_state = unflatten(snapshot.arrays, OPTIMIZER, jax.eval_shape(self.optimizer.init, params))
-        state = TrainState(params, opt_state, np.int32(snapshot.step), structure)
+        state = TrainState(params, opt_state, jnp.int32(snapshot.step), structure)
         prefix = f"{CURRICULUM}."
         arrays = {name.removeprefix(prefix): a for name, a in snapshot.arrays.items() if name.startswith(prefix)}
         self._shown.say(f"resumed at step {snapshot.step}")

@@ -32,7 +32,7 @@ class Stage:
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
             raise OptionError(
-                f"a stage has epochs={self.epochs} and steps={self.steps}: give exactly one of them (null for the other)"
+                f"a stage has epochs={self.epochs} and steps={self.steps}: give exactly one of them, null for the other"
             )
         for name in ("depth", "epochs", "steps", "patience"):
             value = getattr(self, name)

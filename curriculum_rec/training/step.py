@@ -11,8 +11,9 @@ import optax
 from jaxtyping import Array, Float
 
 from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.structure import Tree, join_model
 from curriculum_rec.objectives.losses import Losses, Objective, broadcast_weight
-from curriculum_rec.training.state import TrainState, Tree, join_model
+from curriculum_rec.training.state import TrainState
 
 Reduce = Callable[[Tree], Tree]
 
