@@ -72,8 +72,9 @@ class CurriculumState:
         arrays = {
             "position": np.array([self.epoch, self.cursor, self.available], np.int64),
             "share": np.array([self.share], np.float64),
-            "quantile": self.quantile,
         }
+        if len(self.quantile):  # plain training has none, and an empty array cannot be stored
+            arrays["quantile"] = self.quantile
         return arrays | ({} if self.losses is None else {"loss_mean": self.losses.mean, "loss_seen": self.losses.seen})
 
     @classmethod
@@ -83,7 +84,8 @@ class CurriculumState:
         losses = None
         if "loss_mean" in arrays:
             losses = RunningLoss(np.array(arrays["loss_mean"]), np.array(arrays["loss_seen"]))
-        return cls(epoch, cursor, float(arrays["share"][0]), available, np.array(arrays["quantile"]), losses)
+        quantile = np.array(arrays.get("quantile", np.zeros(0)))
+        return cls(epoch, cursor, float(arrays["share"][0]), available, quantile, losses)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.models.batch import Batch, BatchRng
 
@@ -21,8 +21,13 @@ class Recommender(Protocol):
         """
         ...
 
-    def item_vectors(self) -> Float[Array, "items width"]:
-        """Give the vectors of all items, ``[n_items + 1, width]``; row 0 is padding."""
+    def item_vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
+        """Give vectors of some items, ``[*shape, width]``, or of all, ``[n_items + 1, width]``; row 0 is padding."""
+        ...
+
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue, padding not counted."""
         ...
 
 

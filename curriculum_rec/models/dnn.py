@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
 from curriculum_rec.models.blocks import FeedForward, apply_blocks, check_network_options, stack_blocks
+from curriculum_rec.models.items import ItemTable
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class DNN:
         depth: Number of residual layers, unless a stage says otherwise.
         feed_forward_factor: The hidden layers are this many times as wide.
         dropout: Rate in [0, 1) on the mean vector and on every layer's branch.
+        cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
 
     Source: the averaged-embedding candidate generator of Covington et al. (2016), with residual layers and tied items.
     """
@@ -31,6 +33,7 @@ class DNN:
     depth: int = 2
     feed_forward_factor: int = 4
     dropout: float = 0.2
+    cosine_scale: float | None = None
 
     def __post_init__(self) -> None:
         check_network_options(width=self.width, feed_forward_factor=self.feed_forward_factor, dropout=self.dropout)
@@ -45,8 +48,7 @@ class DNNModel(nnx.Module):
     """The network; see :class:`DNN` for its options."""
 
     def __init__(self, options: DNN, *, n_items: int, depth: int, rngs: nnx.Rngs) -> None:
-        initial = nnx.initializers.normal(0.02)
-        self.items = nnx.Embed(n_items + 1, options.width, embedding_init=initial, rngs=rngs)
+        self.items = ItemTable(n_items, options.width, cosine_scale=options.cosine_scale, rngs=rngs)
         self.blocks = stack_blocks(
             lambda rngs: FeedForward(
                 options.width, factor=options.feed_forward_factor, dropout=options.dropout, rngs=rngs
@@ -60,11 +62,16 @@ class DNNModel(nnx.Module):
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
         """Map histories int32 ``[batch, length]`` to user vectors."""
         length = batch["history"].shape[1]
-        total = jnp.cumsum(self.items(batch["history"]), axis=1)
+        total = jnp.cumsum(self.items.embed(batch["history"]), axis=1)
         mean = total / jnp.arange(1, length + 1, dtype=total.dtype)[None, :, None]
         mean = dropout(mean, self.rate, None if rng is None else rng.named("embedding"))
-        return self.norm(apply_blocks(self.blocks, mean, rng))
+        return self.items.queries(self.norm(apply_blocks(self.blocks, mean, rng)))
 
-    def item_vectors(self) -> Float[Array, "items width"]:
-        """Give the item table, which is both input and output."""
-        return self.items.embedding[...]
+    def item_vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
+        """Give the vectors of some items, or of all; the table is both input and output."""
+        return self.items.vectors(items)
+
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue, padding not counted."""
+        return len(self.items.embedding[...]) - 1

@@ -12,6 +12,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.models.attention import causal_attention
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
 from curriculum_rec.models.blocks import FeedForward, Gate, apply_blocks, check_network_options, stack_blocks
+from curriculum_rec.models.items import ItemTable
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class SASRec:
         n_heads: Attention heads; must divide ``width``. On a CPU one head is fastest.
         feed_forward_factor: The feed-forward layer is this many times as wide.
         dropout: Rate in [0, 1) on the embedded history and on both branches of a block.
+        cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
 
     Source: Kang and McAuley (2018); pre-norm blocks, GELU, and a learnt gate on each residual branch are ours.
     """
@@ -36,6 +38,7 @@ class SASRec:
     n_heads: int = 1
     feed_forward_factor: int = 4
     dropout: float = 0.2
+    cosine_scale: float | None = None
 
     def __post_init__(self) -> None:
         check_network_options(width=self.width, feed_forward_factor=self.feed_forward_factor, dropout=self.dropout)
@@ -51,9 +54,8 @@ class SASRecModel(nnx.Module):
     """The network; see :class:`SASRec` for its options."""
 
     def __init__(self, options: SASRec, *, n_items: int, max_length: int, depth: int, rngs: nnx.Rngs) -> None:
-        initial = nnx.initializers.normal(0.02)
-        self.items = nnx.Embed(n_items + 1, options.width, embedding_init=initial, rngs=rngs)
-        self.positions = nnx.Embed(max_length, options.width, embedding_init=initial, rngs=rngs)
+        self.items = ItemTable(n_items, options.width, cosine_scale=options.cosine_scale, rngs=rngs)
+        self.positions = nnx.Embed(max_length, options.width, embedding_init=nnx.initializers.normal(0.02), rngs=rngs)
         self.blocks = stack_blocks(lambda rngs: TransformerBlock(options, rngs=rngs), depth, rngs)
         self.norm = nnx.LayerNorm(options.width, rngs=rngs)
         self.rate = options.dropout
@@ -61,13 +63,18 @@ class SASRecModel(nnx.Module):
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
         """Map histories int32 ``[batch, length]`` to user vectors."""
         history = batch["history"]
-        x = self.items(history) + self.positions(recency_positions(history, self.positions.num_embeddings))
+        x = self.items.embed(history) + self.positions(recency_positions(history, self.positions.num_embeddings))
         x = dropout(x, self.rate, None if rng is None else rng.named("embedding"))
-        return self.norm(apply_blocks(self.blocks, x, rng))
+        return self.items.queries(self.norm(apply_blocks(self.blocks, x, rng)))
 
-    def item_vectors(self) -> Float[Array, "items width"]:
-        """Give the item table, which is both input and output."""
-        return self.items.embedding[...]
+    def item_vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
+        """Give the vectors of some items, or of all; the table is both input and output."""
+        return self.items.vectors(items)
+
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue, padding not counted."""
+        return len(self.items.embedding[...]) - 1
 
 
 class TransformerBlock(nnx.Module):

@@ -34,12 +34,12 @@ class BinaryCrossEntropy:
 
     def __call__(self, model: Recommender, batch: Batch, rng: BatchRng) -> Losses:
         """Compute the losses, ``[batch, length]``."""
-        hidden, target, table = model(batch, rng), batch["target"], model.item_vectors()
+        hidden, target = model(batch, rng), batch["target"]
         bits = rng.named("negatives").bits(target.shape[1], self.n_negatives)
-        negatives = (1 + bits % jnp.uint32(len(table) - 1)).astype(jnp.int32)
+        negatives = (1 + bits % jnp.uint32(model.n_items)).astype(jnp.int32)
         allowed = ~_occurs(negatives, jnp.concatenate([batch["history"][:, :1], target], axis=1))
-        positive = (hidden * table[target]).sum(axis=-1)
-        negative = jnp.einsum("bld,blnd->bln", hidden, table[negatives])
+        positive = (hidden * model.item_vectors(target)).sum(axis=-1)
+        negative = jnp.einsum("bld,blnd->bln", hidden, model.item_vectors(negatives))
         count = jnp.maximum(allowed.sum(axis=-1), 1).astype(hidden.dtype)
         penalty = jnp.where(allowed, jax.nn.softplus(negative), 0).sum(axis=-1) / count
         return Losses(jax.nn.softplus(-positive) + penalty, target > 0)

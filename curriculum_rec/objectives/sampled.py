@@ -37,15 +37,14 @@ class SampledSoftmax:
 
     def __call__(self, model: Recommender, batch: Batch, rng: BatchRng) -> Losses:
         """Compute the losses, ``[batch, length]``."""
-        hidden, target, table = model(batch, rng), batch["target"], model.item_vectors()
-        n_items = len(table) - 1
+        hidden, target, n_items = model(batch, rng), batch["target"], model.n_items
         key = rng.named("shared negatives").key()
         negatives = jax.random.randint(key, (self.n_negatives,), 1, n_items + 1, jnp.int32)
-        scores = hidden @ table[negatives].T
+        scores = hidden @ model.item_vectors(negatives).T
         if self.correct:
             scores += jnp.log(jnp.asarray(max(n_items - 1, 1) / self.n_negatives, scores.dtype))
         collides = negatives[None, None, :] == target[:, :, None]
         scores = jnp.where(collides, jnp.finfo(scores.dtype).min, scores)
-        positive = (hidden * table[target]).sum(axis=-1)
+        positive = (hidden * model.item_vectors(target)).sum(axis=-1)
         normaliser = jnp.logaddexp(jax.nn.logsumexp(scores, axis=-1), positive)
         return Losses(normaliser - positive, target > 0)

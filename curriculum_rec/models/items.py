@@ -1,0 +1,50 @@
+"""The item table (device): input vectors of the history and output vectors of the candidates, tied."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int32
+
+from curriculum_rec.errors import OptionError
+
+
+class ItemTable(nnx.Module):
+    """One vector an item; row 0 is padding.
+
+    Args:
+        n_items: Size of the catalogue.
+        width: Size of a vector.
+        cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
+        rngs: Random streams for the initial values.
+    """
+
+    def __init__(self, n_items: int, width: int, *, cosine_scale: float | None, rngs: nnx.Rngs) -> None:
+        if cosine_scale is not None and cosine_scale <= 0:
+            raise OptionError(f"model.cosine_scale={cosine_scale}: it must be above 0, or null for the inner product")
+        self.embedding = nnx.Param(0.02 * jax.random.normal(rngs.params(), (n_items + 1, width)))
+        self.cosine_scale = cosine_scale
+
+    def embed(self, items: Int32[Array, "*shape"]) -> Float[Array, "*shape width"]:
+        """Give the input vectors."""
+        return self.embedding[...][items]
+
+    def vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
+        """Give the output vectors of some items, or of all."""
+        table = self.embedding[...]
+        chosen = table if items is None else table[items]
+        return chosen if self.cosine_scale is None else normalise(chosen)
+
+    def queries(self, hidden: Float[Array, "*shape width"]) -> Float[Array, "*shape width"]:
+        """Turn a model's last layer into user vectors, whose inner product with :meth:`vectors` is the score."""
+        return hidden if self.cosine_scale is None else self.cosine_scale * normalise(hidden)
+
+
+def normalise(x: Float[Array, "*shape width"]) -> Float[Array, "*shape width"]:
+    """Scale vectors to length 1; a vector of zeros stays zero.
+
+    >>> normalise(jnp.array([3.0, 4.0])).round(3).tolist()
+    [0.6000000238418579, 0.800000011920929]
+    """
+    return x * jax.lax.rsqrt((x * x).sum(axis=-1, keepdims=True) + jnp.asarray(1e-8, x.dtype))
