@@ -1,0 +1,108 @@
+"""Checkpoints: what goes in comes out, damage is noticed and named, and the one before is used."""
+
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from curriculum_rec.errors import CheckpointError
+from curriculum_rec.training.checkpoint import Checkpoints, flatten, unflatten
+
+ARRAYS = {
+    "params.a": np.arange(2000, dtype=np.float32).reshape(20, 100) ** 0.5,
+    "params.b.c": np.array([True, False]),
+    "curriculum.position": np.array([1, 2, 3], np.int64),
+    "optimizer.count": np.array(7, np.int32),
+}
+
+
+def saved(directory, *steps, keep=3, best=-1):
+    checkpoints = Checkpoints(directory, keep=keep)
+    for step in steps:
+        arrays = {**ARRAYS, "params.a": ARRAYS["params.a"] + step}
+        checkpoints.save(step, arrays, {"record": {"x": step}}, best_step=best)
+    checkpoints.wait()
+    return checkpoints
+
+
+def data_files(directory, step):
+    files = [path for path in (directory / str(step) / "state").rglob("*") if path.is_file() and "/d/" in str(path)]
+    return max(files, key=lambda path: path.stat().st_size)
+
+
+def test_round_trip_keeps_values_types_and_meta(tmp_path):
+    snapshot = saved(tmp_path, 4).restore(4)
+    for name, array in ARRAYS.items():
+        expected = array + 4 if name == "params.a" else array
+        np.testing.assert_array_equal(snapshot.arrays[name], expected)
+        assert snapshot.arrays[name].dtype == array.dtype
+    assert snapshot.meta["record"] == {"x": 4}
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path):
+    checkpoints = saved(tmp_path, 1, 2, 3, 4, 5, 6, keep=2, best=2)
+    checkpoints.save(7, ARRAYS, {}, best_step=2)
+    checkpoints.wait()
+    assert checkpoints.steps() == [2, 5, 6, 7] or checkpoints.steps() == [2, 6, 7]
+
+
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.9])
+def test_a_flipped_bit_is_noticed_and_named_and_the_one_before_is_used(tmp_path, place):
+    checkpoints = saved(tmp_path, 1, 2)
+    path = data_files(tmp_path, 2)
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * place)] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(RuntimeWarning, match="checkpoint 2 .*the one before it is used"):
+        snapshot = checkpoints.restore_newest()
+    assert snapshot.step == 1
+
+
+def test_a_truncated_file_is_noticed(tmp_path):
+    checkpoints = saved(tmp_path, 1, 2)
+    path = data_files(tmp_path, 2)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.warns(RuntimeWarning, match="checkpoint 2"):
+        assert checkpoints.restore_newest().step == 1
+
+
+def test_a_changed_description_is_noticed(tmp_path):
+    checkpoints = saved(tmp_path, 1, 2)
+    path = tmp_path / "2" / "meta" / "metadata"
+    path.write_text(path.read_text().replace('"x": 2', '"x": 3'))
+    with pytest.warns(RuntimeWarning, match="its description changed"):
+        assert checkpoints.restore_newest().step == 1
+
+
+def test_a_step_folder_without_content_is_passed_over(tmp_path):
+    saved(tmp_path, 1).close()
+    (tmp_path / "9").mkdir()
+    with pytest.warns(RuntimeWarning, match="checkpoint 9"):
+        assert Checkpoints(tmp_path).restore_newest().step == 1
+
+
+def test_only_damaged_checkpoints_are_an_error(tmp_path):
+    checkpoints = saved(tmp_path, 1)
+    path = data_files(tmp_path, 1)
+    path.write_bytes(b"")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(CheckpointError, match="all 1 checkpoints"):
+            checkpoints.restore_newest()
+
+
+def test_no_checkpoint_is_none(tmp_path):
+    assert Checkpoints(tmp_path).restore_newest() is None
+
+
+def test_flatten_names_leaves_by_path_and_unflatten_undoes_it():
+    tree = {"blocks": {"w": jnp.ones((2, 3))}, "list": [jnp.zeros(1), jnp.ones(())]}
+    arrays = flatten(tree, "params")
+    assert set(arrays) == {"params.blocks.w", "params.list.0", "params.list.1"}
+    back = unflatten(arrays, "params", tree)
+    np.testing.assert_array_equal(back["blocks"]["w"], tree["blocks"]["w"])
+    with pytest.raises(CheckpointError, match="params.list.1"):
+        unflatten({k: v for k, v in arrays.items() if k != "params.list.1"}, "params", tree)
+    with pytest.raises(CheckpointError, match="has shape"):
+        unflatten({**arrays, "params.blocks.w": np.ones((3, 3))}, "params", tree)
