@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -44,6 +45,7 @@ def _run(command: str, rest: list[str]) -> int:
     from curriculum_rec.training.interrupt import Interrupted  # noqa: PLC0415
 
     warnings.showwarning = _show_warning
+    logging.raiseExceptions = False  # a reader that left (`| head`) is no error of the log
     try:
         hydra_door.call(command, rest, commands.TASKS[command], searchpath=_own_configs())
     except CurriculumRecError as error:

@@ -40,6 +40,7 @@ def train(composed: DictConfig) -> float:
     experiment = config.build_experiment(data, trusted=tuple(data["trusted_packages"]))
     dataset = experiment.read()
     runner = Runner(experiment, dataset, directory, config.config_hash(data), progress=data["progress"])
+    runner.check_warm_starts()
     directory.create("refuse" if on_existing == "resume" else on_existing)
     write_text(directory.config, config.config_text(data | {"run_dir": str(directory.path)}))
     return _run(runner)
@@ -158,7 +159,7 @@ def _load(data: dict[str, Any]) -> tuple[Experiment, Dataset, Snapshot]:
 def _which(checkpoint: str) -> Which:
     if checkpoint in ("best", "newest"):
         return checkpoint  # type: ignore[return-value]
-    if not checkpoint.isdigit():
+    if not checkpoint.isdecimal():
         raise OptionError(f"checkpoint={checkpoint}: it must be best, newest or the number of a step")
     return int(checkpoint)
 
@@ -167,6 +168,8 @@ def _with_choices(experiment: Experiment, data: dict[str, Any]) -> Any:
     options = experiment.evaluation
     if data["filter_seen"] is not None:
         options = replace(options, filter_seen=data["filter_seen"])
+    if data["k"] is not None and not data["k"]:
+        raise OptionError("k=[]: it needs at least one cut-off")
     if data["k"] is not None:
         options = replace(options, k=tuple(data["k"]), metric=f"{options.metric.partition('@')[0]}@{data['k'][0]}")
     return options

@@ -73,7 +73,7 @@ def unknown_option(path: str, allowed: typing.Iterable[str]) -> str:
     "option 'model.widht' does not exist; is 'width' meant? There are: depth, width"
     """
     name = path.rpartition(".")[2]
-    allowed = sorted(option for option in map(str, allowed) if option != TARGET)
+    allowed = sorted(option for option in map(str, allowed) if option not in (TARGET, "hydra"))
     close = difflib.get_close_matches(name, allowed, n=1)
     hint = f"is '{close[0]}' meant? " if close else ""
     there = f"There are: {', '.join(allowed)}" if allowed else "There are none here"
@@ -82,9 +82,7 @@ def unknown_option(path: str, allowed: typing.Iterable[str]) -> str:
 
 def _find(target: str, path: str, trusted: Sequence[str]) -> Callable[..., Any]:
     allowed = (*TRUSTED, *trusted)
-    if target.partition(".")[0] not in {prefix.partition(".")[0] for prefix in allowed} or not any(
-        target == prefix or target.startswith(f"{prefix}.") for prefix in allowed
-    ):
+    if not _is_below(target, allowed):
         raise OptionError(
             f"{path}._target_={target} is refused: it lies outside {', '.join(allowed)}; name its package in "
             "trusted_packages on the command line if you trust it"
@@ -94,9 +92,14 @@ def _find(target: str, path: str, trusted: Sequence[str]) -> Callable[..., Any]:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise OptionError(f"{path}._target_={target} cannot be imported: {error}") from error
-    if not callable(found):
-        raise OptionError(f"{path}._target_={target} is not a class or function")
+    if not callable(found) or not _is_below(str(getattr(found, "__module__", "")), allowed):
+        # A name that a trusted module merely imports, say import_module, is not its own to offer.
+        raise OptionError(f"{path}._target_={target} is not a class or function of {', '.join(allowed)}")
     return found
+
+
+def _is_below(name: str, prefixes: Sequence[str]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
 
 
 def _type_hints(factory: Callable[..., Any]) -> dict[str, Any]:
@@ -138,17 +141,17 @@ def _match(value: Any, hint: Any) -> tuple[bool, Any]:
         pairs = [_match(entry, arguments[0]) for entry in value] if isinstance(value, list | tuple) else [(False, None)]
         return all(matched for matched, _ in pairs), tuple(result for _, result in pairs)
     if origin in MAPPINGS:
-        return isinstance(value, Mapping), value
+        return isinstance(value, Mapping) and all(_match(entry, arguments[1])[0] for entry in value.values()), value
     return _match_component(value, hint), value
 
 
 def _match_component(value: Any, hint: Any) -> bool:
     if hint is None or hint is type(None):
         return value is None
-    if not inspect.isclass(hint):
+    if hint is Any or not inspect.isclass(hint):
         return True  # Any, or another package's hint that is not ours to judge
     if getattr(hint, "_is_protocol", False):
-        return not isinstance(value, int | float | str | bool | list | tuple)
+        return value is not None and not isinstance(value, int | float | str | bool | list | tuple | Mapping)
     return isinstance(value, hint)
 
 

@@ -6,10 +6,11 @@ import hashlib
 import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
+from yaml import YAMLError
 
 from curriculum_rec.components import build, check_type
 from curriculum_rec.errors import OptionError, RunError
@@ -137,7 +138,7 @@ def to_data(config: DictConfig) -> dict[str, Any]:
 def absolute_paths(data: dict[str, Any]) -> dict[str, Any]:
     """Make the data's path absolute, so that a run can be resumed and evaluated from any folder."""
     source = data["data"]
-    return data | ({"data": source | {"path": str(Path(source["path"]).absolute())}} if source.get("path") else {})
+    return data | ({"data": source | {"path": str(Path(str(source["path"])).absolute())}} if source.get("path") else {})
 
 
 def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Experiment:
@@ -150,15 +151,14 @@ def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Exper
     Raises:
         OptionError: Anything in it is wrong.
     """
-    built = {name: build(data[name], name, trusted=trusted) for name in COMPONENTS}
+    built = {name: build(data.get(name), name, trusted=trusted) for name in COMPONENTS}
     for name in set(COMPONENTS) - {"growth", "cleaning"}:
         if built[name] is None:
             raise OptionError(f"{name} is empty: choose one, for example {name}=...")
     built["cleaning"] = built["cleaning"] or {}
-    plain = {f.name: data[f.name] for f in fields(Experiment) if f.name not in COMPONENTS}
-    if plain["seed"] < 0:
-        raise OptionError(f"seed={plain['seed']}: it must be at least 0")
-    return Experiment(**built, **plain)
+    hints = get_type_hints(Experiment)
+    plain = {f.name: data.get(f.name, f.default) for f in fields(Experiment) if f.name not in COMPONENTS}
+    return Experiment(**{name: check_type(value, hints[name], name) for name, value in (built | plain).items()})
 
 
 def experiment_of_run(
@@ -176,8 +176,9 @@ def experiment_of_run(
         loaded: Any = OmegaConf.to_container(OmegaConf.load(directory.config), resolve=False)
         if not isinstance(loaded, dict) or not set(COMPONENTS) <= set(loaded):
             raise RunError(f"{directory.config} is not a configuration of curriculum-rec train")
-    except (OSError, ValueError, UnicodeDecodeError) as error:
-        raise RunError(f"{directory.config} cannot be read: {error}") from error
+    except (OSError, ValueError, YAMLError) as error:
+        reason = str(error).split("\n")[0]
+        raise RunError(f"{directory.config} cannot be read: {reason}") from error
     data: dict[str, Any] = loaded
     if data_path is not None:
         data["data"] = data["data"] | {"path": data_path}
@@ -196,7 +197,7 @@ def config_hash(data: dict[str, Any]) -> str:
     """
     record = {name: value for name, value in data.items() if name not in NOT_PART_OF_THE_EXPERIMENT}
     if path := record["data"].get("path"):
-        record["data"] = record["data"] | {"path": Path(path).name}
+        record["data"] = record["data"] | {"path": Path(str(path)).name}
     return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

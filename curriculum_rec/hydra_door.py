@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
-from hydra.errors import HydraException
+from hydra.errors import MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -18,59 +21,116 @@ from curriculum_rec import config
 from curriculum_rec.components import unknown_option
 from curriculum_rec.errors import OptionError
 
-SWEEPING_OR_SHOWING = ("-m", "--multirun", "--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 def call(
-    command: str, overrides: Sequence[str], task: Callable[[DictConfig], Any], *, searchpath: Sequence[Path] = ()
+    command: str, words: Sequence[str], task: Callable[[DictConfig], Any], *, searchpath: Sequence[Path] = ()
 ) -> None:
     """Compose a command's configuration and call its task, once or for every job of a sweep.
 
     Args:
         command: Name of the primary configuration.
-        overrides: Hydra's own command line.
+        words: Hydra's own command line: flags and overrides in any order.
         task: What to do with the configuration.
         searchpath: Folders whose groups join the packaged ones.
 
     Raises:
         OptionError: The configuration cannot be composed.
+        Exception: Whatever the task raises.
     """
     config.register()
-    for word in overrides:
-        if (
-            not word.startswith("-")
-            and "=" not in word
-            and not word.startswith("~")
-            and not _follows_flag(word, overrides)
-        ):
+    with _command_line(arrange(command, words, searchpath)):
+        main = hydra.main(version_base="1.3", config_path="pkg://curriculum_rec.conf", config_name=command)
+        try:
+            main(_past_hydra(task))()
+        except _TaskFailed as failed:
+            raise failed.error from failed.error.__cause__
+        except Exception as error:  # the task's own come as _TaskFailed, so this is Hydra's or OmegaConf's
+            raise OptionError(explain(error)) from error
+
+
+def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> list[str]:
+    """Check the flags and put them before the overrides, as Hydra's own parser wants them.
+
+    Raises:
+        OptionError: A flag does not exist or an override has no value.
+    """
+    parser = _Parser(prog=command, add_help=False, allow_abbrev=False)
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("--package", "-p")
+    parser.add_argument("--info", "-i", nargs="?", const="all", choices=INFO)
+    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("overrides", nargs="*")
+    given = parser.parse_intermixed_args(list(words))
+    for word in given.overrides:
+        if "=" not in word and not word.startswith("~"):
             raise OptionError(
                 f"'{word}' is no option: write OPTION=VALUE; 'curriculum-rec {command} --help' lists them"
             )
-    words = list(overrides)
-    if searchpath and not any(word.startswith("hydra.searchpath=") for word in words):
-        words.insert(0, f"hydra.searchpath=[{','.join(f'file://{place}' for place in searchpath)}]")
+    flags = [flag for flag, wanted in (("--multirun", given.multirun), ("--resolve", given.resolve)) if wanted]
+    for flag, value in (("cfg", given.cfg), ("package", given.package), ("info", given.info)):
+        flags += [] if value is None else [f"--{flag}={value}"]
+    if given.config_dir is not None:
+        if not Path(given.config_dir).is_dir():
+            raise OptionError(f"--config-dir={given.config_dir}: there is no such folder")
+        flags.append(f"--config-dir={given.config_dir}")
+    overrides = list(given.overrides)
+    if searchpath and not any(word.startswith("hydra.searchpath=") for word in overrides):
+        places = ",".join(f"'file://{place}'" for place in searchpath)
+        overrides.insert(0, f"hydra.searchpath=[{places}]")
+    return flags + overrides
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises where argparse would print its usage and leave."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(f"{message}; 'curriculum-rec {self.prog} --help' explains the options")
+
+
+class _TaskFailed(BaseException):
+    """Carries an error past Hydra, which prints a line of its own for every ``Exception`` of a task."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _past_hydra(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    def quiet(composed: DictConfig) -> Any:
+        try:
+            return task(composed)
+        except Exception as error:
+            raise _TaskFailed(error) from error
+
+    return quiet
+
+
+@contextmanager
+def _command_line(words: Sequence[str]) -> Iterator[None]:
+    """Give Hydra its words, and have it raise its errors instead of printing them and leaving."""
     before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = ["curriculum-rec", *words]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them and leaving
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    # absl, which Orbax brings, puts a handler on the root logger that would prefix every line of --info.
+    logging.getLogger().handlers.clear()
     try:
-        hydra.main(version_base="1.3", config_path="pkg://curriculum_rec.conf", config_name=command)(task)()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise OptionError(explain(error)) from error
+        yield
     finally:
         sys.argv = before[0]
-        if before[1] is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
+        del os.environ["HYDRA_FULL_ERROR"]
+        if before[1] is not None:
             os.environ["HYDRA_FULL_ERROR"] = before[1]
-
-
-def _follows_flag(word: str, words: Sequence[str]) -> bool:
-    place = words.index(word)
-    return place > 0 and words[place - 1].startswith("-")
 
 
 def explain(error: Exception) -> str:
     """Put an error of Hydra or OmegaConf into one sentence."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        return f"there is no {group} '{choice}'; there are: {', '.join(sorted(error.options))}"
     root = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     key, full_key = getattr(root, "key", None), getattr(root, "full_key", None)
     message = str(root).split("\n")[0].strip()
@@ -81,4 +141,4 @@ def explain(error: Exception) -> str:
         return f"option '{full_key}': {message}"
     lines = [line.strip() for line in str(error).split("\n") if line.strip()]
     lines = [line for line in lines if not line.startswith(("Config search path", "provider=", "Set the environment"))]
-    return " ".join(lines)
+    return " ".join(lines) or type(error).__name__

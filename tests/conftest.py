@@ -11,7 +11,7 @@ from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-install_import_hook("curriculum_rec", "beartype.beartype")
+install_import_hook("curriculum_rec", "type_checks.check")
 
 from curriculum_rec.data.examples import Examples, SequenceExamples  # noqa: E402 - the hook must come first
 from curriculum_rec.data.interactions import clean  # noqa: E402

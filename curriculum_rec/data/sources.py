@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -77,11 +78,11 @@ class SequencesFile:
         Raises:
             DataError: The file is missing, empty, not UTF-8, a line has no items, or a user stands on two lines.
         """
-        lines = pl.Series("line", _read_text(self.path).splitlines(), dtype=pl.String)
+        lines = pl.Series("line", re.split(r"\r\n|\r|\n", _read_text(self.path)), dtype=pl.String)
         if self.separator is None:
             tokens = lines.str.extract_all(r"\S+")
         else:
-            tokens = lines.str.strip_chars().str.split(self.separator)
+            tokens = lines.str.strip_chars(" ").str.split(self.separator)
         frame = pl.DataFrame({"number": np.arange(1, len(lines) + 1), "line": lines, "tokens": tokens})
         frame = frame.filter(pl.col("line").str.strip_chars() != "")
         if frame.is_empty():
@@ -89,7 +90,7 @@ class SequencesFile:
         lonely = frame.filter(pl.col("tokens").list.len() < 2)
         if not lonely.is_empty():
             number, line, _ = lonely.row(0)
-            hint = next((f"; is data.separator='{s}' missing?" for s in ",;|\t" if s in line), "")
+            hint = next((f"; is {_separator_option(s)} missing?" for s in ",;|\t" if s in line), "")
             raise DataError(f"line {number} of {self.path} names a user but no item: '{_shorten(line)}'{hint}")
         frame = frame.with_columns(pl.col("tokens").list.first().alias(USER))
         twice = frame.filter(pl.col(USER).is_duplicated())
@@ -128,6 +129,10 @@ class TableFile:
     def __post_init__(self) -> None:
         if self.separator is not None and len(self.separator.encode()) != 1:
             raise OptionError(f"data.separator='{self.separator}': it must be one ASCII character")
+        names = [self.user, self.item, *([] if self.timestamp is None else [self.timestamp])]
+        for what, given in (("data.user, data.item and data.timestamp", names), ("data.columns", self.columns or ())):
+            if len(set(given)) < len(given):
+                raise OptionError(f"{what} name a column twice: {', '.join(given)}")
 
     @property
     def name(self) -> str:
@@ -148,6 +153,11 @@ class TableFile:
         if table.is_empty():
             raise DataError(f"{self.path} has a header but no rows: there is nothing to train on")
         frame = table.select(pl.col(column).alias(meaning) for column, meaning in wanted.items())
+        for meaning in (USER, ITEM):
+            if frame[meaning].dtype.is_nested() or frame[meaning].dtype == pl.Binary:
+                raise DataError(
+                    f"the {meaning} column of {self.path} is of type {frame[meaning].dtype}: ids are texts or numbers"
+                )
         frame = frame.with_columns(pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)).name.keep())
         return frame if self.timestamp is None else self._with_numeric_timestamp(frame)
 
@@ -199,7 +209,7 @@ class TableFile:
     def _missing_column(self, column: str, meaning: str, present: list[str]) -> str:
         hint = ""
         if len(present) == 1:
-            hint = next((f"; is data.separator='{s}' meant?" for s in ",;|\t " if s in present[0]), "")
+            hint = next((f"; is {_separator_option(s)} meant?" for s in ",;|\t " if s in present[0]), "")
         elif meaning == TIMESTAMP:
             hint = "; data.timestamp=null takes the row order as the time order"
         return (
@@ -209,10 +219,14 @@ class TableFile:
 
     def _with_numeric_timestamp(self, frame: pl.DataFrame) -> pl.DataFrame:
         times = frame[TIMESTAMP]
-        if times.dtype.is_temporal():
+        if times.dtype in (pl.Date, pl.Datetime):
             return frame.with_columns(pl.col(TIMESTAMP).dt.epoch("us"))
         if times.dtype == pl.String:
             times = times.str.strip_chars()
+        elif not times.dtype.is_numeric():
+            raise DataError(
+                f"column '{self.timestamp}' of {self.path} is of type {times.dtype}: times are numbers or dates"
+            )
         number = times.cast(pl.Float64, strict=False)
         wrong = (times.is_not_null() & (number.is_null() | ~number.is_finite().fill_null(value=False))).arg_true()
         if len(wrong):
@@ -224,11 +238,20 @@ class TableFile:
         return frame.with_columns(number.alias(TIMESTAMP))
 
 
+def _separator_option(separator: str) -> str:
+    """Write the option so that it can be pasted into a shell."""
+    return "data.format=tsv" if separator == "\t" else f"\"data.separator='{separator}'\""
+
+
 def _require_file(path: str) -> Path:
     place = Path(path)
-    if place.is_dir():
+    try:
+        is_folder, is_file = place.is_dir(), place.is_file()
+    except OSError as error:
+        raise DataError(f"{_shorten(path)} cannot be opened: {error.strerror}") from error
+    if is_folder:
         raise DataError(f"{path} is a folder, not a file: set data.path to the file itself")
-    if not place.is_file():
+    if not is_file:
         raise DataError(f"{path} does not exist: set data.path to a file (paths start at {Path.cwd()})")
     return place
 

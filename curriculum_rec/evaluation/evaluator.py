@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -45,8 +46,8 @@ class FullRanking:
             raise OptionError(f"evaluation.k={list(self.k)}: it needs at least one cut-off, each at least 1")
         if parse_metric(self.metric)[1] not in self.k:
             raise OptionError(f"evaluation.metric={self.metric}: its cut-off is not in evaluation.k={list(self.k)}")
-        if not self.every_epochs > 0:
-            raise OptionError(f"evaluation.every_epochs={self.every_epochs}: it must be above 0")
+        if not 0 < self.every_epochs < math.inf:
+            raise OptionError(f"evaluation.every_epochs={self.every_epochs}: it must be a number above 0")
         if self.batch_size < 8 or self.batch_size % 8:
             raise OptionError(f"evaluation.batch_size={self.batch_size}: it must be a multiple of 8")
 
@@ -165,11 +166,13 @@ def target_ranks(
     [1.5]
     """
     own = jnp.take_along_axis(scores, target[:, None], axis=1)
-    is_item = jnp.arange(scores.shape[1]) > 0
-    above = ((scores > own) & is_item).sum(axis=1)
-    level = ((scores == own) & is_item).sum(axis=1) - 1
+    item = jnp.arange(scores.shape[1], dtype=target.dtype)[None, :]
+    is_rival = (item > 0) & (item != target[:, None])
+    # "not below or level" rather than "above": a score that is not a number must not win a place for the target.
+    above = (~(scores <= own) & is_rival).sum(axis=1)
+    level = ((scores == own) & is_rival).sum(axis=1)
     seen_scores = jnp.take_along_axis(scores, seen, axis=1)
-    above -= ((seen_scores > own) & (seen > 0)).sum(axis=1)
+    above -= (~(seen_scores <= own) & (seen > 0)).sum(axis=1)
     level -= ((seen_scores == own) & (seen > 0)).sum(axis=1)
     return 1 + above.astype(jnp.float32) + level.astype(jnp.float32) / 2
 

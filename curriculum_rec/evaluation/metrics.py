@@ -83,7 +83,7 @@ def parse_metric(name: str) -> tuple[Callable[[np.ndarray, int], np.ndarray], in
         OptionError: There is no such metric.
     """
     kind, _, k = name.partition("@")
-    if kind not in METRICS or not k.isdigit() or int(k) < 1:
+    if kind not in METRICS or not k.isdecimal() or int(k) < 1:
         raise OptionError(
             f"'{name}' is no metric: write one of {', '.join(METRICS)}, then @ and a number, as in ndcg@10"
         )

@@ -96,7 +96,8 @@ def _top_k(
     scores = user_vectors(model, history) @ model.item_vectors().T
     scores = scores.at[:, 0].set(-jnp.inf)  # padding is no item
     scores = scores.at[jnp.arange(len(scores))[:, None], seen].set(-jnp.inf)
-    return jax.lax.top_k(scores, k)
+    score, item = jax.lax.top_k(scores, k)
+    return score, item
 
 
 def _user_codes(interactions: Interactions, users: list[str] | None) -> np.ndarray:

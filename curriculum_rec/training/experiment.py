@@ -14,6 +14,7 @@ from curriculum_rec.data.examples import Examples, SequenceExamples
 from curriculum_rec.data.interactions import CleaningRule, clean
 from curriculum_rec.data.sources import Source
 from curriculum_rec.data.split import Split, Splitter
+from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.growth.depth import DepthGrowth
 from curriculum_rec.models.contract import ModelFactory
@@ -64,6 +65,12 @@ class Experiment:
     keep_checkpoints: int = 3
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise OptionError(f"seed={self.seed}: it must lie between 0 and {2**32 - 1}")
+        for name in ("steps_per_dispatch", "keep_checkpoints", "checkpoint_every_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{name}={value}: it must be at least 1")
         check_stages(self.stages, model_depth=getattr(self.model, "depth", None), can_grow=self.growth is not None)
 
     def read(self) -> Dataset:

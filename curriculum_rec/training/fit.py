@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
@@ -78,6 +80,7 @@ def fit(
     def on_chunk(chunk: ChunkReport) -> None:
         losses.append(chunk.loss)
 
-    state = placed.replicate(TrainState.create(model, optimizer))
+    # A copy: the engine donates its state, and the caller's model must stay alive.
+    state = placed.replicate(jax.tree.map(jnp.copy, TrainState.create(model, optimizer)))
     state, _ = engine.train(state, scheduler.begin(), stop_at=steps, on_chunk=on_chunk)
     return FitResult(state, np.concatenate(losses))

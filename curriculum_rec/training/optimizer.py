@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -89,18 +90,18 @@ class AdamW:
     final_fraction: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, good in (
-            ("learning_rate", self.learning_rate > 0),
-            ("b1", 0 <= self.b1 < 1),
-            ("b2", 0 <= self.b2 < 1),
-            ("eps", self.eps > 0),
-            ("weight_decay", self.weight_decay >= 0),
-            ("clip_norm", self.clip_norm is None or self.clip_norm > 0),
-            ("warmup_steps", self.warmup_steps >= 0),
-            ("final_fraction", 0 <= self.final_fraction <= 1),
+        for name, good, allowed in (
+            ("learning_rate", 0 < self.learning_rate < math.inf, "a number above 0"),
+            ("b1", 0 <= self.b1 < 1, "in [0, 1)"),
+            ("b2", 0 <= self.b2 < 1, "in [0, 1)"),
+            ("eps", 0 < self.eps < math.inf, "a number above 0"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "a number of at least 0"),
+            ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "above 0, or null"),
+            ("warmup_steps", self.warmup_steps >= 0, "at least 0"),
+            ("final_fraction", 0 <= self.final_fraction <= 1, "in [0, 1]"),
         ):
             if not good:
-                raise OptionError(f"optimizer.{name}={getattr(self, name)} is out of range; see its documentation")
+                raise OptionError(f"optimizer.{name}={getattr(self, name)}: it must be {allowed}")
         if self.schedule == "constant" and self.final_fraction != 0:
             raise OptionError("optimizer.final_fraction has no effect with schedule=constant: leave it out")
 

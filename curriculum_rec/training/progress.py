@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -24,7 +23,7 @@ class RunProgress:
     console: Console = field(default_factory=lambda: Console(stderr=True))
     _bar: Progress | None = field(default=None, init=False)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> RunProgress:  # noqa: PYI034 - run-time type checks cannot follow Self
         if self.show and self.console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),

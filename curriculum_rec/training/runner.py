@@ -40,6 +40,7 @@ from curriculum_rec.training.restore import (
     CURRICULUM,
     OPTIMIZER,
     PARAMS,
+    model_template,
     snapshot_parameters,
     warm_start_parameters,
 )
@@ -71,8 +72,6 @@ class Runner:
     _clock: tuple[float, float] = field(default=(0.0, 0.0), init=False)
 
     def __post_init__(self) -> None:
-        if self.experiment.checkpoint_every_steps is not None and self.experiment.checkpoint_every_steps < 1:
-            raise OptionError(f"checkpoint_every_steps={self.experiment.checkpoint_every_steps}: it must be at least 1")
         self.placed = self.experiment.placement.place()
         self.steps_per_epoch = self.dataset.examples.batches_per_epoch
         self.total_steps = self.experiment.total_steps(self.steps_per_epoch)
@@ -87,6 +86,17 @@ class Runner:
             seed=self.experiment.seed,
             steps_per_dispatch=self.experiment.steps_per_dispatch,
         )
+
+    def check_warm_starts(self) -> None:
+        """Refuse warm starts that would fail later, before anything is written.
+
+        Raises:
+            RunError: A run that a stage wants to start from does not exist or does not fit.
+        """
+        for stage in self.experiment.stages.values():
+            if stage.warm_start is not None:
+                _, template = model_template(self.experiment, n_items=self.n_items, depth=stage.depth)
+                self._warm_start_parameters(stage.warm_start, template)
 
     @property
     def n_items(self) -> int:
@@ -195,9 +205,11 @@ class Runner:
         return self.placed.replicate(state)
 
     def _warm_start(self, state: TrainState, run: str) -> TrainState:
-        source = RunDirectory.existing(run)
-        params = warm_start_parameters(source, state.params, items_digest=self._items_digest)
+        params = self._warm_start_parameters(run, state.params)
         return replace(state, params=params, opt_state=self.optimizer.init(params))
+
+    def _warm_start_parameters(self, run: str, template: Tree) -> Tree:
+        return warm_start_parameters(RunDirectory.existing(run), template, items_digest=self._items_digest)
 
     def _grow(self, state: TrainState, stage: Stage) -> TrainState:
         if self.experiment.growth is None or stage.depth is None:

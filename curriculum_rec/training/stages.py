@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,8 +37,8 @@ class Stage:
             )
         for name in ("depth", "epochs", "steps", "patience"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise OptionError(f"a stage has {name}={value}: it must be above 0")
+            if value is not None and not 0 < value < math.inf:
+                raise OptionError(f"a stage has {name}={value}: it must be a number above 0")
 
     def n_steps(self, steps_per_epoch: int) -> int:
         """Give the stage's greatest length in steps.

@@ -77,16 +77,17 @@ def test_a_plateau_ends_a_stage(tmp_path):
 
 
 def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path):
-    quality = [
-        make_runner(tmp_path, f"run{i}", *SHORT, f"seed={seed}").run()["test"] for i, seed in enumerate((1, 1, 2))
-    ]
-    assert quality[0] == quality[1] != quality[2]
+    first, again, other = (
+        make_runner(tmp_path, name, *SHORT, f"seed={seed}").run()["test"]
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert first == again != other
 
 
 def test_warm_start_takes_the_best_weights_of_another_run(finished):
     folder, _ = finished
-    runner = make_runner(folder, "warm", *SHORT, f"stages.shallow.warm_start={folder / 'run'}", "stages.shallow.depth=2",
-                         "optimizer.learning_rate=1e-9", "stages.deep.depth=2")  # fmt: skip
+    runner = make_runner(folder, "warm", *SHORT, f"stages.shallow.warm_start={folder / 'run'}",
+                         "stages.shallow.depth=2", TINY_RATE, "stages.deep.depth=2")  # fmt: skip
     summary = runner.run()
     best = load_snapshot(RunDirectory(folder / "run"), "best")
     own = load_snapshot(RunDirectory(folder / "warm"), "newest")

@@ -1,0 +1,133 @@
+"""Ranks by counting, against a sort; and an evaluation that its own batching does not change."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+import pytest
+from flax import nnx
+
+from curriculum_rec.data.interactions import clean
+from curriculum_rec.data.split import LeaveOneOut, Part
+from curriculum_rec.errors import OptionError
+from curriculum_rec.evaluation.evaluator import Evaluation, FullRanking, target_ranks, user_vectors
+from curriculum_rec.models.sasrec import SASRec
+from curriculum_rec.models.structure import join_model, split_model
+from curriculum_rec.training.placement import Placement
+
+MAX_LENGTH = 6
+
+
+def sorted_rank(scores, target, seen):
+    """Rank by sorting the candidates: the mean place of those level with the target."""
+    candidates = [item for item in range(1, len(scores)) if item not in set(seen) - {0}]
+    ordered = sorted((scores[item] for item in candidates), reverse=True)
+    places = [place for place, score in enumerate(ordered, start=1) if score == scores[target]]
+    return sum(places) / len(places)
+
+
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+def test_ranks_against_a_sort(levels):
+    rng = np.random.default_rng(levels)
+    scores = rng.integers(-levels, levels, (60, 31)).astype(np.float32)
+    target = rng.integers(1, 31, 60).astype(np.int32)
+    seen = np.zeros((60, 8), np.int32)
+    for row in range(60):
+        others = rng.permutation(np.setdiff1d(np.arange(1, 31), target[row]))[: rng.integers(0, 9)]
+        seen[row, : len(others)] = others
+    expected = [sorted_rank(*row) for row in zip(scores, target, seen, strict=True)]
+    assert target_ranks(jnp.array(scores), jnp.array(target), jnp.array(seen)).tolist() == expected
+
+
+def test_without_seen_items_and_with_infinite_scores():
+    scores = jnp.array([[jnp.inf, -jnp.inf, 2.0, -jnp.inf, jnp.inf]] * 2)
+    none_seen = jnp.zeros((2, 0), jnp.int32)
+    assert target_ranks(scores, jnp.array([2, 3]), none_seen).tolist() == [2.0, 3.5]
+
+
+@pytest.mark.parametrize(("own", "others"), [(jnp.nan, jnp.nan), (jnp.nan, 0.0), (0.0, jnp.nan)])
+def test_a_score_that_is_no_number_is_never_rewarded(own, others):
+    # A diverged model must not look perfect.
+    scores = jnp.full((1, 11), others).at[0, 1].set(own)
+    assert target_ranks(scores, jnp.array([1]), jnp.zeros((1, 0), jnp.int32)).item() >= 5.5
+
+
+@pytest.fixture(scope="module")
+def split():
+    rng = np.random.default_rng(3)
+    rows = [(user, int(item)) for user in range(45) for item in rng.integers(0, 25, rng.integers(3, 14))]
+    return LeaveOneOut()(clean(pl.DataFrame(rows, schema=["user", "item"], orient="row"), {}, source="s"))
+
+
+@pytest.fixture(scope="module")
+def model(split):
+    options = SASRec(width=8, depth=1, n_heads=2)
+    built = options(n_items=split.interactions.n_items, max_length=MAX_LENGTH, rngs=nnx.Rngs(0))
+    structure, params = split_model(built)
+    return structure, jax.tree.map(lambda leaf: leaf * 3, params)  # further from ties than the initial values
+
+
+def ranks_of(split, model, *, part=Part.TEST, devices=1, lengths=(2, 4), **options):
+    placed = Placement("shard_map" if devices > 1 else "jit", devices).place()
+    evaluation = Evaluation(FullRanking(**options), split.rows(part), MAX_LENGTH, lengths, placed)
+    structure, params = model
+    return evaluation.ranks(structure, placed.replicate(params))
+
+
+@pytest.mark.parametrize("filter_seen", [True, False])
+@pytest.mark.parametrize("part", [Part.VALIDATION, Part.TEST])
+def test_ranks_of_a_model_against_a_sort(split, model, part, filter_seen):
+    rows, network = split.rows(part), join_model(*model)
+    vectors = np.asarray(network.item_vectors())
+    expected = []
+    for target, start, stop in zip(rows.target, rows.start, rows.stop, strict=True):
+        history = rows.items[start:stop]
+        recent = history[-MAX_LENGTH:]
+        padded = np.pad(recent, (0, MAX_LENGTH - len(recent)))
+        scores = np.asarray(user_vectors(network, jnp.array(padded[None])))[0] @ vectors.T
+        seen = set(history.tolist()) - {int(target)} if filter_seen else set()
+        expected.append(sorted_rank(scores, int(target), seen))
+    assert ranks_of(split, model, part=part, filter_seen=filter_seen).tolist() == expected
+
+
+@pytest.mark.parametrize("changed", [{"batch_size": 8}, {"batch_size": 24}, {"lengths": ()}, {"devices": 4}])
+def test_ranks_do_not_depend_on_how_rows_are_batched(split, model, changed):
+    np.testing.assert_array_equal(ranks_of(split, model), ranks_of(split, model, **changed))
+
+
+@pytest.mark.parametrize("filter_seen", [True, False])
+def test_a_constant_scorer_gets_the_mean_rank(split, model, filter_seen):
+    structure, params = model
+    ranks = ranks_of(split, (structure, jax.tree.map(jnp.zeros_like, params)), filter_seen=filter_seen)
+    rows = split.rows(Part.TEST)
+    seen = [
+        len(set(rows.items[start:stop].tolist()) - {int(target)}) if filter_seen else 0
+        for target, start, stop in zip(rows.target, rows.start, rows.stop, strict=True)
+    ]
+    n_items = split.interactions.n_items
+    assert ranks.tolist() == [(n_items - n + 1) / 2 for n in seen]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"k": ()}, "evaluation.k"),
+        ({"k": (0, 10)}, "evaluation.k"),
+        ({"metric": "ndcg@7"}, "evaluation.metric=ndcg@7"),
+        ({"metric": "auc@10"}, "is no metric"),
+        ({"every_epochs": 0.0}, "evaluation.every_epochs"),
+        ({"batch_size": 12}, "evaluation.batch_size=12"),
+        ({"batch_size": 0}, "evaluation.batch_size=0"),
+    ],
+)
+def test_options_out_of_range(options, words):
+    with pytest.raises(OptionError, match=words):
+        FullRanking(**options)
+
+
+def test_cut_offs_stay_within_the_catalogue():
+    options = FullRanking()
+    options.check_catalogue(20)
+    with pytest.raises(OptionError, match=r"evaluation\.k=20 is larger than the catalogue of 19 items"):
+        options.check_catalogue(19)
+    assert options.metrics[:3] == ("hr@5", "hr@10", "hr@20")

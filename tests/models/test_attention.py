@@ -1,0 +1,59 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import TypeCheckError
+
+from curriculum_rec.models import attention
+from curriculum_rec.models.attention import causal_attention
+
+
+def make_inputs(batch, length, heads=2, head=4, seed=0):
+    return jax.random.normal(jax.random.key(seed), (3, batch, length, heads, head))
+
+
+def naive(query, key, value):
+    """The formula, one position of one head at a time, in float64."""
+    query, key, value = (np.asarray(a, np.float64) for a in (query, key, value))
+    out = np.zeros_like(query)
+    for b, q, h in np.ndindex(query.shape[:3]):
+        scores = key[b, : q + 1, h] @ query[b, q, h] / np.sqrt(query.shape[-1])
+        weights = np.exp(scores - scores.max())
+        out[b, q, h] = weights / weights.sum() @ value[b, : q + 1, h]
+    return out
+
+
+@pytest.mark.parametrize(("batch", "length", "heads", "head"), [(3, 7, 2, 4), (1, 1, 1, 3), (8, 66, 1, 2)])
+def test_equals_the_formula(batch, length, heads, head):
+    inputs = make_inputs(batch, length, heads, head)
+    np.testing.assert_allclose(jax.jit(causal_attention)(*inputs), naive(*inputs), atol=2e-6)
+
+
+def test_tiles_equal_the_whole_in_value_and_gradient(monkeypatch):
+    inputs, cotangent = make_inputs(16, 80), make_inputs(16, 80, seed=1)[0]
+
+    def run():
+        program = jax.jit(jax.value_and_grad(lambda x: (causal_attention(*x) * cotangent).sum()))
+        return program(inputs), "scan[" in str(jax.make_jaxpr(program)(inputs))
+
+    tiled, uses_tiles = run()
+    monkeypatch.setattr(attention, "TILE_FROM_LENGTH", 80)
+    plain, uses_tiles_too = run()
+    assert (uses_tiles, uses_tiles_too) == (True, False)
+    np.testing.assert_allclose(tiled[0], plain[0], rtol=1e-5)
+    np.testing.assert_allclose(tiled[1], plain[1], atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch", "length"), [(2, 9), (8, 70)])
+def test_no_position_sees_a_later_one(batch, length):
+    inputs, cut = make_inputs(batch, length), length // 2
+    changed = inputs.at[:, :, cut:].set(make_inputs(batch, length, seed=1)[:, :, cut:])
+    attend = jax.jit(causal_attention)
+    before, after = attend(*inputs), attend(*changed)
+    np.testing.assert_array_equal(np.asarray(before)[:, :cut], np.asarray(after)[:, :cut])
+    assert (np.asarray(before)[:, cut:] != np.asarray(after)[:, cut:]).any()
+
+
+def test_annotations_are_checked_while_the_tests_run():
+    with pytest.raises(TypeCheckError):
+        causal_attention(*make_inputs(2, 5)[:, 0])

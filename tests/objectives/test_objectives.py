@@ -1,0 +1,196 @@
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from curriculum_rec.errors import OptionError
+from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.objectives import BinaryCrossEntropy, SampledSoftmax, Softmax
+from curriculum_rec.objectives.softmax import cross_entropy
+
+BATCH, LENGTH, WIDTH, N_ITEMS = 3, 5, 4, 7
+LENGTHS = np.array([5, 3, 1])
+
+
+@dataclass
+class FixedModel:
+    """User vectors and item vectors that are given."""
+
+    hidden: jax.Array
+    table: jax.Array
+
+    def __call__(self, batch, rng=None):
+        return self.hidden
+
+    def item_vectors(self, items=None):
+        return self.table if items is None else self.table[items]
+
+    @property
+    def n_items(self):
+        return len(self.table) - 1
+
+
+def make_case(n_items=N_ITEMS, weight=None, *, final=True):
+    rng = np.random.default_rng(0)
+    model = FixedModel(
+        jnp.asarray(2 * rng.standard_normal((BATCH, LENGTH, WIDTH), np.float32)),
+        jnp.asarray(rng.standard_normal((n_items + 1, WIDTH), np.float32)),
+    )
+    items = rng.integers(1, n_items + 1, (BATCH, LENGTH + 1)).astype(np.int32)
+    present = np.arange(LENGTH) < LENGTHS[:, None]
+    arrays = {"history": jnp.asarray(items[:, :-1] * present), "target": jnp.asarray(items[:, 1:] * present)}
+    return model, Batch(arrays, jnp.ones(BATCH) if weight is None else jnp.asarray(weight, jnp.float32), final)
+
+
+def make_rng(seed=0):
+    return BatchRng.for_rows(jax.random.key(seed), jnp.arange(BATCH, dtype=jnp.int32))
+
+
+def scores_of(model):
+    return np.asarray(model.hidden, np.float64) @ np.asarray(model.table, np.float64).T
+
+
+def assert_real_losses_equal(losses, expected, batch):
+    present = np.asarray(batch["target"]) > 0
+    np.testing.assert_array_equal(losses.mask, present)
+    assert losses.per_example.shape == present.shape
+    np.testing.assert_allclose(np.asarray(losses.per_example)[present], expected[present], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 15, 512])
+@pytest.mark.parametrize("final", [True, False])
+def test_full_softmax_is_the_log_softmax_over_all_items_but_padding(chunk, final):
+    model, batch = make_case(final=final)
+    log_probability = jax.nn.log_softmax(scores_of(model)[..., 1:], axis=-1)
+    target = np.maximum(np.asarray(batch["target"]) - 1, 0)
+    expected = -np.take_along_axis(np.asarray(log_probability), target[..., None], -1)[..., 0]
+    assert_real_losses_equal(Softmax(chunk=chunk)(model, batch, make_rng()), expected, batch)
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 11, 64])
+@pytest.mark.parametrize("weights", ["ones", "random with zeros", "one only", "zeros"])
+def test_gradients_of_both_paths_equal_the_reference(chunk, weights):
+    rng = np.random.default_rng(1)
+    hidden, vectors = (jnp.asarray(2 * rng.standard_normal((n, WIDTH), np.float32)) for n in (11, N_ITEMS))
+    target = jnp.asarray(rng.integers(0, N_ITEMS, 11).astype(np.int32))
+    weight = {
+        "ones": np.ones(11),
+        "random with zeros": rng.random(11) * (rng.random(11) > 0.3),
+        "one only": np.eye(11)[3],
+        "zeros": np.zeros(11),
+    }[weights]
+    weight = jnp.asarray(weight, jnp.float32)
+    factor = -2.5  # what is sent back is a multiple of the weights, as for a mean or a scaled loss
+
+    def reference(hidden, vectors):
+        log_probability = jax.nn.log_softmax(hidden @ vectors.T, axis=-1)
+        return factor * (weight * -jnp.take_along_axis(log_probability, target[:, None], -1)[:, 0]).sum()
+
+    def ours(given):
+        return lambda h, v: factor * (weight * cross_entropy(h, v, target, given, chunk=chunk)).sum()
+
+    expected = jax.value_and_grad(reference, argnums=(0, 1))(hidden, vectors)
+    for given in (weight, None):
+        got = jax.jit(jax.value_and_grad(ours(given), argnums=(0, 1)))(hidden, vectors)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, expected)
+
+
+@pytest.mark.parametrize("per_target", [False, True])
+def test_fused_gradient_through_the_objective_equals_the_plain_one(per_target):
+    weight = np.random.default_rng(2).random((BATCH, LENGTH) if per_target else BATCH) * [[1], [0], [2]][:BATCH]
+    weight = weight if per_target else np.array([0.5, 0.0, 2.0])
+    gradients = []
+    for final in (True, False):
+        model, batch = make_case(weight=weight, final=final)
+
+        def loss(hidden, table, batch=batch):
+            losses = Softmax(chunk=4)(FixedModel(hidden, table), batch, make_rng())
+            weight = batch.weight if per_target else batch.weight[:, None]
+            return (weight * losses.mask * losses.per_example).sum()
+
+        gradients.append(jax.jit(jax.grad(loss, argnums=(0, 1)))(model.hidden, model.table))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *gradients)
+    assert np.abs(gradients[0][1][0]).max() == 0  # padding is no candidate
+
+
+@pytest.mark.parametrize(("n_items", "n_negatives"), [(7, 20), (50, 3), (2, 30)])
+@pytest.mark.parametrize("correct", [False, True])
+def test_sampled_softmax_equals_a_loop_over_its_negatives(n_items, n_negatives, correct):
+    model, batch = make_case(n_items)
+    key = make_rng().named("shared negatives").key()
+    negatives = np.asarray(jax.random.randint(key, (n_negatives,), 1, n_items + 1, jnp.int32))
+    scores, shift = scores_of(model), np.log((n_items - 1) / n_negatives) if correct else 0
+    expected = np.zeros((BATCH, LENGTH))
+    for row, position in np.ndindex(BATCH, LENGTH):
+        target, s = int(batch["target"][row, position]), scores[row, position]
+        others = [s[n] + shift for n in negatives if n != target]
+        expected[row, position] = np.log(sum(np.exp([s[target], *others]))) - s[target]
+    losses = SampledSoftmax(n_negatives, correct=correct)(model, batch, make_rng())
+    assert_real_losses_equal(losses, expected, batch)
+
+
+def test_sampled_softmax_with_collisions_only_is_zero_with_a_finite_gradient():
+    model, batch = make_case(n_items=1)
+
+    def loss(hidden):
+        return SampledSoftmax(4)(FixedModel(hidden, model.table), batch, make_rng()).per_example[0].sum()
+
+    value, gradient = jax.value_and_grad(loss)(model.hidden)
+    assert value == 0
+    assert np.isfinite(gradient).all()
+
+
+def test_corrected_sampled_softmax_estimates_the_full_one():
+    model, batch = make_case(n_items=200)
+    full = Softmax()(model, batch, make_rng()).per_example[0]
+    sampled = SampledSoftmax(20_000, correct=True)(model, batch, make_rng()).per_example[0]
+    np.testing.assert_allclose(sampled, full, rtol=0.05)
+
+
+@pytest.mark.parametrize(("n_items", "n_negatives"), [(7, 1), (7, 6), (30, 2)])
+def test_binary_cross_entropy_equals_the_formula_without_the_examples_own_items(n_items, n_negatives):
+    model, batch = make_case(n_items)
+    bits = np.asarray(make_rng().named("negatives").bits(LENGTH, n_negatives))
+    negatives, scores = 1 + bits % n_items, scores_of(model)
+    expected, left_out = np.zeros((BATCH, LENGTH)), 0
+    for row, position in np.ndindex(BATCH, LENGTH):
+        own = {*np.asarray(batch["target"][row]).tolist(), *np.asarray(batch["history"][row]).tolist()}
+        s = scores[row, position]
+        kept = [s[n] for n in negatives[row, position] if n not in own]
+        left_out += n_negatives - len(kept)
+        penalty = np.mean([-np.log(1 - 1 / (1 + np.exp(-score))) for score in kept]) if kept else 0
+        expected[row, position] = -np.log(1 / (1 + np.exp(-s[int(batch["target"][row, position])]))) + penalty
+    assert left_out > 0
+    assert_real_losses_equal(BinaryCrossEntropy(n_negatives)(model, batch, make_rng()), expected, batch)
+
+
+@pytest.mark.parametrize("objective", [SampledSoftmax(3), BinaryCrossEntropy(2)])
+def test_negatives_follow_the_randomness(objective):
+    model, batch = make_case(n_items=500)
+    first, again, other = (np.asarray(objective(model, batch, make_rng(s)).per_example) for s in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize("objective", [Softmax(chunk=4), SampledSoftmax(3), BinaryCrossEntropy(2)])
+def test_losses_and_gradients_keep_the_type_of_their_inputs(objective):
+    model, batch = make_case()
+    with jax.numpy_dtype_promotion("strict"):
+        losses = objective(model, batch, make_rng())
+        gradient = jax.grad(lambda h: objective(FixedModel(h, model.table), batch, make_rng()).per_example.sum())
+        assert losses.per_example.dtype == gradient(model.hidden).dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Softmax(chunk=0), "chunk=0"),
+        (lambda: SampledSoftmax(0), "n_negatives=0"),
+        (lambda: BinaryCrossEntropy(0), "n_negatives=0"),
+    ],
+)
+def test_options_out_of_range_are_refused(make, message):
+    with pytest.raises(OptionError, match=message):
+        make()

@@ -1,0 +1,142 @@
+"""Every YAML file composes and builds, and lists exactly the options of its component."""
+
+import inspect
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from curriculum_rec import config, help_texts
+from curriculum_rec.components import _find
+from curriculum_rec.errors import OptionError
+from curriculum_rec.training.experiment import Experiment
+
+CONF = Path(str(resources.files("curriculum_rec.conf")))
+COMMANDS = ("train", "resume", "evaluate", "recommend")
+CHOICES = sorted(
+    (path.parent.relative_to(CONF).as_posix(), path.stem) for path in CONF.rglob("*.yaml") if path.parent != CONF
+)
+NEEDS = {
+    ("data", "sequences"): ["data.path=x.txt"],
+    ("data", "table"): ["data.path=x.csv"],
+    ("stages", "grow_2_4"): ["growth=stack"],
+    ("curriculum/difficulty", "length"): ["curriculum=popularity"],
+    ("curriculum/difficulty", "popularity"): ["curriculum=length"],
+    ("curriculum/difficulty", "loss"): ["curriculum=length"],
+    **{("curriculum/pacing", name): ["curriculum=length"] for name in ("constant", "linear", "root", "exponential")},
+}
+
+
+def composed(command, overrides=()):
+    config.register()
+    with initialize_config_module("curriculum_rec.conf", version_base="1.3"):
+        return compose(command, list(overrides))
+
+
+def nodes(data, path=""):
+    """Yield every node with a target, and where it stands."""
+    if isinstance(data, dict):
+        if "_target_" in data:
+            yield path, data
+        for name, value in data.items():
+            yield from nodes(value, f"{path}.{name}")
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes_builds_and_lists_all_options(group, choice):
+    data = config.to_data(composed("train", [*NEEDS.get((group, choice), []), f"{group}={choice}"]))
+    assert isinstance(config.build_experiment(data, trusted=()), Experiment)
+    found = list(nodes(data))
+    assert len(found) >= 9
+    for path, node in found:
+        parameters = inspect.signature(_find(node["_target_"], path, ())).parameters
+        assert set(node) - {"_target_"} == set(parameters), path
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_defaults_in_yaml_are_those_of_the_class(group, choice):
+    # A person who calls the class gets what a person who names the YAML gets, stages' lengths and growth's map aside.
+    for path, node in nodes(OmegaConf.to_container(OmegaConf.load(CONF / group / f"{choice}.yaml"))):
+        parameters = inspect.signature(_find(node["_target_"], path, ())).parameters
+        for name in set(node) & set(parameters):
+            default = parameters[name].default
+            if (
+                name != "order"
+                and isinstance(default, int | float | str | tuple)
+                and group not in ("stages", "growth", "placement")
+            ):
+                given = tuple(node[name]) if isinstance(node[name], list) else node[name]
+                assert given == default, f"{path}.{name}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_compose(command):
+    data = config.to_data(composed(command, [] if command == "train" else ["run=x"]))
+    assert "hydra" not in data
+    if command != "train":
+        with pytest.raises(OptionError, match="run is not set: give it as run=VALUE"):
+            config.to_data(composed(command))
+
+
+def test_help_names_every_group_and_choice():
+    for group, choice in CHOICES:
+        if group == "curriculum/difficulty":  # chosen by curriculum=...
+            continue
+        assert group in help_texts.TRAIN
+        assert choice in help_texts.TRAIN
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_every_option(command):
+    plain = {name for name, value in composed(command).items_ex(resolve=False) if not OmegaConf.is_dict(value)}
+    text = help_texts.COMMANDS[command]
+    unnamed = {name for name in plain if f"{name}=" not in text}
+    assert unnamed <= {"name", "steps_per_dispatch", "keep_checkpoints"}
+
+
+@pytest.mark.parametrize("empty", [name for name in config.COMPONENTS if name not in ("growth", "cleaning")])
+def test_empty_components_are_refused(empty):
+    data = config.to_data(composed("train"))
+    with pytest.raises(OptionError, match=f"^{empty} is empty"):
+        config.build_experiment(data | {empty: {}}, trusted=())
+
+
+@pytest.mark.parametrize("part", ["growth", "cleaning"])
+def test_growth_and_cleaning_may_be_empty(part):
+    data = config.to_data(composed("train"))
+    assert not getattr(config.build_experiment(data | {part: {}}, trusted=()), part)
+
+
+@pytest.mark.parametrize(
+    ("part", "node"),
+    [
+        ("evaluation", {"_target_": "curriculum_rec.data.cleaning.KCore"}),
+        ("examples", {"_target_": "curriculum_rec.data.split.LeaveOneOut"}),
+        ("stages", {"train": 5}),
+        ("stages", {"train": {"_target_": "curriculum_rec.data.split.LeaveOneOut"}}),
+        ("cleaning", {"missing": None}),
+        ("cleaning", {"missing": "yes"}),
+    ],
+)
+def test_components_of_another_kind_are_refused(part, node):
+    data = config.to_data(composed("train"))
+    with pytest.raises(OptionError, match=f"^{part}"):
+        config.build_experiment(data | {part: node}, trusted=())
+
+
+def test_the_hash_identifies_the_experiment_and_not_its_place():
+    data = config.to_data(composed("train", ["data=sequences", "data.path=/a/x.txt"]))
+    same = data | {"run_dir": "b", "progress": False, "data": data["data"] | {"path": "/c/x.txt"}}
+    assert config.config_hash(data) == config.config_hash(same)
+    for changed in ({"seed": 1}, {"model": data["model"] | {"width": 8}}, {"data": data["data"] | {"path": "/a/y"}}):
+        assert config.config_hash(data) != config.config_hash(data | changed)
+
+
+def test_written_configurations_read_back(tmp_path):
+    data = config.to_data(composed("train", ["experiment=quickstart"]))
+    (tmp_path / "config.yaml").write_text(config.config_text(data))
+    experiment, back = config.experiment_of_run(config.RunDirectory(tmp_path), trusted=())
+    assert back == data
+    assert experiment == config.build_experiment(data, trusted=())

@@ -1,0 +1,170 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from curriculum_rec.curriculum.difficulty import Length, Loss
+from curriculum_rec.curriculum.pacing import Linear
+from curriculum_rec.curriculum.sampling import PADDING, Prefix
+from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
+from curriculum_rec.data.examples import Examples
+from curriculum_rec.errors import OptionError, TrainingError
+from curriculum_rec.models import DNN
+from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.objectives import Losses, Softmax
+from curriculum_rec.training.engine import Engine
+from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.placement import Placement
+from curriculum_rec.training.state import TrainState
+
+
+class Scores(nnx.Module):
+    """The smallest recommender: one number an item."""
+
+    def __init__(self, n_items):
+        self.score = nnx.Param(jnp.zeros(n_items + 1))
+
+
+def raise_targets(model, batch, rng):
+    """The gradient of an item's score is minus the weight of its targets."""
+    return Losses(-model.score[...][batch["target"]], batch["target"] > 0)
+
+
+def follow_x(model, batch, rng):
+    return Losses(batch["x"] + 0 * model.score[...].sum(), metrics={"twice": 2 * (batch.weight * batch["x"]).sum()})
+
+
+def make_engine(examples, objective, *, tx=None, curriculum=None, kind="jit", devices=1, total=20, **options):
+    scheduler = Scheduler(curriculum or Curriculum(), examples, 0, total)
+    return Engine(objective, tx or optax.sgd(1.0), scheduler, Placement(kind, devices).place(), 0, **options)
+
+
+def train(engine, model, stop_at, **options):
+    chunks = []
+    state = engine.placed.replicate(TrainState.create(model, engine.optimizer))
+    begin = engine.scheduler.begin()
+    state, position = engine.train(state, begin, stop_at=stop_at, on_chunk=chunks.append, **options)
+    return state, position, chunks
+
+
+def losses_of(chunks):
+    return np.concatenate([chunk.loss for chunk in chunks])
+
+
+def make_dnn(dropout=0.3):
+    return DNN(width=8, depth=1, dropout=dropout)(n_items=40, max_length=12, rngs=nnx.Rngs(0))
+
+
+def test_the_number_of_steps_a_dispatch_changes_nothing(tiny_examples):
+    results = []
+    for steps in (1, 3, 50):
+        engine = make_engine(tiny_examples, Softmax(), tx=AdamW(1e-2, eps=1e-4)(20), steps_per_dispatch=steps)
+        state, _, chunks = train(engine, make_dnn(), 10)
+        assert engine.traces == 1
+        assert [chunk.step for chunk in chunks][-1] == int(state.step) == 10
+        assert max(len(chunk.loss) for chunk in chunks) == min(steps, 8)  # a chunk ends with its epoch, of 8 batches
+        results.append((losses_of(chunks), state.params))
+    for losses, params in results[1:]:
+        np.testing.assert_allclose(losses, results[0][0], rtol=0, atol=1e-6)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), params, results[0][1])
+
+
+def test_stopping_and_going_on_is_the_same_run_to_the_last_bit(tiny_examples):
+    curriculum = Curriculum(Loss(decay=0.5), pacing=Linear(start=0.3), sampler=Prefix(8), order="curriculum")
+    engine = make_engine(
+        tiny_examples, Softmax(), tx=AdamW(1e-2)(20), curriculum=curriculum, kind="pmap", devices=2, steps_per_dispatch=4
+    )
+    straight, position, chunks = train(engine, make_dnn(), 20)
+    state, middle, first = train(engine, make_dnn(), 7)
+    second = []
+    state, end = engine.train(state, middle, stop_at=20, on_chunk=second.append)
+    np.testing.assert_array_equal(losses_of(first + second), losses_of(chunks))
+    jax.tree.map(np.testing.assert_array_equal, state, straight)
+    jax.tree.map(np.testing.assert_array_equal, end.arrays(), position.arrays())
+    assert engine.traces == 1
+
+
+@pytest.mark.parametrize(("kind", "devices"), [("jit", 1), ("pmap", 4), ("shard_map", 2)])
+@pytest.mark.parametrize("unit", ["sequence", "target"])
+def test_the_curriculum_learns_the_loss_of_every_unit(tiny_examples, kind, devices, unit):
+    """With a model that stands still, the running loss is the loss of each unit, computed here directly."""
+    curriculum = Curriculum(Loss(decay=0.5), order="curriculum", unit=unit)
+    engine = make_engine(
+        tiny_examples, Softmax(), tx=optax.sgd(0.0), curriculum=curriculum, kind=kind, devices=devices, steps_per_dispatch=3
+    )
+    model = make_dnn(dropout=0.0)
+    _, position, _ = train(engine, model, tiny_examples.batches_per_epoch)
+    assert position.losses.seen.all()
+    for bucket in tiny_examples.buckets:
+        batch = Batch(jax.tree.map(jnp.asarray, bucket.arrays), jnp.ones(len(bucket.example)))
+        rows = BatchRng.for_rows(jax.random.key(0), jnp.arange(len(bucket.example), dtype=jnp.int32))
+        losses = Softmax()(model, batch, rows)
+        for row, example in enumerate(bucket.example):
+            expected = np.asarray(losses.per_example)[row][np.asarray(losses.mask)[row]]
+            if unit == "sequence":
+                assert position.losses.mean[example] == pytest.approx(expected.mean(), abs=1e-5)
+            else:
+                units = slice(tiny_examples.target_offsets[example], tiny_examples.target_offsets[example + 1])
+                np.testing.assert_allclose(position.losses.mean[units], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "devices"), [("jit", 1), ("pmap", 4)])
+def test_only_available_targets_are_trained(tiny_examples, kind, devices):
+    curriculum = Curriculum(Length(), Linear(start=0.2, full_at=10.0), Prefix(1), order="curriculum", unit="target")
+    engine = make_engine(tiny_examples, raise_targets, curriculum=curriculum, kind=kind, devices=devices)
+    state, position, chunks = train(engine, Scores(40), 3)
+    available = np.argsort(position.quantile)[: position.available]
+    expected, positions = np.zeros(41), 0
+    for chunk in chunks:
+        for number, rows in zip(chunk.draw.bucket, chunk.draw.rows, strict=True):
+            _, unit = tiny_examples.target_index(int(number), rows[rows != PADDING])
+            items = tiny_examples.targets[np.intersect1d(unit, available)]
+            assert 0 < len(items) < len(unit)
+            expected += np.bincount(items, minlength=41) / len(items)
+            positions += len(items)
+    np.testing.assert_allclose(state.params["score"], expected, rtol=1e-5, atol=1e-6)
+    assert sum(chunk.positions for chunk in chunks) == positions
+
+
+def test_padding_rows_weigh_nothing():
+    examples = Examples.from_arrays({"x": np.arange(1.0, 6.0)}, batch_size=4)
+    for kind, devices in (("jit", 1), ("shard_map", 4)):
+        _, _, chunks = train(make_engine(examples, follow_x, kind=kind, devices=devices), Scores(1), 2)
+        (chunk,) = chunks
+        for rows, loss in zip(chunk.draw.rows, chunk.loss, strict=True):
+            assert loss == pytest.approx((rows[rows != PADDING] + 1).mean())
+        assert chunk.positions == 5
+
+
+@pytest.mark.parametrize("steps_per_dispatch", [1, 4, 16])
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(steps_per_dispatch):
+    x = np.arange(40.0)
+    x[17] = np.nan
+    engine = make_engine(Examples.from_arrays({"x": x}, batch_size=4), follow_x, steps_per_dispatch=steps_per_dispatch)
+    plan = engine.scheduler.plan(engine.scheduler.begin())
+    bad_step = 1 + next(index for index, rows in enumerate(plan.rows) if 17 in rows)
+    with pytest.raises(TrainingError, match=rf"not finite at step {bad_step}:"):
+        train(engine, Scores(1), 10)
+
+
+def test_an_interruption_ends_the_run_after_the_chunk():
+    engine = make_engine(Examples.from_arrays({"x": np.arange(40.0)}, batch_size=4), follow_x, steps_per_dispatch=3)
+    answers = iter([False, False, True])
+    state, position, chunks = train(engine, Scores(1), 10, interrupted=lambda: next(answers))
+    assert int(state.step) == position.cursor == 6
+    assert [chunk.step for chunk in chunks] == [3, 6]
+
+
+def test_nothing_is_trained_beyond_the_step_to_stop_at():
+    engine = make_engine(Examples.from_arrays({"x": np.arange(40.0)}, batch_size=4), follow_x)
+    state, position, chunks = train(engine, Scores(1), 0)
+    assert (int(state.step), position.cursor, chunks) == (0, 0, [])
+
+
+@pytest.mark.parametrize("devices", [3, 4])
+def test_batches_that_cannot_be_shared_equally_are_refused(devices):
+    examples = Examples.from_arrays({"x": np.arange(40.0)}, batch_size=10)
+    with pytest.raises(OptionError, match=f"10 examples cannot be shared equally by {devices} devices"):
+        make_engine(examples, follow_x, kind="pmap", devices=devices)

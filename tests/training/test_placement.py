@@ -1,0 +1,139 @@
+from dataclasses import dataclass, replace
+from functools import cache
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from curriculum_rec.curriculum.difficulty import Popularity
+from curriculum_rec.curriculum.pacing import Linear
+from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
+from curriculum_rec.errors import OptionError
+from curriculum_rec.models import SASRec
+from curriculum_rec.objectives import BinaryCrossEntropy, SampledSoftmax, Softmax
+from curriculum_rec.training.engine import Engine
+from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.placement import Placement
+from curriculum_rec.training.state import TrainState
+
+STEPS = 12
+OTHERS = [("pmap", 1), ("pmap", 2), ("pmap", 4), ("shard_map", 1), ("shard_map", 2), ("shard_map", 4)]
+
+
+@dataclass(frozen=True)
+class WatchedPopularity(Popularity):
+    """Needs the losses to be reported, but does not order by them: a rounding error cannot change the batches."""
+
+    decay: float = 0.5
+
+
+CURRICULUM = Curriculum(WatchedPopularity(), pacing=Linear(start=0.3, full_at=2.0), order="curriculum", unit="target")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run leaves, on the host."""
+
+    chunks: list
+    losses: np.ndarray
+    running: object
+    params: dict
+    traces: int
+
+
+@pytest.fixture(scope="module")
+def run(tiny_examples):
+    """Trains the same run on given devices, with dropout, masked targets, three buckets and batches not full."""
+
+    @cache
+    def train(kind, devices, objective=Softmax(chunk=16)):
+        placed, tx = Placement(kind, devices).place(), AdamW(learning_rate=1e-2, eps=1e-4)(STEPS)
+        scheduler = Scheduler(CURRICULUM, tiny_examples, seed=5, total_steps=STEPS)
+        engine = Engine(objective, tx, scheduler, placed, seed=5, steps_per_dispatch=5)
+        options = SASRec(width=8, depth=1, dropout=0.3, feed_forward_factor=1)
+        state = TrainState.create(options(n_items=40, max_length=12, rngs=nnx.Rngs(0)), tx)
+        chunks = []
+        state, position = engine.train(
+            placed.replicate(state), scheduler.begin(), stop_at=STEPS, on_chunk=chunks.append
+        )
+        assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(state)} == {devices}
+        losses = np.concatenate([chunk.loss for chunk in chunks])
+        return Run(chunks, losses, position.losses, jax.tree.map(np.asarray, state.params), engine.traces)
+
+    return train
+
+
+def assert_same_run(got, expected):
+    for mine, reference in zip(got.chunks, expected.chunks, strict=True):
+        np.testing.assert_array_equal(mine.draw.rows, reference.draw.rows)
+        np.testing.assert_array_equal(mine.draw.bucket, reference.draw.bucket)
+        assert (mine.step, mine.epoch, mine.positions) == (reference.step, reference.epoch, reference.positions)
+        np.testing.assert_allclose(mine.gradient_norm, reference.gradient_norm, rtol=1e-4)
+    np.testing.assert_allclose(got.losses, expected.losses, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(got.running.seen, expected.running.seen)
+    np.testing.assert_allclose(got.running.mean, expected.running.mean, rtol=0, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), got.params, expected.params)
+
+
+@pytest.mark.parametrize(("kind", "devices"), OTHERS)
+def test_one_seed_gives_one_run_on_any_number_of_devices(run, kind, devices):
+    got, expected = run(kind, devices), run("jit", 1)
+    assert_same_run(got, expected)
+    assert got.traces == expected.traces == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", [SampledSoftmax(16), BinaryCrossEntropy(2)], ids=str)
+def test_negatives_do_not_depend_on_the_devices(run, objective):
+    assert_same_run(run("pmap", 4, objective), run("jit", 1, objective))
+
+
+def test_the_run_compared_is_no_trivial_one(run, tiny_examples):
+    reference = run("jit", 1)
+    buckets = {int(bucket) for chunk in reference.chunks for bucket in chunk.draw.bucket}
+    assert buckets == {0, 1, 2}
+    assert any((chunk.draw.rows[:, -1] < 0).any() for chunk in reference.chunks)
+    assert reference.running.seen.any()
+    assert not reference.running.seen.all()
+    assert len(reference.chunks) > 2
+    assert all(bucket.batch_size % 4 == 0 for bucket in tiny_examples.buckets)
+
+
+@pytest.mark.parametrize(
+    ("placement", "kind", "devices"),
+    [
+        (Placement(), "pmap", 4),
+        (Placement(devices=1), "jit", 1),
+        (Placement("jit"), "jit", 1),
+        (Placement("pmap"), "pmap", 4),
+        (Placement("shard_map", 2), "shard_map", 2),
+    ],
+)
+def test_how_a_placement_is_decided(placement, kind, devices):
+    placed = placement.place()
+    assert (placed.kind, placed.n_devices) == (kind, devices)
+    assert placed.axis_name == (None if kind == "jit" else "data")
+
+
+def test_split_cuts_one_axis_and_replicate_none():
+    placed = Placement("shard_map", 4).place()
+    array = np.arange(24).reshape(2, 12)
+    np.testing.assert_array_equal(placed.split(array, axis=1), array)
+    assert {shard.data.shape for shard in placed.split(array, axis=1).addressable_shards} == {(2, 3)}
+    assert {shard.data.shape for shard in placed.replicate(array).addressable_shards} == {(2, 12)}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Placement("tpu"), "kind=tpu"),
+        (lambda: Placement(devices=0), "devices=0"),
+        (lambda: Placement("jit", 2), "devices=2 with kind=jit"),
+        (lambda: Placement("pmap", 5).place(), "this machine has 4"),
+        (lambda: replace(Placement("jit"), devices=-1), "devices=-1"),
+    ],
+)
+def test_impossible_placements_are_refused(make, message):
+    with pytest.raises(OptionError, match=message):
+        make()
