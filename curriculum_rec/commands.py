@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -43,6 +44,8 @@ def train(composed: DictConfig) -> float:
     runner.check_warm_starts()
     directory.create("refuse" if on_existing == "resume" else on_existing)
     write_text(directory.config, config.config_text(data | {"run_dir": str(directory.path)}))
+    if data["progress"] and HydraConfig.get().mode == RunMode.MULTIRUN:
+        print(f"run {HydraConfig.get().job.num}: {HydraConfig.get().job.override_dirname}", file=sys.stderr)
     return _run(runner)
 
 
@@ -108,12 +111,9 @@ TASKS: dict[str, Callable[[DictConfig], Any]] = {
 def _run_directory(data: dict[str, Any]) -> Path:
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
-        if data["run_dir"] is not None and "run_dir" in str(hydra.overrides.task):
+        if data["run_dir"] is not None:
             raise OptionError("run_dir names one folder, but a sweep has many runs: set hydra.sweep.dir instead")
-        name = "_".join(
-            [str(hydra.job.num), *(word.rpartition(".")[2] for word in hydra.job.override_dirname.split(","))]
-        )
-        return Path(hydra.sweep.dir) / "".join(c if c.isalnum() or c in "._=-" else "-" for c in name)
+        return Path(hydra.runtime.output_dir)
     if data["run_dir"] is not None:
         return Path(data["run_dir"])
     return Path("runs") / data["name"] / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")

@@ -119,6 +119,9 @@ def check_type(value: Any, hint: Any, path: str) -> Any:
     >>> check_type([1, 2], tuple[int, ...], "examples.bucket_lengths"), check_type(1, float, "optimizer.eps")
     ((1, 2), 1.0)
     """
+    if get_origin(hint) in MAPPINGS and isinstance(value, Mapping):
+        inner = get_args(hint)[1]
+        return {name: check_type(entry, inner, f"{path}.{name}") for name, entry in value.items()}
     matched, result = _match(value, hint)
     if not matched:
         raise OptionError(f"{path}={_show(value)}: it must be {describe_type(hint)}")

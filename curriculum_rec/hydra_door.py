@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -66,10 +67,7 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
     parser.add_argument("overrides", nargs="*")
     given = parser.parse_intermixed_args(list(words))
     for word in given.overrides:
-        if "=" not in word and not word.startswith("~"):
-            raise OptionError(
-                f"'{word}' is no option: write OPTION=VALUE; 'curriculum-rec {command} --help' lists them"
-            )
+        _check_override(word, command)
     flags = [flag for flag, wanted in (("--multirun", given.multirun), ("--resolve", given.resolve)) if wanted]
     for flag, value in (("cfg", given.cfg), ("package", given.package), ("info", given.info)):
         flags += [] if value is None else [f"--{flag}={value}"]
@@ -82,6 +80,16 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
         places = ",".join(f"'file://{place}'" for place in searchpath)
         overrides.insert(0, f"hydra.searchpath=[{places}]")
     return flags + overrides
+
+
+def _check_override(word: str, command: str) -> None:
+    name, equals, value = word.partition("=")
+    if not equals and not word.startswith("~"):
+        raise OptionError(f"'{word}' is no option: write OPTION=VALUE; see 'curriculum-rec {command} --help'")
+    group = resources.files("curriculum_rec.conf").joinpath(*name.split("/"))
+    if group.is_dir() and name != "experiment" and (value == "null" or value.startswith(("[", "{"))):
+        choices = sorted(entry.name.removesuffix(".yaml") for entry in group.iterdir() if entry.name.endswith(".yaml"))
+        raise OptionError(f"{word}: {name} takes the name of a choice: {', '.join(choices)}")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -74,7 +74,7 @@ OPTION_MISTAKES = [
     ("examples.max_length=abc", ["examples.max_length=abc", "an integer"]),
     ("examples.max_length=0", ["examples.max_length=0", "at least 1"]),
     ("seed=abc", ["seed", "abc"]),
-    ("seed=-1", ["seed=-1", "at least 0"]),
+    ("seed=-1", ["seed=-1", "between 0 and"]),
     ("seed=99999999999999999999", ["seed=99999999999999999999"]),
     ("progress=maybe", ["progress", "maybe"]),
     ("evaluation.k=[100000] evaluation.metric=ndcg@100000", ["evaluation.k=100000", "catalogue of 7 items"]),
@@ -104,12 +104,11 @@ OPTION_MISTAKES = [
     ("checkpoint_every_steps=0", ["checkpoint_every_steps=0"]),
     ("on_existing=perhaps", ["on_existing=perhaps", "refuse, replace, resume"]),
     ("cleaning.missing=null", ["cleaning.missing"]),
-    ("~cleaning", ["cleaning"]),
     ("~model", ["model is empty"]),
     ("model=null", ["model"]),
     ("data=[1]", ["data"]),
     ("model=sasrek", ["sasrek", "sasrec"]),
-    ("experiment=nope", ["experiment/nope", "quickstart"]),
+    ("experiment=nope", ["nope", "quickstart"]),
     ("seed", ["'seed' is no option", "OPTION=VALUE"]),
     ("nope=1", ["option 'nope' does not exist"]),
     ("'model={a: 1'", ["{a: 1"]),
@@ -227,8 +226,9 @@ def test_experiments_are_found_in_folders_of_any_name(folder, capsys, monkeypatc
 
 
 def test_flags_may_stand_anywhere(folder, capsys):
-    sentence = refusal(["train", *SMALL, "-m", "seed=-1,-2"], folder, capsys)
-    assert "seed=-1" in sentence
+    # A sweep's folder is Hydra's, which makes it before the first job is looked at.
+    assert main(["train", *SMALL, "-m", "seed=-1,-2"]) == 2
+    assert capsys.readouterr().err.count("seed=-1") == 1
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -44,7 +44,7 @@ def test_another_process_draws_the_same_numbers():
 
 
 def test_names_that_are_used_have_different_hashes():
-    used = "order epoch step dropout negatives embedding attention".split()
+    used = ["order", "epoch", "step", "dropout", "negatives", "embedding", "attention"]
     used += ["difficulty ties", "random order", "feed forward", "shared negatives"]
     assert len({name_hash(name) for name in used}) == len(used)
     assert all(0 <= name_hash(name) < 2**32 for name in used)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Literal, Self, get_args, get_origin
 
+import numpy as np
 from beartype import BeartypeConf, beartype
 
 PYTREES = {"Batch", "BatchRng", "Losses", "LocalGradient", "StepMetrics", "TrainState"}
@@ -15,10 +16,15 @@ def check(function: Callable[..., Any]) -> Callable[..., Any]:
     """Check a function's arguments and result whenever it is called."""
     if function.__qualname__.removesuffix(".__init__") in PYTREES:
         return function
-    function.__annotations__ = {
-        name: Any if is_left_out(hint) else hint for name, hint in function.__annotations__.items()
-    }
+    function.__annotations__ = {name: checked(hint) for name, hint in function.__annotations__.items()}
     return beartype(conf=CONF)(function)
+
+
+def checked(hint: Any) -> Any:
+    """What is really asked of an argument: a whole number may come out of an array."""
+    if is_left_out(hint):
+        return Any
+    return int | np.integer if hint is int else hint
 
 
 def is_left_out(hint: Any) -> bool:

@@ -159,7 +159,7 @@ def test_same_ids_from_text_and_integers_have_the_same_codes(write, tmp_path):
         (" \n\n", {}, ["is empty"]),
         (TABLE, {}, ["header but no rows"]),
         ("user;item;timestamp\n1;2;3\n", {}, ["no column 'user'", "data.separator=';'"]),
-        ("user\titem\ttimestamp\n1\t2\t3\n", {}, ["no column 'user'", "data.separator='\t'"]),
+        ("user\titem\ttimestamp\n1\t2\t3\n", {}, ["no column 'user'", "data.format=tsv"]),
         (TABLE + "1,2,3\n", {"separator": ";"}, ["data.separator=','"]),
         ("customer,sku,time\n1,2,3\n", {}, ["no column 'user' (data.user)", "'customer', 'sku', 'time'"]),
         ("user,item\n1,2\n", {}, ["no column 'timestamp'", "'user', 'item'", "data.timestamp=null"]),
