@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -49,7 +51,7 @@ def test_mean_by_example_equals_a_loop():
     lengths = rng.integers(1, 5, 30)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     values = rng.random(offsets[-1])
-    expected = [values[a:b].mean() for a, b in zip(offsets, offsets[1:], strict=False)]
+    expected = [values[a:b].mean() for a, b in pairwise(offsets)]
     np.testing.assert_allclose(mean_by_example(values, offsets), expected)
 
 

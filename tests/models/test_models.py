@@ -43,7 +43,7 @@ def make_batch(history):
     return Batch({"history": jnp.asarray(history)}, jnp.ones(len(history)))
 
 
-def make_rng(batch=len(LENGTHS)):
+def make_rng(batch=3):
     return BatchRng.for_rows(jax.random.key(0), jnp.arange(batch, dtype=jnp.int32))
 
 

@@ -18,6 +18,7 @@ from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.state import TrainState
 
 STEPS = 12
+SOFTMAX = Softmax(chunk=16)
 OTHERS = [("pmap", 1), ("pmap", 2), ("pmap", 4), ("shard_map", 1), ("shard_map", 2), ("shard_map", 4)]
 
 
@@ -47,7 +48,7 @@ def run(tiny_examples):
     """Trains the same run on given devices, with dropout, masked targets, three buckets and batches not full."""
 
     @cache
-    def train(kind, devices, objective=Softmax(chunk=16)):
+    def train(kind, devices, objective=SOFTMAX):
         placed, tx = Placement(kind, devices).place(), AdamW(learning_rate=1e-2, eps=1e-4)(STEPS)
         scheduler = Scheduler(CURRICULUM, tiny_examples, seed=5, total_steps=STEPS)
         engine = Engine(objective, tx, scheduler, placed, seed=5, steps_per_dispatch=5)
