@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -74,7 +73,7 @@ def evaluate(composed: DictConfig) -> None:
     ranks = evaluation.ranks(structure, placed.replicate(params))
     if data["output"] is not None:
         write_frame(Path(data["output"]), user_results(evaluation, ranks, dataset))
-    title = f"{data['run']}: {part.name.lower()}, {len(rows):,} users, checkpoint {snapshot.step}"
+    title = f"{data['run']}: {part.name.lower()}, {len(rows):,} users, checkpoint {snapshot.step:,}:"
     _print_quality(title, mean_metrics(ranks, options.metrics), reference_metrics(dataset, evaluation, part))
 
 
@@ -178,18 +177,20 @@ def _with_choices(experiment: Experiment, data: dict[str, Any]) -> Any:
 def _print_summary(directory: RunDirectory, summary: dict[str, Any]) -> None:
     title = (
         f"{summary['steps']:,} steps in {summary['train_seconds']:.1f} s ({summary['compile_seconds']:.1f} s of them "
-        f"compiling), {summary['positions_per_second']:,.0f} positions/s; test split, best step {summary['best_step']}"
+        f"compiling), {summary['positions_per_second']:,.0f} positions/s; test split at the best step, "
+        f"{summary['best_step']:,}:"
     )
-    _print_quality(title, summary["test"], summary["reference"])
+    cutoff = summary["metric"].partition("@")[2]
+    quality = {name: value for name, value in summary["test"].items() if name.endswith(f"@{cutoff}")}
+    _print_quality(title, quality, summary["reference"])
     print(f"run directory: {directory.path}")
 
 
 def _print_quality(title: str, quality: dict[str, float], reference: dict[str, Any]) -> None:
-    table = Table(title=title, title_justify="left")
-    table.add_column("metric")
+    table = Table("metric")
     table.add_column("model", justify="right")
     table.add_column("MostPop", justify="right")
     for name, value in quality.items():
         table.add_row(name, f"{value:.4f}", f"{reference[name]:.4f}")
-    width = shutil.get_terminal_size((100, 24)).columns
-    Console(width=max(width, 60)).print(table)
+    print(title)
+    Console().print(table)

@@ -1,5 +1,6 @@
 """What all tests share: four fake devices, strict shapes, run-time checks of the package's annotations, tiny data."""
 
+import tempfile
 from pathlib import Path
 
 import jax
@@ -11,6 +12,11 @@ from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Many tests compile the same small programs: one session's compilations are shared, and thrown away with it.
+_cache = tempfile.TemporaryDirectory()
+jax.config.update("jax_compilation_cache_dir", _cache.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 install_import_hook("curriculum_rec", "type_checks.check")
 
 from curriculum_rec.data.examples import Examples, SequenceExamples  # noqa: E402 - the hook must come first

@@ -5,6 +5,7 @@ Only the rank travels on (:mod:`curriculum_rec.curriculum.quantile`), so every s
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -58,6 +59,8 @@ class Length(StaticDifficulty):
 
     def __call__(self, examples: Examples, unit: Unit, losses: RunningLoss | None = None) -> np.ndarray:
         """Score all units."""
+        if not examples.has_targets:
+            raise OptionError("difficulty length needs sequences, and these examples have no 2-D 'target'")
         lengths = np.diff(examples.target_offsets)
         if unit == "sequence":
             return lengths.astype(np.float64)
@@ -77,8 +80,8 @@ class Popularity(StaticDifficulty):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.alpha <= 0:
-            raise OptionError(f"curriculum.difficulty.alpha={self.alpha}: it must be above 0")
+        if not 0 < self.alpha < math.inf:
+            raise OptionError(f"curriculum.difficulty.alpha={self.alpha}: it must be a number above 0")
 
     def __call__(self, examples: Examples, unit: Unit, losses: RunningLoss | None = None) -> np.ndarray:
         """Score all units."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from curriculum_rec.errors import OptionError
 
 
+@runtime_checkable
 class Pacing(Protocol):
     """A schedule of the available share."""
 
@@ -67,8 +68,8 @@ class Linear(GrowingPacing):
 
     Source: Wu, Dyer and Neyshabur (2021), family ``linear``; their ``a`` and ``b`` are ``full_at`` and ``start``.
 
-    >>> float(Linear(start=0.2, full_at=0.5)(25, 100))
-    0.6
+    >>> float(Linear(start=0.5, full_at=0.5)(25, 100))
+    0.75
     """
 
     def shape(self, s: Any) -> Any:
@@ -93,8 +94,8 @@ class Root(GrowingPacing):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.power < 1:
-            raise OptionError(f"curriculum.pacing.power={self.power}: it must be at least 1")
+        if not 1 <= self.power < math.inf:
+            raise OptionError(f"curriculum.pacing.power={self.power}: it must be a number of at least 1")
 
     def shape(self, s: Any) -> Any:
         """Map [0, 1] onto [0, 1]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class EpochPlan:
         return len(self.bucket)
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """A mechanism that decides which examples an epoch draws."""
 

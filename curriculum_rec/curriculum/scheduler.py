@@ -192,7 +192,7 @@ class Scheduler:
         for number, rows, loss in zip(draw.bucket, draw.rows, losses, strict=True):
             valid = rows != PADDING
             if self.curriculum.unit == "target":
-                present, unit = self.examples.target_index(number, rows[valid])
+                present, unit = self.examples.target_index(int(number), rows[valid])
                 new = loss[valid][:, : present.shape[1]][present]
                 trained = self._is_available(state)[unit]
                 unit, new = unit[trained], new[trained]

@@ -128,7 +128,7 @@ class Examples:
 
     @staticmethod
     def _targets(bucket: Bucket) -> np.ndarray:
-        if "target" not in bucket.arrays:
+        if "target" not in bucket.arrays or bucket.arrays["target"].ndim != 2:
             raise OptionError("these examples have no 'target' sequence: curriculum.unit=target needs one")
         return bucket.arrays["target"]
 

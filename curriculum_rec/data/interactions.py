@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -88,6 +88,7 @@ class LedgerEntry:
         return self.rows_in - self.rows_out
 
 
+@runtime_checkable
 class CleaningRule(Protocol):
     """One step of cleaning: a frame with user, item and perhaps timestamp in, fewer rows out, order kept."""
 

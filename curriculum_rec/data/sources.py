@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,7 @@ from curriculum_rec.errors import DataError, OptionError
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where interactions come from."""
 

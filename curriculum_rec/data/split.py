@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -96,6 +96,7 @@ class Split:
         return EvaluationRows(data.user[where], data.item[where], start, where, data.item)
 
 
+@runtime_checkable
 class Splitter(Protocol):
     """A rule that gives every interaction its part."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +66,7 @@ class FullRanking:
             raise OptionError(f"evaluation.k={max(self.k)} is larger than the catalogue of {n_items} items: lower it")
 
 
+@runtime_checkable
 class DeviceSplit(Protocol):
     """Puts arrays on the devices, cut along an axis."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from curriculum_rec.growth.tree import is_stacked, path_names
 from curriculum_rec.models.structure import Tree
 
 GATE = "gate"
+MapName = Literal["stack", "interleave"]
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,15 @@ class DepthGrowth:
     (Bachlechner et al., 2021).
     """
 
-    map: Literal["stack", "interleave"] = "interleave"
+    map: MapName = "interleave"
     gate: Literal[0, 1] = 0
     moments: Literal["copy", "fresh"] = "copy"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("map", MapName), ("gate", Literal[0, 1]), ("moments", Literal["copy", "fresh"])):
+            if getattr(self, name) not in get_args(allowed):
+                choices = ", ".join(map(str, get_args(allowed)))
+                raise OptionError(f"growth.{name}={getattr(self, name)}: it must be one of {choices}")
 
     @property
     def preserves_function(self) -> bool:
@@ -84,7 +91,7 @@ class DepthGrowth:
         )
 
 
-def layer_map(kind: Literal["stack", "interleave"], old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
+def layer_map(kind: MapName, old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
     """Say from which old block each new one is copied, and which of them are new.
 
     Args:
@@ -117,10 +124,12 @@ def stacked_depth(params: Tree) -> int:
     Raises:
         OptionError: There are none.
     """
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if is_stacked(path):
-            return len(leaf)
-    raise OptionError("this model has no stacked 'blocks', so it has no depth to grow")
+    leaves = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if is_stacked(path)]
+    if not leaves:
+        raise OptionError("this model has no stacked 'blocks', so it has no depth to grow")
+    if any(leaf.ndim == 0 or len(leaf) != len(leaves[0]) for leaf in leaves):
+        raise OptionError("the leaves under 'blocks' have no common layer axis: stack the blocks to grow them")
+    return len(leaves[0])
 
 
 def _gates(params: Tree) -> list[Array]:

@@ -70,7 +70,8 @@ class BatchRng:
             size *= n
         place = jnp.arange(size, dtype=jnp.uint32).reshape(shape)
         row = self.row.reshape(-1, *(1,) * len(shape)) * jnp.uint32(size)
-        return _mix((row + place[None]) * jnp.uint32(0x9E3779B9) + self.seed)
+        # The seed enters by "exclusive or": by addition, all streams would be shifted copies of one sequence.
+        return _mix((row + place[None]) * jnp.uint32(0x9E3779B9) ^ self.seed)
 
     def key(self) -> Array:
         """Give a JAX key for numbers that the whole batch shares, the same on every device."""

@@ -31,6 +31,7 @@ class Recommender(Protocol):
         ...
 
 
+@runtime_checkable
 class ModelFactory(Protocol):
     """Options that build a model once the catalogue is known."""
 

@@ -41,7 +41,7 @@ class DNN:
     def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> DNNModel:
         """Build the model; the mean has no positions, so ``max_length`` does not matter."""
         del max_length
-        return DNNModel(self, n_items=n_items, depth=depth or self.depth, rngs=rngs)
+        return DNNModel(self, n_items=n_items, depth=self.depth if depth is None else depth, rngs=rngs)
 
 
 class DNNModel(nnx.Module):

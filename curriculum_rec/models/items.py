@@ -21,7 +21,7 @@ class ItemTable(nnx.Module):
     """
 
     def __init__(self, n_items: int, width: int, *, cosine_scale: float | None, rngs: nnx.Rngs) -> None:
-        if cosine_scale is not None and cosine_scale <= 0:
+        if cosine_scale is not None and not cosine_scale > 0:
             raise OptionError(f"model.cosine_scale={cosine_scale}: it must be above 0, or null for the inner product")
         self.embedding = nnx.Param(0.02 * jax.random.normal(rngs.params(), (n_items + 1, width)))
         self.cosine_scale = cosine_scale

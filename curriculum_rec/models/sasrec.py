@@ -47,7 +47,9 @@ class SASRec:
 
     def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> SASRecModel:
         """Build the model."""
-        return SASRecModel(self, n_items=n_items, max_length=max_length, depth=depth or self.depth, rngs=rngs)
+        return SASRecModel(
+            self, n_items=n_items, max_length=max_length, depth=self.depth if depth is None else depth, rngs=rngs
+        )
 
 
 class SASRecModel(nnx.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Bool, Float
@@ -28,6 +28,7 @@ class Losses:
     metrics: Mapping[str, Float[Array, ""]] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Objective(Protocol):
     """A loss function with its options."""
 

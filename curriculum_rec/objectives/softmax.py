@@ -34,7 +34,7 @@ class Softmax:
         """Compute the losses, ``[batch, length]``."""
         hidden, target = model(batch, rng), batch["target"]
         mask = target > 0
-        weight = (broadcast_weight(batch.weight, target) * mask).reshape(-1)
+        weight = jnp.where(mask, broadcast_weight(batch.weight, target), 0).reshape(-1)
         vectors = model.item_vectors()[1:]  # padding is no candidate
         losses = cross_entropy(
             hidden.reshape(-1, hidden.shape[-1]),
@@ -100,7 +100,8 @@ def _fused_forward(hidden: Array, vectors: Array, target: Array, weight: Array) 
         losses, scores, normaliser = _chunk_losses(hidden, target, vectors)
         items = jnp.arange(len(vectors), dtype=target.dtype)
         probability = jnp.exp(scores - normaliser[:, None])
-        error = (probability - (items[None, :] == target[:, None])) * weight[:, None]
+        is_target = (items[None, :] == target[:, None]).astype(probability.dtype)
+        error = (probability - is_target) * weight[:, None]
         return vector_gradient + error.T @ hidden, (losses, error @ vectors)
 
     vector_gradient, (losses, hidden_gradient) = jax.lax.scan(

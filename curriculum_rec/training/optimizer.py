@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -102,6 +102,10 @@ class AdamW:
         ):
             if not good:
                 raise OptionError(f"optimizer.{name}={getattr(self, name)}: it must be {allowed}")
+        if self.schedule not in get_args(ScheduleName):
+            raise OptionError(
+                f"optimizer.schedule={self.schedule}: it must be one of {', '.join(get_args(ScheduleName))}"
+            )
         if self.schedule == "constant" and self.final_fraction != 0:
             raise OptionError("optimizer.final_fraction has no effect with schedule=constant: leave it out")
 

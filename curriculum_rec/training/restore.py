@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 from flax import nnx
@@ -88,7 +88,7 @@ def warm_start_parameters(source: RunDirectory, template: Tree, *, items_digest:
         )
     depth = RunRecord.from_json(snapshot.meta["record"]).stage.depth
 
-    def at_depth(path: tuple[object, ...], leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    def at_depth(path: tuple[object, ...], leaf: Any) -> Any:
         return jax.ShapeDtypeStruct((depth, *leaf.shape[1:]), leaf.dtype) if is_stacked(path) else leaf
 
     return unflatten(snapshot.arrays, PARAMS, jax.tree_util.tree_map_with_path(at_depth, template))

@@ -205,7 +205,7 @@ class Runner:
         return self.placed.replicate(state)
 
     def _warm_start(self, state: TrainState, run: str) -> TrainState:
-        params = self._warm_start_parameters(run, state.params)
+        params = jax.tree.map(jnp.asarray, self._warm_start_parameters(run, state.params))
         return replace(state, params=params, opt_state=self.optimizer.init(params))
 
     def _warm_start_parameters(self, run: str, template: Tree) -> Tree:

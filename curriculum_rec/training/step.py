@@ -70,7 +70,7 @@ def local_gradient(
         per_example = losses.per_example
         weight = jnp.broadcast_to(broadcast_weight(batch.weight, per_example), per_example.shape)
         if losses.mask is not None:
-            weight = weight * losses.mask
+            weight = jnp.where(losses.mask, weight, 0)
         return (weight * per_example).sum(), (weight, losses)
 
     (loss, (weight, losses)), gradient = jax.value_and_grad(weighted_sum, has_aux=True)(state.params)
