@@ -1,5 +1,6 @@
 """What all tests share: four fake devices, strict shapes, run-time checks of the package's annotations, tiny data."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Many tests compile the same small programs: one session's compilations are shared, and thrown away with it.
-_cache = tempfile.TemporaryDirectory()
-jax.config.update("jax_compilation_cache_dir", _cache.name)
+# Many tests compile the same small programs: a session's processes share what they compile, and throw it away.
+if "CURRICULUM_REC_TEST_CACHE" not in os.environ:
+    _cache = tempfile.TemporaryDirectory()
+    os.environ["CURRICULUM_REC_TEST_CACHE"] = _cache.name
+jax.config.update("jax_compilation_cache_dir", os.environ["CURRICULUM_REC_TEST_CACHE"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 install_import_hook("curriculum_rec", "type_checks.check")
