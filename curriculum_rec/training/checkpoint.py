@@ -26,7 +26,7 @@ from curriculum_rec.growth.tree import path_names
 from curriculum_rec.models.structure import Tree
 
 STATE, META = "state", "meta"
-DIGESTS, SHAPES, META_DIGEST = "digests", "shapes", "meta_digest"
+DIGESTS, SHAPES, META_DIGEST, BEST = "digests", "shapes", "meta_digest", "best_step"
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,13 @@ class Checkpoints:
 
     Args:
         directory: Where they lie, one folder a step.
-        keep: The newest that are kept, at least 1, besides the best one.
+        keep: The newest that are kept, at least 1, besides those that one of them calls the best.
     """
 
     directory: Path
     keep: int = 3
     _manager: ocp.CheckpointManager = field(init=False, repr=False)
+    _best: dict[int, int] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         options = ocp.CheckpointManagerOptions(create=True, cleanup_tmp_directories=True)
@@ -73,22 +74,43 @@ class Checkpoints:
             step: The step after which it is taken.
             arrays: Named arrays that nobody changes any more.
             meta: JSON data.
-            best_step: A checkpoint that stays, however old it gets.
+            best_step: The best one so far; it stays as long as this one does.
         """
         self.wait()
         if step in self.steps():
             return
-        for old in self.steps()[: -self.keep]:
-            if old != best_step:
-                self._manager.delete(old)
+        self._prune()
         record = dict(meta) | {
+            BEST: best_step,
             DIGESTS: {name: digest(array) for name, array in arrays.items()},
             SHAPES: {name: [list(array.shape), array.dtype.name] for name, array in arrays.items()},
         }
         record[META_DIGEST] = _json_digest(record)
         items = ocp.args.Composite(**{STATE: ocp.args.StandardSave(dict(arrays)), META: ocp.args.JsonSave(record)})
+        self._best[step] = best_step
         with _quiet():
             self._manager.save(step, args=items)
+
+    def _prune(self) -> None:
+        """Delete all but the newest and those which one of these calls the best: each can be gone on from."""
+        steps = self.steps()
+        newest = steps[-self.keep :]
+        kept = {*newest, *(self._best_of(step) for step in newest)}
+        for step in steps:
+            if step not in kept:
+                self._manager.delete(step)
+
+    def _best_of(self, step: int) -> int:
+        if step not in self._best:
+            try:
+                self._best[step] = int(self._read_meta(step)[BEST])
+            except Exception:  # damaged, and named as such when it is read to be used
+                self._best[step] = -1
+        return self._best[step]
+
+    def _read_meta(self, step: int) -> dict[str, Any]:
+        with _quiet():
+            return self._manager.restore(step, args=ocp.args.Composite(**{META: ocp.args.JsonRestore()}))[META]
 
     def wait(self) -> None:
         """Wait until the last save is on disk."""
@@ -108,8 +130,8 @@ class Checkpoints:
         """
         name = f"checkpoint {step} in {self.directory}"
         try:
+            meta = self._read_meta(step)
             with _quiet():
-                meta = self._manager.restore(step, args=ocp.args.Composite(**{META: ocp.args.JsonRestore()}))[META]
                 if _json_digest({key: value for key, value in meta.items() if key != META_DIGEST}) != meta[META_DIGEST]:
                     raise CheckpointError(f"{name} is damaged: its description changed since it was written")
                 target = {leaf: np.zeros(shape, dtype) for leaf, (shape, dtype) in meta[SHAPES].items()}

@@ -7,25 +7,21 @@ come from, in this order: the run's own newest checkpoint, a stage's warm start,
 
 from __future__ import annotations
 
-import platform
 import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import metadata
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import polars as pl
 
 from curriculum_rec.curriculum.scheduler import CurriculumState, Scheduler
 from curriculum_rec.data.split import Part
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.evaluation.evaluator import Evaluation
-from curriculum_rec.evaluation.metrics import mean_metrics, user_metrics
-from curriculum_rec.evaluation.mostpop import most_popular_ranks
+from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import write_frame, write_text
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.models.structure import Tree
@@ -47,8 +43,7 @@ from curriculum_rec.training.restore import (
 from curriculum_rec.training.run_directory import MetricsLog, RunDirectory, to_json
 from curriculum_rec.training.stages import Stage
 from curriculum_rec.training.state import TrainState, count_parameters
-
-PACKAGES = ("curriculum-rec", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "polars", "hydra-core")
+from curriculum_rec.training.summary import reference_metrics, summarise, user_results
 
 
 @dataclass
@@ -341,86 +336,17 @@ class Runner:
             path = self.directory.evaluation / f"{part.name.lower()}.parquet"
             write_frame(path, user_results(evaluation, ranks, self.dataset))
         self._log.write("test", step=snapshot.step, **quality[Part.TEST])
-        summary = self._summary(quality)
+        summary = summarise(
+            self.experiment,
+            self.dataset,
+            self._record,
+            quality={part.name.lower(): metrics for part, metrics in quality.items()},
+            reference=reference_metrics(self.dataset, self._evaluations[Part.TEST]),
+            config_hash=self.config_hash,
+            placed=self.placed,
+        )
         write_text(self.directory.summary, to_json(summary))
         return summary
-
-    def _summary(self, quality: dict[Part, dict[str, float]]) -> dict[str, Any]:
-        record, options = self._record, self.experiment.evaluation
-        return {
-            "test": quality[Part.TEST],
-            "validation": quality[Part.VALIDATION],
-            "reference": {"model": "mostpop", **reference_metrics(self.dataset, self._evaluations[Part.TEST])},
-            "metric": options.metric,
-            "train_seconds": record.train_seconds,
-            "compile_seconds": record.compile_seconds,
-            "positions_per_second": record.positions / max(record.step_seconds, 1e-9),
-            "steps": record.stage.first_step + record.stage.steps,
-            "best_step": record.best_step,
-            "parameters": record.stage.parameters,
-            "stages": [
-                {
-                    "name": stage.name,
-                    "depth": stage.depth,
-                    "parameters": stage.parameters,
-                    "steps": stage.steps,
-                    "seconds": stage.seconds,
-                    "quality": stage.quality,
-                }
-                for stage in record.stages
-            ],
-            "data": describe_dataset(self.dataset),
-            "seed": self.experiment.seed,
-            "split_hash": self.dataset.split.hash,
-            "config_hash": self.config_hash,
-            "placement": {"kind": self.placed.kind, "devices": self.placed.n_devices},
-            "versions": versions(),
-        }
-
-
-def reference_metrics(dataset: Dataset, evaluation: Evaluation, part: Part = Part.TEST) -> dict[str, float]:
-    """Compute MostPop's metrics on the rows of an evaluation."""
-    options = evaluation.options
-    ranks = most_popular_ranks(dataset.split.item_counts(part), evaluation.rows, filter_seen=options.filter_seen)
-    return mean_metrics(ranks, options.metrics)
-
-
-def user_results(evaluation: Evaluation, ranks: np.ndarray, dataset: Dataset) -> pl.DataFrame:
-    """Give one row a user, so that any two runs can be compared pairwise later."""
-    interactions, rows = dataset.split.interactions, evaluation.rows
-    return pl.DataFrame(
-        {
-            "user": interactions.users.decode(rows.user),
-            "item": interactions.items.decode(rows.target),
-            "rank": ranks,
-            **user_metrics(ranks, evaluation.options.metrics),
-        }
-    )
-
-
-def describe_dataset(dataset: Dataset) -> dict[str, Any]:
-    """Give counts and the cleaning ledger as JSON data."""
-    interactions = dataset.split.interactions
-    return {
-        "users": interactions.n_users,
-        "items": interactions.n_items,
-        "interactions": len(interactions),
-        "examples": len(dataset.examples),
-        "ledger": [
-            {"rule": entry.rule, "rows_in": entry.rows_in, "rows_out": entry.rows_out} for entry in interactions.ledger
-        ],
-    }
-
-
-def versions() -> dict[str, str]:
-    """Name the versions that decide a result."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def _depth(params: Tree) -> int | None:

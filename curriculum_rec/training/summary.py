@@ -1,0 +1,122 @@
+"""What a finished run reports (host): summary.json and one row a user."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from curriculum_rec.data.split import Part
+from curriculum_rec.evaluation.evaluator import Evaluation
+from curriculum_rec.evaluation.metrics import mean_metrics, user_metrics
+from curriculum_rec.evaluation.mostpop import most_popular_ranks
+from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.placement import Placed
+from curriculum_rec.training.record import RunRecord
+
+PACKAGES = ("curriculum-rec", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "polars", "hydra-core")
+
+
+def summarise(
+    experiment: Experiment,
+    dataset: Dataset,
+    record: RunRecord,
+    *,
+    quality: Mapping[str, Mapping[str, float]],
+    reference: Mapping[str, float],
+    config_hash: str,
+    placed: Placed,
+) -> dict[str, Any]:
+    """Put a finished run into one record.
+
+    Args:
+        experiment: The components.
+        dataset: Its data.
+        record: The run's history. ``train_seconds`` counts compilation, evaluation and checkpoints, but not reading the
+            data and the final evaluation.
+        quality: Metrics of the best checkpoint on ``test`` and ``validation``.
+        reference: MostPop's metrics on the test split.
+        config_hash: Identifies the configuration.
+        placed: The devices.
+
+    Returns:
+        JSON data.
+    """
+    return {
+        "test": dict(quality["test"]),
+        "validation": dict(quality["validation"]),
+        "reference": {"model": "mostpop", **reference},
+        "metric": experiment.evaluation.metric,
+        "train_seconds": record.train_seconds,
+        "compile_seconds": record.compile_seconds,
+        "positions_per_second": record.positions / max(record.step_seconds, 1e-9),
+        "steps": record.stage.first_step + record.stage.steps,
+        "best_step": record.best_step,
+        "parameters": record.stage.parameters,
+        "stages": [
+            {
+                "name": stage.name,
+                "depth": stage.depth,
+                "parameters": stage.parameters,
+                "steps": stage.steps,
+                "seconds": stage.seconds,
+                "quality": stage.quality,
+            }
+            for stage in record.stages
+        ],
+        "data": describe_dataset(dataset),
+        "seed": experiment.seed,
+        "split_hash": dataset.split.hash,
+        "config_hash": config_hash,
+        "placement": {"kind": placed.kind, "devices": placed.n_devices},
+        "versions": versions(),
+    }
+
+
+def reference_metrics(dataset: Dataset, evaluation: Evaluation, part: Part = Part.TEST) -> dict[str, float]:
+    """Compute MostPop's metrics on the rows of an evaluation."""
+    options = evaluation.options
+    ranks = most_popular_ranks(dataset.split.item_counts(part), evaluation.rows, filter_seen=options.filter_seen)
+    return mean_metrics(ranks, options.metrics)
+
+
+def user_results(evaluation: Evaluation, ranks: np.ndarray, dataset: Dataset) -> pl.DataFrame:
+    """Give one row a user, so that any two runs can be compared pairwise later."""
+    interactions, rows = dataset.split.interactions, evaluation.rows
+    return pl.DataFrame(
+        {
+            "user": interactions.users.decode(rows.user),
+            "item": interactions.items.decode(rows.target),
+            "rank": ranks,
+            **user_metrics(ranks, evaluation.options.metrics),
+        }
+    )
+
+
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Give counts and the cleaning ledger as JSON data."""
+    interactions = dataset.split.interactions
+    return {
+        "users": interactions.n_users,
+        "items": interactions.n_items,
+        "interactions": len(interactions),
+        "examples": len(dataset.examples),
+        "ledger": [
+            {"rule": entry.rule, "rows_in": entry.rows_in, "rows_out": entry.rows_out} for entry in interactions.ledger
+        ],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Name the versions that decide a result."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
