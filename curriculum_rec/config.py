@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -136,9 +137,20 @@ def to_data(config: DictConfig) -> dict[str, Any]:
 
 
 def absolute_paths(data: dict[str, Any]) -> dict[str, Any]:
-    """Make the data's path absolute, so that a run can be resumed and evaluated from any folder."""
-    source = data["data"]
-    return data | ({"data": source | {"path": str(Path(str(source["path"])).absolute())}} if source.get("path") else {})
+    """Make the paths in a configuration absolute, so that a run can be resumed and evaluated from any folder."""
+    return _map_paths(data, lambda path: str(Path(path).absolute()))
+
+
+def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Change ``data.path`` and every stage's ``warm_start``."""
+
+    def within(node: Any, name: str) -> Any:
+        return node | {name: change(str(node[name]))} if isinstance(node, dict) and node.get(name) else node
+
+    stages = data.get("stages")
+    if isinstance(stages, dict):
+        stages = {name: within(stage, "warm_start") for name, stage in stages.items()}
+    return data | {"data": within(data.get("data"), "path"), "stages": stages}
 
 
 def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Experiment:
@@ -196,8 +208,7 @@ def config_hash(data: dict[str, Any]) -> str:
     The data's contents are identified by the split's hash, not here.
     """
     record = {name: value for name, value in data.items() if name not in NOT_PART_OF_THE_EXPERIMENT}
-    if path := record["data"].get("path"):
-        record["data"] = record["data"] | {"path": Path(str(path)).name}
+    record = _map_paths(record, lambda path: Path(path).name)
     return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

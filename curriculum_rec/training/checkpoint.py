@@ -51,15 +51,19 @@ class Checkpoints:
     Args:
         directory: Where they lie, one folder a step.
         keep: The newest that are kept, at least 1, besides those that one of them calls the best.
+        read_only: Whether this is a reader beside the process that owns the run.
     """
 
     directory: Path
     keep: int = 3
+    read_only: bool = False
     _manager: ocp.CheckpointManager = field(init=False, repr=False)
     _best: dict[int, int] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        options = ocp.CheckpointManagerOptions(create=True, cleanup_tmp_directories=True)
+        # Only the run itself may tidy up: a reader would delete what a running process is just writing.
+        own = not self.read_only
+        options = ocp.CheckpointManagerOptions(create=own, cleanup_tmp_directories=own, read_only=self.read_only)
         with _quiet():
             self._manager = ocp.CheckpointManager(self.directory.absolute(), options=options)
 

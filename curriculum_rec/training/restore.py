@@ -30,7 +30,9 @@ def load_snapshot(directory: RunDirectory, which: Which = "best") -> Snapshot:
     Raises:
         CheckpointError: There is none, or it is damaged.
     """
-    checkpoints = Checkpoints(directory.checkpoints)
+    if not directory.checkpoints.is_dir():
+        raise CheckpointError(f"{directory.path} has no checkpoint yet")
+    checkpoints = Checkpoints(directory.checkpoints, read_only=True)
     try:
         newest = checkpoints.restore_newest()
         if newest is None:

@@ -288,7 +288,7 @@ class Runner:
             share=chunk.draw.share,
             depth=self._record.stage.depth,
             **self._learning_rate(chunk.step - 1),
-            **chunk.metrics,
+            **{f"objective/{name}": value for name, value in chunk.metrics.items()},
         )
         self._shown.chunk(chunk.step, loss, chunk.draw.share)
 
