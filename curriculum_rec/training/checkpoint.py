@@ -63,8 +63,8 @@ class Checkpoints:
     def __post_init__(self) -> None:
         # Only the run itself may tidy up: a reader would delete what a running process is just writing.
         own = not self.read_only
-        options = ocp.CheckpointManagerOptions(create=own, cleanup_tmp_directories=own, read_only=self.read_only)
         with _quiet():
+            options = ocp.CheckpointManagerOptions(create=own, cleanup_tmp_directories=own, read_only=self.read_only)
             self._manager = ocp.CheckpointManager(self.directory.absolute(), options=options)
 
     def steps(self) -> list[int]:
