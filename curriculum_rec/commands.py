@@ -34,6 +34,8 @@ from curriculum_rec.training.summary import reference_metrics, user_results
 def train(composed: DictConfig) -> float:
     """Train an experiment; nothing is written before its data and options are known to be good."""
     data = config.absolute_paths(config.to_data(composed))
+    if data["trusted_packages"] and "trusted_packages" not in str(HydraConfig.get().overrides.task):
+        raise OptionError("trusted_packages is taken from the command line only: a file cannot widen what is trusted")
     on_existing = config.on_existing(data["on_existing"])
     directory = RunDirectory(_run_directory(data))
     if on_existing == "resume" and directory.config.exists():
@@ -128,8 +130,9 @@ def _go_on(
     if directory.summary.is_file():
         print(f"{directory.path} is finished: there is nothing to resume")
         return _score(directory.read_summary())
+    runner = Runner(experiment, experiment.read(), directory, config.config_hash(data), progress=progress)
     directory.lock()
-    return _run(Runner(experiment, experiment.read(), directory, config.config_hash(data), progress=progress))
+    return _run(runner)
 
 
 def _run(runner: Runner) -> float:

@@ -7,6 +7,7 @@ read back from a run is data like any other and gets no say in what is trusted.
 from __future__ import annotations
 
 import collections.abc
+import dataclasses
 import difflib
 import importlib
 import inspect
@@ -15,9 +16,24 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from curriculum_rec.errors import OptionError
+from curriculum_rec.errors import CurriculumRecError, OptionError
 
 TARGET = "_target_"
+OWN = tuple(
+    f"curriculum_rec.{part}"
+    for part in (
+        "curriculum",
+        "data",
+        "evaluation",
+        "growth",
+        "models",
+        "objectives",
+        "training.optimizer",
+        "training.placement",
+        "training.stages",
+    )
+)
+"""Where our own components live; of these modules only dataclasses can be named, never plumbing or a function."""
 TRUSTED = ("curriculum_rec", "optax")
 SCALARS = (int, float, bool, str)
 SEQUENCES = (tuple, list, collections.abc.Sequence)
@@ -39,6 +55,8 @@ def build(node: Any, path: str, *, trusted: Sequence[str] = ()) -> Any:
     >>> build({"_target_": "curriculum_rec.curriculum.pacing.Linear", "start": 0.5}, "curriculum.pacing")
     Linear(start=0.5, full_at=0.5)
     """
+    if isinstance(node, list | tuple):
+        return [build(entry, f"{path}[{number}]", trusted=trusted) for number, entry in enumerate(node)]
     if not isinstance(node, Mapping):
         return node
     if TARGET not in node:
@@ -49,7 +67,8 @@ def build(node: Any, path: str, *, trusted: Sequence[str] = ()) -> Any:
     options = {name: value for name, value in node.items() if name != TARGET}
     for name in options:
         if name not in parameters:
-            raise OptionError(unknown_option(f"{path}.{name}", parameters))
+            reason = unknown_option(f"{path}.{name}", parameters)
+            raise OptionError(f"{reason} (if the experiment sets it, it counts on another choice of {path})")
     built = {}
     for name, value in options.items():
         inner = build(value, f"{path}.{name}", trusted=trusted)
@@ -63,7 +82,12 @@ def build(node: Any, path: str, *, trusted: Sequence[str] = ()) -> Any:
     ]
     if missing:
         raise OptionError(f"{path}.{missing[0]} is not set: {node[TARGET]} needs it")
-    return factory(**built)
+    try:
+        return factory(**built)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, CurriculumRecError):
+            raise
+        raise OptionError(f"{path}: {node[TARGET]} refuses its options: {error}") from error
 
 
 def unknown_option(path: str, allowed: typing.Iterable[str]) -> str:
@@ -92,9 +116,11 @@ def _find(target: str, path: str, trusted: Sequence[str]) -> Callable[..., Any]:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise OptionError(f"{path}._target_={target} cannot be imported: {error}") from error
-    if not callable(found) or not _is_below(str(getattr(found, "__module__", "")), allowed):
+    home = str(getattr(found, "__module__", ""))
+    is_component = _is_below(home, OWN) and dataclasses.is_dataclass(found) and not name.startswith("_")
+    if not callable(found) or not (is_component if _is_below(home, TRUSTED[:1]) else _is_below(home, allowed)):
         # A name that a trusted module merely imports, say import_module, is not its own to offer.
-        raise OptionError(f"{path}._target_={target} is not a class or function of {', '.join(allowed)}")
+        raise OptionError(f"{path}._target_={target} is no component of {', '.join(allowed)}")
     return found
 
 

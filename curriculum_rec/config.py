@@ -208,7 +208,8 @@ def config_hash(data: dict[str, Any]) -> str:
     The data's contents are identified by the split's hash, not here.
     """
     record = {name: value for name, value in data.items() if name not in NOT_PART_OF_THE_EXPERIMENT}
-    record = _map_paths(record, lambda path: Path(path).name)
+    if isinstance(record["data"], dict) and record["data"].get("path"):
+        record["data"] = record["data"] | {"path": Path(str(record["data"]["path"])).name}
     return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

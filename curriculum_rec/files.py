@@ -55,7 +55,9 @@ def _whole(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
-        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+        if isinstance(error, OSError | pl.exceptions.PolarsError):
+            raise RunError(f"{path} cannot be written: {error}") from error
+        raise

@@ -87,7 +87,7 @@ Writes the items with the highest scores after each user's whole history: column
 options:
   k=10                    items a user
   users=[u1,u2]           original ids (default: all users)
-  filter_seen=true        leave out items of the user's history
+  filter_seen=true        leave out items of the user's history (true even where the run's evaluation kept them)
   checkpoint=best         best, newest, or a step that has a checkpoint
   output=FILE             .parquet, .csv or .jsonl (default: recommendations.parquet in the run directory)
   data_path=FILE          where the run's data file lies now, if it moved

@@ -77,7 +77,7 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
         flags.append(f"--config-dir={given.config_dir}")
     overrides = list(given.overrides)
     if searchpath and not any(word.startswith("hydra.searchpath=") for word in overrides):
-        places = ",".join(f"'file://{place}'" for place in searchpath)
+        places = ",".join("'file://" + str(place).replace("'", "\\'") + "'" for place in searchpath)
         overrides.insert(0, f"hydra.searchpath=[{places}]")
     return flags + overrides
 

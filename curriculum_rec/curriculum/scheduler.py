@@ -25,7 +25,7 @@ class Curriculum:
         pacing: Which share is available at a step.
         sampler: How batches are drawn from what is available.
         order: ``curriculum`` easy first, ``anti`` hard first, ``random`` the same pacing without regard to difficulty
-            (the control), ``standard`` everything at once.
+            (the control), ``standard`` everything at once, whatever difficulty and pacing say.
         unit: Whether whole sequences are ordered, or the single targets inside them (hard targets are then left out
             of the loss while they stay in the context of later ones).
     """
@@ -138,7 +138,8 @@ class Scheduler:
 
     @property
     def _decay(self) -> float | None:
-        return None if self.curriculum.difficulty is None else self.curriculum.difficulty.decay
+        options = self.curriculum
+        return None if options.difficulty is None or options.order == "standard" else options.difficulty.decay
 
     @property
     def max_batch_size(self) -> int:

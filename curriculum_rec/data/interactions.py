@@ -102,7 +102,7 @@ class Interactions:
     Attributes:
         user: int32 ``[n]``, codes from 1.
         item: int32 ``[n]``, codes from 1.
-        timestamp: float64 ``[n]`` in the file's own unit, or None where the file has only an order.
+        timestamp: int64 or float64 ``[n]`` in the file's own unit, or None where the file has only an order.
         users: The map of user ids.
         items: The map of item ids.
         ledger: What each cleaning rule removed.
@@ -171,7 +171,7 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
         if len(ids) < 2:
             raise DataError(f"{source} has only one {what} ('{ids.ids[0]}'); a recommender needs at least two")
     user, item = users.encode(frame[USER]), items.encode(frame[ITEM])
-    timestamp = frame[TIMESTAMP].to_numpy().astype(np.float64) if TIMESTAMP in frame.columns else None
+    timestamp = frame[TIMESTAMP].to_numpy() if TIMESTAMP in frame.columns else None
     # Both sorts are stable: rows with equal times keep the file's order, or the test set would change.
     order = np.argsort(timestamp, kind="stable") if timestamp is not None else np.arange(len(user))
     order = order[np.argsort(user[order], kind="stable")]

@@ -93,6 +93,15 @@ class SequencesFile:
             number, line, _ = lonely.row(0)
             hint = next((f"; is {_separator_option(s)} missing?" for s in ",;|\t" if s in line), "")
             raise DataError(f"line {number} of {self.path} names a user but no item: '{_shorten(line)}'{hint}")
+        if self.separator is None:
+            joined = frame.filter(pl.col("line").str.contains(r"[,;](\s|$)"))
+            if not joined.is_empty():
+                number, line = joined.row(0)[:2]
+                mark = "," if "," in line else ";"
+                raise DataError(
+                    f"line {number} of {self.path} has ids that end in '{mark}': '{_shorten(line)}'; is "
+                    f"{_separator_option(mark)} missing?"
+                )
         frame = frame.with_columns(pl.col("tokens").list.first().alias(USER))
         twice = frame.filter(pl.col(USER).is_duplicated())
         if not twice.is_empty():
@@ -159,6 +168,8 @@ class TableFile:
                 raise DataError(
                     f"the {meaning} column of {self.path} is of type {frame[meaning].dtype}: ids are texts or numbers"
                 )
+        ids = [meaning for meaning in (USER, ITEM) if frame[meaning].dtype.is_float()]
+        frame = frame.with_columns(pl.col(ids).fill_nan(None))
         frame = frame.with_columns(pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)).name.keep())
         return frame if self.timestamp is None else self._with_numeric_timestamp(frame)
 
@@ -228,6 +239,9 @@ class TableFile:
             raise DataError(
                 f"column '{self.timestamp}' of {self.path} is of type {times.dtype}: times are numbers or dates"
             )
+        whole = times.cast(pl.Int64, strict=False) if times.dtype == pl.String or times.dtype.is_integer() else None
+        if whole is not None and whole.null_count() == times.null_count():
+            return frame.with_columns(whole.alias(TIMESTAMP))  # a float could not tell neighbouring nanoseconds apart
         number = times.cast(pl.Float64, strict=False)
         wrong = (times.is_not_null() & (number.is_null() | ~number.is_finite().fill_null(value=False))).arg_true()
         if len(wrong):

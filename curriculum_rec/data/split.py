@@ -6,14 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from curriculum_rec.data.interactions import Interactions
 from curriculum_rec.errors import DataError
-
-PartName = Literal["train", "validation", "test"]
 
 
 class Part(IntEnum):

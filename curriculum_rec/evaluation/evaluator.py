@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
-from curriculum_rec.data.examples import bucket_lengths, pad_left_aligned
+from curriculum_rec.data.examples import BATCH_MULTIPLE, bucket_lengths, pad_left_aligned
 from curriculum_rec.data.split import EvaluationRows
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.metrics import METRICS, parse_metric
@@ -70,6 +70,9 @@ class FullRanking:
 class DeviceSplit(Protocol):
     """Puts arrays on the devices, cut along an axis."""
 
+    @property
+    def n_devices(self) -> int: ...
+
     def split(self, array: np.ndarray, axis: int) -> Array: ...
 
 
@@ -103,7 +106,8 @@ class Evaluation:
             chosen = np.flatnonzero(bucket_of == number)
             if not len(chosen):
                 continue
-            size = min(self.options.batch_size, -(-len(chosen) // 8) * 8)
+            multiple = math.lcm(BATCH_MULTIPLE, self.placed.n_devices)
+            size = -(-min(self.options.batch_size, len(chosen)) // multiple) * multiple
             arrays = {
                 "history": pad_left_aligned(rows.items, rows.stop[chosen] - used[chosen], rows.stop[chosen], length),
                 "target": rows.target[chosen],

@@ -63,6 +63,8 @@ class DepthGrowth:
                 with an optimizer that counts steps for all layers at once.
         """
         old = stacked_depth(params)
+        if old is None:
+            raise OptionError("this model has no stacked 'blocks', so it has no depth to grow")
         index, is_new = layer_map(self.map, old, depth)
         if self.gate == 0 and not _gates(params):
             raise OptionError("growth.gate=0 needs blocks with residual gates, and this model has none: use gate=1")
@@ -118,18 +120,18 @@ def layer_map(kind: MapName, old: int, new: int) -> tuple[np.ndarray, np.ndarray
     return index, is_new
 
 
-def stacked_depth(params: Tree) -> int:
-    """Give the number of stacked blocks.
+def stacked_depth(params: Tree) -> int | None:
+    """Give the number of stacked blocks; None where there are none.
 
     Raises:
-        OptionError: There are none.
+        OptionError: The leaves under ``blocks`` have no common layer axis.
     """
     leaves = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if is_stacked(path)]
     if not leaves:
-        raise OptionError("this model has no stacked 'blocks', so it has no depth to grow")
-    if any(leaf.ndim == 0 or len(leaf) != len(leaves[0]) for leaf in leaves):
+        return None
+    if any(leaf.ndim == 0 or leaf.shape[0] != leaves[0].shape[0] for leaf in leaves):
         raise OptionError("the leaves under 'blocks' have no common layer axis: stack the blocks to grow them")
-    return len(leaves[0])
+    return int(leaves[0].shape[0])
 
 
 def _gates(params: Tree) -> list[Array]:

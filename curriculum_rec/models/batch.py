@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +22,10 @@ class Batch:
             ``[batch, length]``, filled from the left, 0 where nothing follows.
         weight: float32 ``[batch]``, or ``[batch, length]`` where single targets are weighted; 0 for rows that only
             fill the batch up.
-        weight_is_final: Whether ``weight`` is all that will multiply the losses. An objective may then compute its
-            gradient together with the losses, which saves a matrix product.
     """
 
     arrays: Mapping[str, Array]
     weight: Float[Array, "batch *length"]
-    weight_is_final: bool = field(default=True, metadata={"static": True})
 
     def __getitem__(self, name: str) -> Array:
         return self.arrays[name]

@@ -40,7 +40,7 @@ class Softmax:
             hidden.reshape(-1, hidden.shape[-1]),
             vectors,
             jnp.maximum(target.reshape(-1) - 1, 0),
-            weight if batch.weight_is_final else None,
+            weight,
             chunk=self.chunk,
         )
         return Losses(losses.reshape(target.shape), mask)
@@ -50,20 +50,21 @@ def cross_entropy(
     hidden: Float[Array, "positions width"],
     vectors: Float[Array, "items width"],
     target: Int32[Array, " positions"],
-    weight: Float[Array, " positions"] | None,
+    weight: Float[Array, " positions"],
     *,
     chunk: int,
 ) -> Float[Array, " positions"]:
     """Compute ``-log softmax(hidden @ vectors.T)[target]`` chunk by chunk, forward and backward.
 
-    With ``weight`` the gradient is computed together with the losses, three matrix products instead of four. It is
-    then right for a cotangent that is any multiple of ``weight``, which is what a weighted sum or mean sends back.
+    The gradient under ``weight`` is computed together with the losses, three matrix products instead of four. It is
+    what a weighted sum or mean of the losses sends back; any other gradient, say of losses weighted anew by their own
+    value, is computed from the start, so that the result is right in any case.
 
     Args:
         hidden: ``[positions, width]``.
         vectors: ``[items, width]``.
         target: int32 ``[positions]`` in ``[0, items)``.
-        weight: ``[positions]`` the weights that the losses will be summed with, or None if they are not known yet.
+        weight: ``[positions]``, the weights with which the losses will probably be summed.
         chunk: Positions at once.
 
     Returns:
@@ -74,11 +75,7 @@ def cross_entropy(
     missing = -positions % chunk
     hidden = jnp.pad(hidden, ((0, missing), (0, 0))).reshape(-1, chunk, hidden.shape[-1])
     target = jnp.pad(target, (0, missing)).reshape(-1, chunk)
-    if weight is None:
-        one_chunk = jax.checkpoint(lambda pair: _chunk_losses(pair[0], pair[1], vectors)[0])
-        losses = jax.lax.map(one_chunk, (hidden, target))
-    else:
-        losses = _fused(hidden, vectors, target, jnp.pad(weight, (0, missing)).reshape(-1, chunk))
+    losses = _fused(hidden, vectors, target, jnp.pad(weight, (0, missing)).reshape(-1, chunk))
     return losses.reshape(-1)[:positions]
 
 
@@ -94,26 +91,41 @@ def _fused(hidden: Array, vectors: Array, target: Array, weight: Array) -> Array
     return jax.lax.map(lambda pair: _chunk_losses(pair[0], pair[1], vectors)[0], (hidden, target))
 
 
-def _fused_forward(hidden: Array, vectors: Array, target: Array, weight: Array) -> tuple[Array, tuple[Array, ...]]:
+def _weighted(hidden: Array, vectors: Array, target: Array, weight: Array) -> tuple[Array, Array, Array]:
+    """Give the losses and the gradients of their weighted sum, for hidden and for vectors."""
+
     def one_chunk(vector_gradient: Array, chunk: tuple[Array, Array, Array]) -> tuple[Array, tuple[Array, Array]]:
         hidden, target, weight = chunk
         losses, scores, normaliser = _chunk_losses(hidden, target, vectors)
         items = jnp.arange(len(vectors), dtype=target.dtype)
-        probability = jnp.exp(scores - normaliser[:, None])
-        is_target = (items[None, :] == target[:, None]).astype(probability.dtype)
-        error = (probability - is_target) * weight[:, None]
+        is_target = (items[None, :] == target[:, None]).astype(scores.dtype)
+        error = (jnp.exp(scores - normaliser[:, None]) - is_target) * weight[:, None]
         return vector_gradient + error.T @ hidden, (losses, error @ vectors)
 
     vector_gradient, (losses, hidden_gradient) = jax.lax.scan(
         one_chunk, jnp.zeros_like(vectors), (hidden, target, weight)
     )
-    return losses, (hidden_gradient, vector_gradient, weight)
+    return losses, hidden_gradient, vector_gradient
+
+
+def _fused_forward(hidden: Array, vectors: Array, target: Array, weight: Array) -> tuple[Array, tuple[Array, ...]]:
+    losses, *gradients = _weighted(hidden, vectors, target, weight)
+    return losses, (*gradients, hidden, vectors, target, weight)
 
 
 def _fused_backward(residuals: tuple[Array, ...], cotangent: Array) -> tuple[Array, Array, None, None]:
-    hidden_gradient, vector_gradient, weight = residuals
+    hidden_gradient, vector_gradient, hidden, vectors, target, weight = residuals
     scale = jnp.vdot(cotangent, weight) / jnp.maximum(jnp.vdot(weight, weight), jnp.finfo(weight.dtype).tiny)
-    return scale * hidden_gradient, scale * vector_gradient, None, None
+    as_foreseen = (jnp.abs(cotangent - scale * weight) <= 1e-6 * jnp.abs(cotangent).max()).all()
+    return (
+        *jax.lax.cond(
+            as_foreseen,
+            lambda: (scale * hidden_gradient, scale * vector_gradient),
+            lambda: _weighted(hidden, vectors, target, cotangent)[1:],
+        ),
+        None,
+        None,
+    )
 
 
 _fused.defvjp(_fused_forward, _fused_backward)

@@ -170,6 +170,21 @@ class Checkpoints:
             raise CheckpointError(f"all {len(steps)} checkpoints in {self.directory} are damaged")
         return None
 
+    def restore_best(self, step: int) -> Snapshot:
+        """Read the best checkpoint; if it is damaged, it is named in a warning and the newest good one is used.
+
+        Raises:
+            CheckpointError: No checkpoint can be read.
+        """
+        try:
+            return self.restore(step)
+        except CheckpointError as error:
+            warnings.warn(f"{error}; the newest good one is used instead of the best", RuntimeWarning, stacklevel=2)
+        newest = self.restore_newest()
+        if newest is None:
+            raise CheckpointError(f"{self.directory} has no checkpoint")
+        return newest
+
     def discard_after(self, step: int) -> None:
         """Delete the checkpoints that a run which goes on from ``step`` will write again."""
         for later in self.steps():

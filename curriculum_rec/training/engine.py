@@ -237,10 +237,12 @@ class Engine:
     ) -> None:
         n_steps = len(draw)
         metrics = jax.tree.map(lambda leaf: np.asarray(leaf)[:n_steps], output["metrics"])
-        if not np.isfinite(metrics.loss).all():
-            bad = step - n_steps + 1 + int(np.flatnonzero(~np.isfinite(metrics.loss))[0])
+        finite = np.isfinite(metrics.loss) & np.isfinite(metrics.gradient_norm)
+        if not finite.all():
+            bad = step - n_steps + 1 + int(np.flatnonzero(~finite)[0])
             raise TrainingError(
-                f"the loss is not finite at step {bad}: lower optimizer.learning_rate, or set optimizer.clip_norm"
+                f"the loss or its gradient is not finite at step {bad}: lower optimizer.learning_rate, or set "
+                "optimizer.clip_norm"
             )
         if self.scheduler.feeds_on_losses:
             losses = self._host_losses(draw, np.asarray(output["losses"])[:, :n_steps])

@@ -44,7 +44,6 @@ class RunRecord:
         stages: The stages begun, the last one current.
         best_metric: The best value of the deciding validation metric, or None before the first evaluation.
         best_step: The step of its checkpoint.
-        best_depth: The model's depth there.
         train_seconds: Wall seconds of training so far, over all processes that worked on the run.
         compile_seconds: Those spent compiling.
         step_seconds: Those spent in steps, compilation not counted.
@@ -54,7 +53,6 @@ class RunRecord:
     stages: tuple[StageRecord, ...] = ()
     best_metric: float | None = None
     best_step: int = -1
-    best_depth: int | None = None
     train_seconds: float = 0.0
     compile_seconds: float = 0.0
     step_seconds: float = 0.0
@@ -83,7 +81,7 @@ class RunRecord:
             evaluations_since_best=0 if better_stage else stage.evaluations_since_best + 1,
         )
         if self.best_metric is None or value > self.best_metric:
-            record = replace(record, best_metric=value, best_step=step, best_depth=stage.depth)
+            record = replace(record, best_metric=value, best_step=step)
         return record
 
     def trained(self, *, steps: int, seconds: float, compile_seconds: float, positions: float) -> RunRecord:

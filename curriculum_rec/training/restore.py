@@ -47,7 +47,9 @@ def load_snapshot(directory: RunDirectory, which: Which = "best") -> Snapshot:
         if step not in checkpoints.steps():
             steps = ", ".join(map(str, checkpoints.steps()))
             raise CheckpointError(f"{directory.path} has no checkpoint of step {step}; it has {steps}")
-        return newest if step == newest.step else checkpoints.restore(step)
+        if step == newest.step:
+            return newest
+        return checkpoints.restore_best(step) if which == "best" else checkpoints.restore(step)
     finally:
         checkpoints.close()
 

@@ -52,6 +52,10 @@ class RunDirectory:
         """Per-user results as Parquet."""
         return self.path / "evaluation"
 
+    @property
+    def _lock_path(self) -> Path:
+        return self.path / ".lock"
+
     @classmethod
     def existing(cls, path: str) -> RunDirectory:
         """Open the directory of a run that was started.
@@ -77,7 +81,11 @@ class RunDirectory:
             )
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file: choose another run_dir")
-        if self.path.exists() and any(self.path.iterdir()) and not self.config.exists():
+        if (
+            self.path.exists()
+            and not self.config.exists()
+            and any(entry != self._lock_path for entry in self.path.iterdir())
+        ):
             raise RunError(f"{self.path} holds other files: choose another run_dir")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -96,10 +104,13 @@ class RunDirectory:
         Raises:
             RunError: Another process trains here.
         """
-        self._lock = (self.path / ".lock").open("w")
+        try:
+            self._lock = self._lock_path.open("w")
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be written: {error.strerror}") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             self._lock.close()
             self._lock = None
             raise RunError(
@@ -143,7 +154,7 @@ class MetricsLog:
 
     def write(self, event: str, **values: Any) -> None:
         """Append one row."""
-        self._file.write((json.dumps({"event": event, **values}) + "\n").encode())
+        self._file.write((json.dumps({"event": event, **values}, allow_nan=False) + "\n").encode())
         self._file.flush()
 
     def position(self) -> int:
@@ -154,6 +165,8 @@ class MetricsLog:
 
     def rewind(self, position: int) -> None:
         """Forget the rows after a checkpoint, which the resumed run writes again."""
+        if self._file.seek(0, os.SEEK_END) < position:
+            raise RunError(f"{self.path} is shorter than when its checkpoint was written: put it back")
         self._file.truncate(position)
         self._file.seek(position)
 

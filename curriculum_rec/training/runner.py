@@ -88,10 +88,25 @@ class Runner:
         Raises:
             RunError: A run that a stage wants to start from does not exist or does not fit.
         """
-        for stage in self.experiment.stages.values():
+        _, template = model_template(self.experiment, n_items=self.n_items, depth=self.experiment.initial_depth())
+        depth = stacked_depth(template)
+        for name, stage in self.experiment.stages.items():
             if stage.warm_start is not None:
-                _, template = model_template(self.experiment, n_items=self.n_items, depth=stage.depth)
-                self._warm_start_parameters(stage.warm_start, template)
+                depth = stacked_depth(self._warm_start_parameters(stage.warm_start, template))
+            self._check_depth(name, stage, depth)
+            depth = stage.depth or depth
+
+    def _check_depth(self, name: str, stage: Stage, before: int | None) -> None:
+        if stage.depth is None or before is None or stage.depth == before:
+            return
+        if stage.depth < before:
+            raise OptionError(
+                f"stage '{name}' has depth {stage.depth}, but the weights that it begins with have {before}"
+            )
+        if self.experiment.growth is None:
+            raise OptionError(
+                f"stage '{name}' grows from depth {before} to {stage.depth}, but growth is none: choose one"
+            )
 
     @property
     def n_items(self) -> int:
@@ -176,17 +191,14 @@ class Runner:
         stage = self.experiment.stages[name]
         if stage.warm_start is not None:
             state = self._warm_start(state, stage.warm_start)
-        before = _depth(state.params)
-        grows = stage.depth is not None and before is not None and stage.depth > before
-        if stage.depth is not None and before is not None and stage.depth < before:
-            raise OptionError(
-                f"stage '{name}' has depth {stage.depth}, but the weights that it begins with have {before}"
-            )
-        if grows:
-            state = self._grow(state, stage)
-        step, depth, parameters = int(state.step), _depth(state.params), count_parameters(state.params)
+        before, growth = stacked_depth(state.params), self.experiment.growth
+        self._check_depth(name, stage, before)
+        grows = stage.depth is not None and stage.depth != before
+        if grows and growth is not None and stage.depth is not None:
+            params, opt_state = growth(state.params, state.opt_state, depth=stage.depth)
+            state = replace(state, params=params, opt_state=opt_state)
+        step, depth, parameters = int(state.step), stacked_depth(state.params), count_parameters(state.params)
         self._record = self._record.begin_stage(name, depth, parameters, step)
-        growth = self.experiment.growth
         self._log.write(
             "stage",
             step=step,
@@ -201,21 +213,24 @@ class Runner:
 
     def _warm_start(self, state: TrainState, run: str) -> TrainState:
         params = jax.tree.map(jnp.asarray, self._warm_start_parameters(run, state.params))
-        return replace(state, params=params, opt_state=self.optimizer.init(params))
+        fresh = self.optimizer.init(params)
+        # The moments start afresh; a schedule over the whole run does not.
+        opt_state = jax.tree.map(
+            lambda new, old: old if isinstance(new, optax.ScaleByScheduleState) else new,
+            fresh,
+            state.opt_state,
+            is_leaf=lambda node: isinstance(node, optax.ScaleByScheduleState),
+        )
+        return replace(state, params=params, opt_state=opt_state)
 
     def _warm_start_parameters(self, run: str, template: Tree) -> Tree:
         return warm_start_parameters(RunDirectory.existing(run), template, items_digest=self._items_digest)
 
-    def _grow(self, state: TrainState, stage: Stage) -> TrainState:
-        if self.experiment.growth is None or stage.depth is None:
-            raise OptionError("the stage grows the model, but growth is none: choose growth=interleave or growth=stack")
-        params, opt_state = self.experiment.growth(state.params, state.opt_state, depth=stage.depth)
-        return replace(state, params=params, opt_state=opt_state)
-
     def _train_stage(self, state: TrainState, position: CurriculumState) -> tuple[TrainState, CurriculumState]:
         stage = self.experiment.stages[self._record.stage.name]
         end = self._record.stage.first_step + stage.n_steps(self.steps_per_epoch)
-        traces_after_first_chunk = None
+        before = self.engine.traces
+        traces = None
         while not self._record.stage.done:
             step = int(state.step)
             boundary = min(end, self._next_evaluation(step), self._next_checkpoint(step))
@@ -223,10 +238,9 @@ class Runner:
             if self._guard.requested and int(state.step) < boundary:
                 self._save(state, position)
                 raise Interrupted(str(self.directory.path))
-            if traces_after_first_chunk is None:
-                traces_after_first_chunk = self.engine.traces
-            elif self.engine.traces != traces_after_first_chunk:
-                raise AssertionError("the step was compiled again inside a stage")
+            if self.engine.traces > (before + 1 if traces is None else traces):
+                raise AssertionError("the step was compiled again inside a stage: this is a fault of the program")
+            traces = self.engine.traces
             # The order below is fixed: evaluate, save, and only then draw the next chunk.
             if boundary == end or boundary == self._next_evaluation(step):
                 self._evaluate(state)
@@ -326,7 +340,7 @@ class Runner:
 
     def _finish(self) -> dict[str, Any]:
         self._checkpoints.wait()
-        snapshot = self._checkpoints.restore(self._record.best_step)
+        snapshot = self._checkpoints.restore_best(self._record.best_step)
         structure, params = snapshot_parameters(snapshot, self.experiment, n_items=self.n_items)
         params = self.placed.replicate(params)
         quality = {}
@@ -344,13 +358,7 @@ class Runner:
             reference=reference_metrics(self.dataset, self._evaluations[Part.TEST]),
             config_hash=self.config_hash,
             placed=self.placed,
+            best_step=snapshot.step,
         )
         write_text(self.directory.summary, to_json(summary))
         return summary
-
-
-def _depth(params: Tree) -> int | None:
-    try:
-        return stacked_depth(params)
-    except OptionError:
-        return None

@@ -30,6 +30,7 @@ def summarise(
     reference: Mapping[str, float],
     config_hash: str,
     placed: Placed,
+    best_step: int,
 ) -> dict[str, Any]:
     """Put a finished run into one record.
 
@@ -42,6 +43,7 @@ def summarise(
         reference: MostPop's metrics on the test split.
         config_hash: Identifies the configuration.
         placed: The devices.
+        best_step: Step of the checkpoint that was evaluated.
 
     Returns:
         JSON data.
@@ -55,7 +57,7 @@ def summarise(
         "compile_seconds": record.compile_seconds,
         "positions_per_second": record.positions / max(record.step_seconds, 1e-9),
         "steps": record.stage.first_step + record.stage.steps,
-        "best_step": record.best_step,
+        "best_step": best_step,
         "parameters": record.stage.parameters,
         "stages": [
             {

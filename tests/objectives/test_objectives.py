@@ -32,7 +32,7 @@ class FixedModel:
         return len(self.table) - 1
 
 
-def make_case(n_items=N_ITEMS, weight=None, *, final=True):
+def make_case(n_items=N_ITEMS, weight=None):
     rng = np.random.default_rng(0)
     model = FixedModel(
         jnp.asarray(2 * rng.standard_normal((BATCH, LENGTH, WIDTH), np.float32)),
@@ -41,7 +41,7 @@ def make_case(n_items=N_ITEMS, weight=None, *, final=True):
     items = rng.integers(1, n_items + 1, (BATCH, LENGTH + 1)).astype(np.int32)
     present = np.arange(LENGTH) < LENGTHS[:, None]
     arrays = {"history": jnp.asarray(items[:, :-1] * present), "target": jnp.asarray(items[:, 1:] * present)}
-    return model, Batch(arrays, jnp.ones(BATCH) if weight is None else jnp.asarray(weight, jnp.float32), final)
+    return model, Batch(arrays, jnp.ones(BATCH) if weight is None else jnp.asarray(weight, jnp.float32))
 
 
 def make_rng(seed=0):
@@ -60,9 +60,8 @@ def assert_real_losses_equal(losses, expected, batch):
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 15, 512])
-@pytest.mark.parametrize("final", [True, False])
-def test_full_softmax_is_the_log_softmax_over_all_items_but_padding(chunk, final):
-    model, batch = make_case(final=final)
+def test_full_softmax_is_the_log_softmax_over_all_items_but_padding(chunk):
+    model, batch = make_case()
     log_probability = jax.nn.log_softmax(scores_of(model)[..., 1:], axis=-1)
     target = np.maximum(np.asarray(batch["target"]) - 1, 0)
     expected = -np.take_along_axis(np.asarray(log_probability), target[..., None], -1)[..., 0]
@@ -71,7 +70,7 @@ def test_full_softmax_is_the_log_softmax_over_all_items_but_padding(chunk, final
 
 @pytest.mark.parametrize("chunk", [1, 4, 11, 64])
 @pytest.mark.parametrize("weights", ["ones", "random with zeros", "one only", "zeros"])
-def test_gradients_of_both_paths_equal_the_reference(chunk, weights):
+def test_gradients_foreseen_or_not_equal_the_reference(chunk, weights):
     rng = np.random.default_rng(1)
     hidden, vectors = (jnp.asarray(2 * rng.standard_normal((n, WIDTH), np.float32)) for n in (11, N_ITEMS))
     target = jnp.asarray(rng.integers(0, N_ITEMS, 11).astype(np.int32))
@@ -92,27 +91,36 @@ def test_gradients_of_both_paths_equal_the_reference(chunk, weights):
         return lambda h, v: factor * (weight * cross_entropy(h, v, target, given, chunk=chunk)).sum()
 
     expected = jax.value_and_grad(reference, argnums=(0, 1))(hidden, vectors)
-    for given in (weight, None):
+    other = jnp.asarray(rng.random(11), jnp.float32)  # weights that are not those the losses are summed with
+    for given in (weight, other):
         got = jax.jit(jax.value_and_grad(ours(given), argnums=(0, 1)))(hidden, vectors)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, expected)
 
 
 @pytest.mark.parametrize("per_target", [False, True])
-def test_fused_gradient_through_the_objective_equals_the_plain_one(per_target):
-    weight = np.random.default_rng(2).random((BATCH, LENGTH) if per_target else BATCH) * [[1], [0], [2]][:BATCH]
-    weight = weight if per_target else np.array([0.5, 0.0, 2.0])
-    gradients = []
-    for final in (True, False):
-        model, batch = make_case(weight=weight, final=final)
+@pytest.mark.parametrize(
+    "reweigh", [lambda loss: 1.0, lambda loss: jax.nn.sigmoid(2 - loss)], ids=["as given", "by loss"]
+)
+def test_the_objective_has_the_gradient_of_its_losses_however_they_are_weighted(per_target, reweigh):
+    weight = np.random.default_rng(2).random((BATCH, LENGTH)) if per_target else np.array([0.5, 0.0, 2.0])
+    model, batch = make_case(weight=weight)
+    weight = batch.weight if per_target else batch.weight[:, None]
+    target = np.maximum(np.asarray(batch["target"]) - 1, 0)
 
-        def loss(hidden, table, batch=batch):
-            losses = Softmax(chunk=4)(FixedModel(hidden, table), batch, make_rng())
-            weight = batch.weight if per_target else batch.weight[:, None]
-            return (weight * losses.mask * losses.per_example).sum()
+    def ours(hidden, table):
+        losses = Softmax(chunk=4)(FixedModel(hidden, table), batch, make_rng())
+        again = jax.lax.stop_gradient(reweigh(losses.per_example))
+        return (weight * losses.mask * again * losses.per_example).sum()
 
-        gradients.append(jax.jit(jax.grad(loss, argnums=(0, 1)))(model.hidden, model.table))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *gradients)
-    assert np.abs(gradients[0][1][0]).max() == 0  # padding is no candidate
+    def reference(hidden, table):
+        log_probability = jax.nn.log_softmax(hidden @ table[1:].T, axis=-1)
+        loss = -jnp.take_along_axis(log_probability, target[..., None], -1)[..., 0]
+        again = jax.lax.stop_gradient(reweigh(loss))
+        return (weight * (batch["target"] > 0) * again * loss).sum()
+
+    got, expected = (jax.jit(jax.grad(f, argnums=(0, 1)))(model.hidden, model.table) for f in (ours, reference))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, expected)
+    assert np.abs(got[1][0]).max() == 0  # padding is no candidate
 
 
 @pytest.mark.parametrize(("n_items", "n_negatives"), [(7, 20), (50, 3), (2, 30)])
