@@ -58,8 +58,8 @@ def assert_same_run(a, b):
 @pytest.mark.parametrize(
     "curriculum",
     [
-        ["curriculum=none"],
-        ["curriculum=loss", "curriculum.sampler.min_examples=8"],
+        pytest.param(["curriculum=none"], marks=pytest.mark.slow),
+        pytest.param(["curriculum=loss", "curriculum.sampler.min_examples=8"], marks=pytest.mark.slow),
         ["curriculum=loss", "curriculum.unit=target", "curriculum.sampler.min_examples=8"],
     ],
     ids=["none", "loss", "loss_target"],
