@@ -46,7 +46,7 @@ def test_a_sweep_leaves_one_run_a_combination(folder, capsys):
         "-m",
         *OVERRIDES,
         *SHORT,
-        "curriculum=none,length,popularity",
+        "curriculum=none,length",
         "seed=0,1",
         "hydra.sweep.dir=sweep",
     ]
