@@ -100,6 +100,15 @@ def test_only_damaged_checkpoints_are_an_error(tmp_path):
             checkpoints.restore_newest()
 
 
+def test_a_damaged_best_is_named_and_the_newest_stands_in(tmp_path):
+    checkpoints = saved(tmp_path, 1, 2, 3, best=1)
+    assert checkpoints.restore_best(1).step == 1
+    path = data_files(tmp_path, 1)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.warns(RuntimeWarning, match="checkpoint 1 .*instead of the best"):
+        assert checkpoints.restore_best(1).step == 3
+
+
 def test_no_checkpoint_is_none(tmp_path):
     assert Checkpoints(tmp_path).restore_newest() is None
 
