@@ -19,7 +19,7 @@ import optax
 
 from curriculum_rec.curriculum.scheduler import CurriculumState, Scheduler
 from curriculum_rec.data.split import Part
-from curriculum_rec.errors import OptionError, RunError
+from curriculum_rec.errors import RunError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import write_frame, write_text
@@ -41,7 +41,7 @@ from curriculum_rec.training.restore import (
     warm_start_parameters,
 )
 from curriculum_rec.training.run_directory import MetricsLog, RunDirectory, to_json
-from curriculum_rec.training.stages import Stage
+from curriculum_rec.training.stages import check_depth
 from curriculum_rec.training.state import TrainState, count_parameters
 from curriculum_rec.training.summary import reference_metrics, summarise, user_results
 
@@ -93,20 +93,8 @@ class Runner:
         for name, stage in self.experiment.stages.items():
             if stage.warm_start is not None:
                 depth = stacked_depth(self._warm_start_parameters(stage.warm_start, template))
-            self._check_depth(name, stage, depth)
+            check_depth(name, stage, depth, can_grow=self.experiment.growth is not None)
             depth = stage.depth or depth
-
-    def _check_depth(self, name: str, stage: Stage, before: int | None) -> None:
-        if stage.depth is None or before is None or stage.depth == before:
-            return
-        if stage.depth < before:
-            raise OptionError(
-                f"stage '{name}' has depth {stage.depth}, but the weights that it begins with have {before}"
-            )
-        if self.experiment.growth is None:
-            raise OptionError(
-                f"stage '{name}' grows from depth {before} to {stage.depth}, but growth is none: choose one"
-            )
 
     @property
     def n_items(self) -> int:
@@ -192,7 +180,7 @@ class Runner:
         if stage.warm_start is not None:
             state = self._warm_start(state, stage.warm_start)
         before, growth = stacked_depth(state.params), self.experiment.growth
-        self._check_depth(name, stage, before)
+        check_depth(name, stage, before, can_grow=growth is not None)
         grows = stage.depth is not None and stage.depth != before
         if grows and growth is not None and stage.depth is not None:
             params, opt_state = growth(state.params, state.opt_state, depth=stage.depth)
@@ -306,11 +294,14 @@ class Runner:
         )
         self._shown.chunk(chunk.step, loss, chunk.draw.share)
 
-    def _learning_rate(self, step: int) -> dict[str, float]:
+    @cached_property
+    def _schedule(self) -> optax.Schedule | None:
         optimizer = self.experiment.optimizer
-        if isinstance(optimizer, optax.GradientTransformation):
-            return {}
-        return {"learning_rate": float(optimizer.learning_rate_schedule(self.total_steps)(step))}
+        known = not isinstance(optimizer, optax.GradientTransformation)
+        return optimizer.learning_rate_schedule(self.total_steps) if known else None
+
+    def _learning_rate(self, step: int) -> dict[str, float]:
+        return {} if self._schedule is None else {"learning_rate": float(self._schedule(step))}
 
     def _evaluate(self, state: TrainState) -> None:
         options, step = self.experiment.evaluation, int(state.step)

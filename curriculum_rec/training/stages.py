@@ -62,10 +62,19 @@ def check_stages(stages: Mapping[str, Stage], *, model_depth: int | None, can_gr
         if stage.depth is None or number == 0:
             depth = stage.depth or depth
             continue
-        if depth is not None and stage.depth < depth:
-            raise OptionError(f"stage '{name}' has depth {stage.depth} after depth {depth}: depth never falls")
-        if depth is not None and stage.depth > depth and not can_grow:
-            raise OptionError(
-                f"stage '{name}' grows from depth {depth} to {stage.depth}, but growth is none: choose one"
-            )
+        check_depth(name, stage, depth, can_grow=can_grow)
         depth = stage.depth
+
+
+def check_depth(name: str, stage: Stage, before: int | None, *, can_grow: bool) -> None:
+    """Check a stage's depth against that of the weights it begins with, None where they have none.
+
+    Raises:
+        OptionError: The depth falls, or rises without a growth operator.
+    """
+    if stage.depth is None or before is None or stage.depth == before:
+        return
+    if stage.depth < before:
+        raise OptionError(f"stage '{name}' has depth {stage.depth} after depth {before}: depth never falls")
+    if not can_grow:
+        raise OptionError(f"stage '{name}' grows from depth {before} to {stage.depth}, but growth is none: choose one")
