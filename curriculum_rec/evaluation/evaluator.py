@@ -71,9 +71,11 @@ class DeviceSplit(Protocol):
     """Puts arrays on the devices, cut along an axis."""
 
     @property
-    def n_devices(self) -> int: ...
+    def n_shards(self) -> int: ...
 
     def split(self, array: np.ndarray, axis: int) -> Array: ...
+
+    def fetch(self, array: Array) -> np.ndarray: ...
 
 
 @dataclass
@@ -106,7 +108,7 @@ class Evaluation:
             chosen = np.flatnonzero(bucket_of == number)
             if not len(chosen):
                 continue
-            multiple = math.lcm(BATCH_MULTIPLE, self.placed.n_devices)
+            multiple = math.lcm(BATCH_MULTIPLE, self.placed.n_shards)
             size = -(-min(self.options.batch_size, len(chosen)) // multiple) * multiple
             arrays = {
                 "history": pad_left_aligned(rows.items, rows.stop[chosen] - used[chosen], rows.stop[chosen], length),
@@ -130,7 +132,7 @@ class Evaluation:
         pending = [(chosen, _rank_batches(structure, params, arrays)) for chosen, arrays in self._batches]
         ranks = np.empty(len(self.rows), np.float64)
         for chosen, rank in pending:
-            ranks[chosen] = np.asarray(rank, np.float64).reshape(-1)[: len(chosen)]
+            ranks[chosen] = self.placed.fetch(rank).astype(np.float64).reshape(-1)[: len(chosen)]
         return ranks
 
 
@@ -141,7 +143,7 @@ def _rank_batches(structure: nnx.GraphDef, params: Tree, arrays: dict[str, Array
 
     def one_batch(batch: dict[str, Array]) -> Float[Array, " batch"]:
         scores = user_vectors(model, batch["history"]) @ vectors.T
-        return target_ranks(scores, batch["target"], batch["seen"])
+        return target_ranks(scores, batch["target"], batch["seen"], n_items=model.n_items)
 
     return jax.lax.map(one_batch, arrays)
 
@@ -154,32 +156,40 @@ def user_vectors(model: Recommender, history: Int32[Array, "batch length"]) -> F
 
 
 def target_ranks(
-    scores: Float[Array, "batch items"], target: Int32[Array, " batch"], seen: Int32[Array, "batch seen"]
+    scores: Float[Array, "batch rows"],
+    target: Int32[Array, " batch"],
+    seen: Int32[Array, "batch seen"],
+    *,
+    n_items: int,
 ) -> Float[Array, " batch"]:
-    """Rank targets by counting the candidates above and level with them.
+    """Rank targets by counting the candidates above and level with them, in one pass over the scores.
 
     Args:
-        scores: ``[batch, n_items + 1]``; column 0 is padding and no candidate.
+        scores: ``[batch, rows]``; columns 0 and those beyond ``n_items`` are no candidates.
         target: int32 ``[batch]``.
         seen: int32 ``[batch, n]``, different items that are no candidates either, 0 where there are fewer; the target
             is not among them.
+        n_items: Size of the catalogue.
 
     Returns:
         float32 ``[batch]``: ``1 + above + level / 2``.
 
-    >>> target_ranks(jnp.array([[9.0, 3.0, 2.0, 2.0, 1.0]]), jnp.array([3]), jnp.array([[1, 0]])).tolist()
+    >>> scores = jnp.array([[9.0, 3.0, 2.0, 2.0, 1.0, 9.0]])
+    >>> target_ranks(scores, jnp.array([3]), jnp.array([[1, 0]]), n_items=4).tolist()
     [1.5]
     """
     own = jnp.take_along_axis(scores, target[:, None], axis=1)
-    item = jnp.arange(scores.shape[1], dtype=target.dtype)[None, :]
-    is_rival = (item > 0) & (item != target[:, None])
-    # "not below or level" rather than "above": a score that is not a number must not win a place for the target.
-    above = (~(scores <= own) & is_rival).sum(axis=1)
-    level = ((scores == own) & is_rival).sum(axis=1)
-    seen_scores = jnp.take_along_axis(scores, seen, axis=1)
-    above -= (~(seen_scores <= own) & (seen > 0)).sum(axis=1)
-    level -= ((seen_scores == own) & (seen > 0)).sum(axis=1)
-    return 1 + above.astype(jnp.float32) + level.astype(jnp.float32) / 2
+
+    def halves(others: Array) -> Array:
+        # "not below or level" rather than "above": a score that is not a number must not win a place for the target.
+        return jnp.where(others <= own, (others == own).astype(jnp.int32), 2)
+
+    no_items = jnp.array([0, *range(n_items + 1, scores.shape[1])], target.dtype)
+    always = jnp.concatenate([jnp.broadcast_to(no_items, (len(target), len(no_items))), target[:, None]], axis=1)
+    left_out = jnp.concatenate([always, seen], axis=1)
+    counts = jnp.concatenate([jnp.ones(always.shape, bool), seen > 0], axis=1)
+    less = jnp.where(counts, halves(jnp.take_along_axis(scores, left_out, axis=1)), 0)
+    return 1 + (halves(scores).sum(axis=1) - less.sum(axis=1)).astype(jnp.float32) / 2
 
 
 class _SeenItems:

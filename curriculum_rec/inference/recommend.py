@@ -16,6 +16,7 @@ from curriculum_rec.data.interactions import Interactions
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.evaluation.evaluator import user_vectors
 from curriculum_rec.models.contract import Recommender
+from curriculum_rec.models.items import is_candidate
 from curriculum_rec.models.structure import Tree, join_model
 
 BATCH = 256
@@ -93,8 +94,8 @@ def _top_k(
     k: int,
 ) -> tuple[Float[Array, "batch k"], Int32[Array, "batch k"]]:
     model: Recommender = join_model(structure, params)
-    scores = user_vectors(model, history) @ model.item_vectors().T
-    scores = scores.at[:, 0].set(-jnp.inf)  # padding is no item
+    vectors = model.item_vectors()
+    scores = jnp.where(is_candidate(len(vectors), model.n_items), user_vectors(model, history) @ vectors.T, -jnp.inf)
     scores = scores.at[jnp.arange(len(scores))[:, None], seen].set(-jnp.inf)
     score, item = jax.lax.top_k(scores, k)
     return score, item

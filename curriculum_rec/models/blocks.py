@@ -6,6 +6,7 @@ A block keeps its depth out of its static structure; the same code then runs a s
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,9 @@ from jaxtyping import Array, Float
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import BatchRng, dropout
+
+Remat = Literal["none", "dots", "block"]
+"""What the backward pass computes again rather than reads back: nothing, all but matrix products, or whole blocks."""
 
 UNROLL_UP_TO = 8
 """Stacks up to this depth are unrolled (faster to run); deeper ones are scanned (faster to compile)."""
@@ -33,14 +37,25 @@ def stack_blocks(make_block: Callable[[nnx.Rngs], nnx.Module], depth: int, rngs:
 
 
 def apply_blocks(
-    blocks: nnx.Module, x: Float[Array, "batch length width"], rng: BatchRng | None
+    blocks: nnx.Module, x: Float[Array, "batch length width"], rng: BatchRng | None, *, remat: Remat = "none"
 ) -> Float[Array, "batch length width"]:
-    """Run the stacked blocks one after the other."""
+    """Run the stacked blocks one after the other.
+
+    Args:
+        blocks: The stack.
+        x: What goes in.
+        rng: Randomness of the whole stack; each block gets its own.
+        remat: What the backward pass computes again; the numbers are the same, memory for time.
+    """
     structure, stacked = nnx.split(blocks)
     depth = len(jax.tree.leaves(stacked)[0])
 
     def layer(x: Array, weights: nnx.State, number: Array | int) -> Array:
         return nnx.merge(structure, weights)(x, None if rng is None else rng.numbered(number))
+
+    if remat != "none":
+        policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if remat == "dots" else None
+        layer = jax.checkpoint(layer, policy=policy)
 
     if depth <= UNROLL_UP_TO:
         for number in range(depth):
@@ -63,6 +78,14 @@ class Gate(nnx.Module):
         return self.gate[...] * branch
 
 
+def project(layer: nnx.Linear, x: Float[Array, "batch length width"]) -> Float[Array, "batch length out"]:
+    """Apply a linear layer as one matrix product over all positions.
+
+    The gradient of a product over ``[batch, length]`` contracts two axes, which XLA's CPU backend does at half the rate.
+    """
+    return layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+
+
 class FeedForward(nnx.Module):
     """The pre-norm residual branch ``gate * W2 gelu(W1 norm(x))`` with dropout at its end.
 
@@ -80,22 +103,25 @@ class FeedForward(nnx.Module):
         self.residual = Gate()
         self.rate = dropout
 
+    @jax.named_scope("feed forward")
     def __call__(
         self, x: Float[Array, "batch length width"], rng: BatchRng | None
     ) -> Float[Array, "batch length width"]:
         """Add the branch to the stream."""
-        branch = self.down(nnx.gelu(self.up(self.norm(x))))
+        branch = project(self.down, nnx.gelu(project(self.up, self.norm(x))))
         return x + self.residual(dropout(branch, self.rate, None if rng is None else rng.named("feed forward")))
 
 
-def check_network_options(*, width: int, feed_forward_factor: int, dropout: float) -> None:
+def check_network_options(*, width: int, feed_forward_factor: int, dropout: float, remat: str) -> None:
     """Check what all deep models share.
 
     Raises:
-        OptionError: A size is not positive or the rate is outside [0, 1).
+        OptionError: A size is not positive, the rate is outside [0, 1), or there is no such ``remat``.
     """
     for name, value in (("width", width), ("feed_forward_factor", feed_forward_factor)):
         if value < 1:
             raise OptionError(f"model.{name}={value}: it must be at least 1")
     if not 0 <= dropout < 1:
         raise OptionError(f"model.dropout={dropout}: it must lie in [0, 1)")
+    if remat not in get_args(Remat):
+        raise OptionError(f"model.remat={remat}: it must be one of {', '.join(get_args(Remat))}")

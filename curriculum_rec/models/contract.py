@@ -22,7 +22,10 @@ class Recommender(Protocol):
         ...
 
     def item_vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
-        """Give vectors of some items, ``[*shape, width]``, or of all, ``[n_items + 1, width]``; row 0 is padding."""
+        """Give vectors of some items, ``[*shape, width]``, or of all, ``[rows, width]``.
+
+        Row 0 is padding, and there may be more rows than ``n_items + 1``; neither are candidates.
+        """
         ...
 
     @property

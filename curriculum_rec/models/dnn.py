@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
-from curriculum_rec.models.blocks import FeedForward, apply_blocks, check_network_options, stack_blocks
+from curriculum_rec.models.blocks import FeedForward, Remat, apply_blocks, check_network_options, stack_blocks
 from curriculum_rec.models.items import ItemTable
 
 
@@ -17,7 +17,8 @@ from curriculum_rec.models.items import ItemTable
 class DNN:
     """Options of the feed-forward recommender.
 
-    Parameters: ``(n_items + 1) width + 2 width + depth (2 factor width^2 + (factor + 1) width + 2 width + 1)``.
+    Parameters: ``rows width + 2 width + depth (2 factor width^2 + (factor + 1) width + 2 width + 1)``, where ``rows`` is
+    ``n_items + 1`` rounded up to a multiple of 8.
 
     Args:
         width: Size of item and user vectors.
@@ -25,6 +26,8 @@ class DNN:
         feed_forward_factor: The hidden layers are this many times as wide.
         dropout: Rate in [0, 1) on the mean vector and on every layer's branch.
         cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
+        remat: What the backward pass computes again instead of keeping it: ``none``, ``dots`` (all but matrix
+            products) or ``block`` (everything inside a block). It trades time for memory.
 
     Source: the averaged-embedding candidate generator of Covington et al. (2016), with residual layers and tied items.
     """
@@ -34,9 +37,15 @@ class DNN:
     feed_forward_factor: int = 4
     dropout: float = 0.2
     cosine_scale: float | None = None
+    remat: Remat = "none"
 
     def __post_init__(self) -> None:
-        check_network_options(width=self.width, feed_forward_factor=self.feed_forward_factor, dropout=self.dropout)
+        check_network_options(
+            width=self.width,
+            feed_forward_factor=self.feed_forward_factor,
+            dropout=self.dropout,
+            remat=self.remat,
+        )
 
     def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> DNNModel:
         """Build the model; the mean has no positions, so ``max_length`` does not matter."""
@@ -58,6 +67,7 @@ class DNNModel(nnx.Module):
         )
         self.norm = nnx.LayerNorm(options.width, rngs=rngs)
         self.rate = options.dropout
+        self.remat = options.remat
 
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
         """Map histories int32 ``[batch, length]`` to user vectors."""
@@ -65,7 +75,7 @@ class DNNModel(nnx.Module):
         total = jnp.cumsum(self.items.embed(batch["history"]), axis=1)
         mean = total / jnp.arange(1, length + 1, dtype=total.dtype)[None, :, None]
         mean = dropout(mean, self.rate, None if rng is None else rng.named("embedding"))
-        return self.items.queries(self.norm(apply_blocks(self.blocks, mean, rng)))
+        return self.items.queries(self.norm(apply_blocks(self.blocks, mean, rng, remat=self.remat)))
 
     def item_vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
         """Give the vectors of some items, or of all; the table is both input and output."""
@@ -74,4 +84,4 @@ class DNNModel(nnx.Module):
     @property
     def n_items(self) -> int:
         """Size of the catalogue, padding not counted."""
-        return len(self.items.embedding[...]) - 1
+        return self.items.n_items

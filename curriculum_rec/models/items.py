@@ -5,13 +5,17 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.errors import OptionError
 
 
+ROW_MULTIPLE = 8
+"""The table's rows are filled up to a multiple of this, so that 1, 2, 4 and 8 devices can share them equally."""
+
+
 class ItemTable(nnx.Module):
-    """One vector an item; row 0 is padding.
+    """One vector an item; row 0 is padding, and what lies beyond ``n_items`` only fills the table up.
 
     Args:
         n_items: Size of the catalogue.
@@ -23,15 +27,18 @@ class ItemTable(nnx.Module):
     def __init__(self, n_items: int, width: int, *, cosine_scale: float | None, rngs: nnx.Rngs) -> None:
         if cosine_scale is not None and not cosine_scale > 0:
             raise OptionError(f"model.cosine_scale={cosine_scale}: it must be above 0, or null for the inner product")
-        self.embedding = nnx.Param(0.02 * jax.random.normal(rngs.params(), (n_items + 1, width)))
+        vectors = 0.02 * jax.random.normal(rngs.params(), (n_items + 1, width))
+        self.embedding = nnx.Param(jnp.pad(vectors, ((0, -len(vectors) % ROW_MULTIPLE), (0, 0))))
+        self.n_items = n_items
         self.cosine_scale = cosine_scale
 
+    @jax.named_scope("embedding")
     def embed(self, items: Int32[Array, "*shape"]) -> Float[Array, "*shape width"]:
         """Give the input vectors."""
         return self.embedding[...][items]
 
     def vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
-        """Give the output vectors of some items, or of all."""
+        """Give the output vectors of some items, or of all rows of the table."""
         table = self.embedding[...]
         chosen = table if items is None else table[items]
         return chosen if self.cosine_scale is None else normalise(chosen)
@@ -41,10 +48,21 @@ class ItemTable(nnx.Module):
         return hidden if self.cosine_scale is None else self.cosine_scale * normalise(hidden)
 
 
+def is_candidate(n_rows: int, n_items: int) -> Bool[Array, " rows"]:
+    """Say which rows of a table are items: neither padding nor what fills it up.
+
+    >>> is_candidate(4, 2).tolist()
+    [False, True, True, False]
+    """
+    row = jnp.arange(n_rows, dtype=jnp.int32)
+    return (row > 0) & (row <= n_items)
+
+
 def normalise(x: Float[Array, "*shape width"]) -> Float[Array, "*shape width"]:
     """Scale vectors to length 1; a vector of zeros stays zero.
 
     >>> normalise(jnp.array([3.0, 4.0])).round(3).tolist()
     [0.6000000238418579, 0.800000011920929]
     """
-    return x * jax.lax.rsqrt((x * x).sum(axis=-1, keepdims=True) + jnp.asarray(1e-8, x.dtype))
+    square = (x * x).sum(axis=-1, keepdims=True, dtype=jnp.float32)
+    return x * jax.lax.rsqrt(square + jnp.float32(1e-8)).astype(x.dtype)

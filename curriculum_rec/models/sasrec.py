@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int32
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float, Int32
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.attention import causal_attention
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
-from curriculum_rec.models.blocks import FeedForward, Gate, apply_blocks, check_network_options, stack_blocks
+from curriculum_rec.models.blocks import FeedForward, Gate, Remat, apply_blocks, check_network_options, project, stack_blocks
 from curriculum_rec.models.items import ItemTable
 
 
@@ -19,8 +20,8 @@ from curriculum_rec.models.items import ItemTable
 class SASRec:
     """Options of SASRec in its pre-norm form.
 
-    Parameters: ``(n_items + 1 + max_length) width + 2 width + depth (4 width (width + 1) + 2 factor width^2
-    + (factor + 1) width + 4 width + 2)``.
+    Parameters: ``(rows + max_length) width + 2 width + depth (4 width (width + 1) + 2 factor width^2
+    + (factor + 1) width + 4 width + 2)``, where ``rows`` is ``n_items + 1`` rounded up to a multiple of 8.
 
     Args:
         width: Size of item and user vectors.
@@ -29,6 +30,8 @@ class SASRec:
         feed_forward_factor: The feed-forward layer is this many times as wide.
         dropout: Rate in [0, 1) on the embedded history and on both branches of a block.
         cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
+        remat: What the backward pass computes again instead of keeping it: ``none``, ``dots`` (all but matrix
+            products) or ``block`` (everything inside a block). It trades time for memory.
 
     Source: Kang and McAuley (2018); pre-norm blocks, GELU, and a learnt gate on each residual branch are ours.
     """
@@ -39,9 +42,15 @@ class SASRec:
     feed_forward_factor: int = 4
     dropout: float = 0.2
     cosine_scale: float | None = None
+    remat: Remat = "none"
 
     def __post_init__(self) -> None:
-        check_network_options(width=self.width, feed_forward_factor=self.feed_forward_factor, dropout=self.dropout)
+        check_network_options(
+            width=self.width,
+            feed_forward_factor=self.feed_forward_factor,
+            dropout=self.dropout,
+            remat=self.remat,
+        )
         if self.n_heads < 1 or self.width % self.n_heads:
             raise OptionError(f"model.n_heads={self.n_heads}: it must divide model.width={self.width}")
 
@@ -61,13 +70,14 @@ class SASRecModel(nnx.Module):
         self.blocks = stack_blocks(lambda rngs: TransformerBlock(options, rngs=rngs), depth, rngs)
         self.norm = nnx.LayerNorm(options.width, rngs=rngs)
         self.rate = options.dropout
+        self.remat = options.remat
 
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
         """Map histories int32 ``[batch, length]`` to user vectors."""
         history = batch["history"]
         x = self.items.embed(history) + self.positions(recency_positions(history, self.positions.num_embeddings))
         x = dropout(x, self.rate, None if rng is None else rng.named("embedding"))
-        return self.items.queries(self.norm(apply_blocks(self.blocks, x, rng)))
+        return self.items.queries(self.norm(apply_blocks(self.blocks, x, rng, remat=self.remat)))
 
     def item_vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
         """Give the vectors of some items, or of all; the table is both input and output."""
@@ -76,7 +86,7 @@ class SASRecModel(nnx.Module):
     @property
     def n_items(self) -> int:
         """Size of the catalogue, padding not counted."""
-        return len(self.items.embedding[...]) - 1
+        return self.items.n_items
 
 
 class TransformerBlock(nnx.Module):
@@ -97,11 +107,16 @@ class TransformerBlock(nnx.Module):
         self, x: Float[Array, "batch length width"], rng: BatchRng | None
     ) -> Float[Array, "batch length width"]:
         """Run the block."""
+        return self.feed_forward(self._attend(x, rng), rng)
+
+    @jax.named_scope("attention")
+    def _attend(self, x: Array, rng: BatchRng | None) -> Array:
         batch, length, width = x.shape
-        heads = self.query_key_value(self.norm(x)).reshape(batch, length, 3, self.n_heads, width // self.n_heads)
-        mixed = causal_attention(heads[:, :, 0], heads[:, :, 1], heads[:, :, 2]).reshape(x.shape)
-        branch = dropout(self.out(mixed), self.rate, None if rng is None else rng.named("attention"))
-        return self.feed_forward(x + self.residual(branch), rng)
+        parts = jnp.split(project(self.query_key_value, self.norm(x)), 3, axis=-1)
+        heads = (part.reshape(batch, length, self.n_heads, width // self.n_heads) for part in parts)
+        mixed = causal_attention(*heads).reshape(x.shape)
+        branch = dropout(project(self.out, mixed), self.rate, None if rng is None else rng.named("attention"))
+        return x + self.residual(branch)
 
 
 def recency_positions(history: Int32[Array, "batch length"], max_length: int) -> Int32[Array, "batch length"]:

@@ -38,9 +38,10 @@ class BinaryCrossEntropy:
         bits = rng.named("negatives").bits(target.shape[1], self.n_negatives)
         negatives = (1 + bits % jnp.uint32(model.n_items)).astype(jnp.int32)
         allowed = ~_occurs(negatives, jnp.concatenate([batch["history"][:, :1], target], axis=1))
-        positive = (hidden * model.item_vectors(target)).sum(axis=-1)
-        negative = jnp.einsum("bld,blnd->bln", hidden, model.item_vectors(negatives))
-        count = jnp.maximum(allowed.sum(axis=-1), 1).astype(hidden.dtype)
+        positive = (hidden * model.item_vectors(target)).sum(axis=-1, dtype=jnp.float32)
+        vectors = model.item_vectors(negatives)
+        negative = jnp.einsum("bld,blnd->bln", hidden, vectors, preferred_element_type=jnp.float32)
+        count = jnp.maximum(allowed.sum(axis=-1), 1).astype(negative.dtype)
         penalty = jnp.where(allowed, jax.nn.softplus(negative), 0).sum(axis=-1) / count
         return Losses(jax.nn.softplus(-positive) + penalty, target > 0)
 

@@ -40,11 +40,11 @@ class SampledSoftmax:
         hidden, target, n_items = model(batch, rng), batch["target"], model.n_items
         key = rng.named("shared negatives").key()
         negatives = jax.random.randint(key, (self.n_negatives,), 1, n_items + 1, jnp.int32)
-        scores = hidden @ model.item_vectors(negatives).T
+        scores = jnp.matmul(hidden, model.item_vectors(negatives).T, preferred_element_type=jnp.float32)
         if self.correct:
             scores += jnp.log(jnp.asarray(max(n_items - 1, 1) / self.n_negatives, scores.dtype))
         collides = negatives[None, None, :] == target[:, :, None]
         scores = jnp.where(collides, jnp.finfo(scores.dtype).min, scores)
-        positive = (hidden * model.item_vectors(target)).sum(axis=-1)
+        positive = (hidden * model.item_vectors(target)).sum(axis=-1, dtype=jnp.float32)
         normaliser = jnp.logaddexp(jax.nn.logsumexp(scores, axis=-1), positive)
         return Losses(normaliser - positive, target > 0)

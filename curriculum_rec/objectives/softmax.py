@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
+from curriculum_rec.models.items import is_candidate
 from curriculum_rec.objectives.losses import Losses, broadcast_weight
 
 
@@ -18,13 +20,16 @@ from curriculum_rec.objectives.losses import Losses, broadcast_weight
 class Softmax:
     """Cross-entropy of the target among all items.
 
+    Positions that are padding or have weight 0 are not computed at all; their losses are 0.
+
     Args:
-        chunk: Positions whose scores are held at once, at least 1; memory grows with it, not the result.
+        chunk: Positions whose scores are held at once, at least 1; memory grows with it, not the result. On a CPU a
+            chunk's scores should stay in its last cache.
 
     Source: the multinomial likelihood of Klenitskiy and Vasilev (2023) for SASRec.
     """
 
-    chunk: int = 512
+    chunk: int = 256
 
     def __post_init__(self) -> None:
         if self.chunk < 1:
@@ -35,12 +40,14 @@ class Softmax:
         hidden, target = model(batch, rng), batch["target"]
         mask = target > 0
         weight = jnp.where(mask, broadcast_weight(batch.weight, target), 0).reshape(-1)
-        vectors = model.item_vectors()[1:]  # padding is no candidate
+        vectors = model.item_vectors()
         losses = cross_entropy(
             hidden.reshape(-1, hidden.shape[-1]),
             vectors,
-            jnp.maximum(target.reshape(-1) - 1, 0),
+            target.reshape(-1),
             weight,
+            weight > 0,
+            is_candidate(len(vectors), model.n_items),
             chunk=self.chunk,
         )
         return Losses(losses.reshape(target.shape), mask)
@@ -51,6 +58,8 @@ def cross_entropy(
     vectors: Float[Array, "items width"],
     target: Int32[Array, " positions"],
     weight: Float[Array, " positions"],
+    needed: Bool[Array, " positions"],
+    candidate: Bool[Array, " items"],
     *,
     chunk: int,
 ) -> Float[Array, " positions"]:
@@ -58,74 +67,111 @@ def cross_entropy(
 
     The gradient under ``weight`` is computed together with the losses, three matrix products instead of four. It is
     what a weighted sum or mean of the losses sends back; any other gradient, say of losses weighted anew by their own
-    value, is computed from the start, so that the result is right in any case.
+    value, is computed from the start, so that the result is right in any case. As many chunks are computed as the
+    needed positions fill: where they stand does not matter.
 
     Args:
         hidden: ``[positions, width]``.
         vectors: ``[items, width]``.
         target: int32 ``[positions]`` in ``[0, items)``.
         weight: ``[positions]``, the weights with which the losses will probably be summed.
+        needed: bool ``[positions]``; the others get the loss 0 and send nothing back.
+        candidate: bool ``[items]``; the others take no part.
         chunk: Positions at once.
 
     Returns:
         float32 ``[positions]``.
     """
-    positions = len(target)
-    chunk = min(chunk, positions)
-    missing = -positions % chunk
-    hidden = jnp.pad(hidden, ((0, missing), (0, 0))).reshape(-1, chunk, hidden.shape[-1])
-    target = jnp.pad(target, (0, missing)).reshape(-1, chunk)
-    losses = _fused(hidden, vectors, target, jnp.pad(weight, (0, missing)).reshape(-1, chunk))
-    return losses.reshape(-1)[:positions]
+    return _fused(min(chunk, len(target)), hidden, vectors, target, weight, needed, candidate)
 
 
-def _chunk_losses(hidden: Array, target: Array, vectors: Array) -> tuple[Array, Array, Array]:
-    scores = hidden @ vectors.T
-    normaliser = jax.nn.logsumexp(scores, axis=-1)
-    return normaliser - jnp.take_along_axis(scores, target[:, None], axis=-1)[:, 0], scores, normaliser
-
-
-@jax.custom_vjp
-def _fused(hidden: Array, vectors: Array, target: Array, weight: Array) -> Array:
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@jax.named_scope("softmax")
+def _fused(
+    chunk: int, hidden: Array, vectors: Array, target: Array, weight: Array, needed: Array, candidate: Array
+) -> Array:
     del weight
-    return jax.lax.map(lambda pair: _chunk_losses(pair[0], pair[1], vectors)[0], (hidden, target))
+
+    def one_chunk(index: Array, losses: Array) -> Array:
+        h, t = hidden.at[index].get(**_FILL), target.at[index].get(**_FILL)
+        return losses.at[index].set(_chunk_losses(h, t, vectors, candidate)[0], mode="drop")
+
+    return _over_chunks(one_chunk, needed, chunk, jnp.zeros(len(target), jnp.float32))
 
 
-def _weighted(hidden: Array, vectors: Array, target: Array, weight: Array) -> tuple[Array, Array, Array]:
-    """Give the losses and the gradients of their weighted sum, for hidden and for vectors."""
+_FILL = {"mode": "fill", "fill_value": 0}
 
-    def one_chunk(vector_gradient: Array, chunk: tuple[Array, Array, Array]) -> tuple[Array, tuple[Array, Array]]:
-        hidden, target, weight = chunk
-        losses, scores, normaliser = _chunk_losses(hidden, target, vectors)
-        items = jnp.arange(len(vectors), dtype=target.dtype)
-        is_target = (items[None, :] == target[:, None]).astype(scores.dtype)
-        error = (jnp.exp(scores - normaliser[:, None]) - is_target) * weight[:, None]
-        return vector_gradient + error.T @ hidden, (losses, error @ vectors)
 
-    vector_gradient, (losses, hidden_gradient) = jax.lax.scan(
-        one_chunk, jnp.zeros_like(vectors), (hidden, target, weight)
+def _over_chunks(one_chunk, needed: Array, chunk: int, carry):  # type: ignore[no-untyped-def]
+    """Fold over the numbers of the needed positions, ``chunk`` at a time; beyond the last stands an impossible one."""
+    n, n_chunks = len(needed), -(-len(needed) // chunk)
+    place = jnp.where(needed, jnp.cumsum(needed) - 1, n_chunks * chunk)
+    index = jnp.full(n_chunks * chunk, n, jnp.int32).at[place].set(jnp.arange(n, dtype=jnp.int32), mode="drop")
+    return jax.lax.fori_loop(
+        0,
+        -(-needed.sum(dtype=jnp.int32) // chunk),
+        lambda number, carry: one_chunk(jax.lax.dynamic_slice_in_dim(index, number * chunk, chunk), carry),
+        carry,
     )
-    return losses, hidden_gradient, vector_gradient
 
 
-def _fused_forward(hidden: Array, vectors: Array, target: Array, weight: Array) -> tuple[Array, tuple[Array, ...]]:
-    losses, *gradients = _weighted(hidden, vectors, target, weight)
-    return losses, (*gradients, hidden, vectors, target, weight)
+def _chunk_losses(hidden: Array, target: Array, vectors: Array, candidate: Array) -> tuple[Array, ...]:
+    """Give the losses, and what their gradients need: ``exp(score - highest)``, its sum, the targets' vectors."""
+    scores = jnp.where(candidate, _dot(hidden, vectors.T), -jnp.inf)
+    highest = scores.max(axis=-1, keepdims=True)
+    likelihood = jnp.exp(scores - highest)
+    total = likelihood.sum(axis=-1)
+    target_vectors = vectors[target]
+    target_score = (hidden * target_vectors).sum(axis=-1, dtype=jnp.float32)
+    return jnp.log(total) + highest[:, 0] - target_score, likelihood, total, target_vectors
 
 
-def _fused_backward(residuals: tuple[Array, ...], cotangent: Array) -> tuple[Array, Array, None, None]:
-    hidden_gradient, vector_gradient, hidden, vectors, target, weight = residuals
+@jax.named_scope("softmax")
+def _weighted(
+    chunk: int, hidden: Array, vectors: Array, target: Array, weight: Array, needed: Array, candidate: Array
+) -> tuple[Array, Array, Array]:
+    """Give the losses and the gradients of their weighted sum, for hidden and for vectors."""
+    dtype = hidden.dtype
+
+    def one_chunk(index: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        losses, hidden_gradient, vector_gradient = carry
+        h, t, w = (array.at[index].get(**_FILL) for array in (hidden, target, weight))
+        loss, likelihood, total, target_vectors = _chunk_losses(h, t, vectors, candidate)
+        # Normalising the small factors instead of the scores saves a pass over [chunk, items].
+        scale, likelihood = (w / total)[:, None], likelihood.astype(dtype)
+        from_all = scale * _dot(likelihood, vectors) - w[:, None] * target_vectors
+        return (
+            losses.at[index].set(loss, mode="drop"),
+            hidden_gradient.at[index].set(from_all.astype(dtype), mode="drop"),
+            vector_gradient + _dot((scale * h).astype(dtype).T, likelihood),
+        )
+
+    start = jnp.zeros(len(target), jnp.float32), jnp.zeros_like(hidden), jnp.zeros(vectors.shape[::-1], jnp.float32)
+    losses, hidden_gradient, vector_gradient = _over_chunks(one_chunk, needed, chunk, start)
+    from_targets = jnp.where(needed, weight, 0)[:, None] * hidden
+    return losses, hidden_gradient, vector_gradient.T.at[target].add(-from_targets).astype(vectors.dtype)
+
+
+def _dot(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, preferred_element_type=jnp.float32)
+
+
+def _fused_forward(chunk: int, *operands: Array) -> tuple[Array, tuple[Array, ...]]:
+    losses, *gradients = _weighted(chunk, *operands)
+    return losses, (*gradients, *operands)
+
+
+def _fused_backward(chunk: int, residuals: tuple[Array, ...], cotangent: Array) -> tuple[Array | None, ...]:
+    hidden_gradient, vector_gradient, hidden, vectors, target, weight, needed, candidate = residuals
+    cotangent, weight = (jnp.where(needed, array, 0) for array in (cotangent, weight))
     scale = jnp.vdot(cotangent, weight) / jnp.maximum(jnp.vdot(weight, weight), jnp.finfo(weight.dtype).tiny)
     as_foreseen = (jnp.abs(cotangent - scale * weight) <= 1e-6 * jnp.abs(cotangent).max()).all()
-    return (
-        *jax.lax.cond(
-            as_foreseen,
-            lambda: (scale * hidden_gradient, scale * vector_gradient),
-            lambda: _weighted(hidden, vectors, target, cotangent)[1:],
-        ),
-        None,
-        None,
+    gradients = jax.lax.cond(
+        as_foreseen,
+        lambda: (scale.astype(hidden.dtype) * hidden_gradient, scale.astype(vectors.dtype) * vector_gradient),
+        lambda: _weighted(chunk, hidden, vectors, target, cotangent, needed, candidate)[1:],
     )
+    return (*gradients, None, None, None, None)
 
 
 _fused.defvjp(_fused_forward, _fused_backward)

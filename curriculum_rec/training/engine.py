@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ from curriculum_rec.objectives.losses import Objective
 from curriculum_rec.streams import device_stream
 from curriculum_rec.training.placement import Placed
 from curriculum_rec.training.state import TrainState
-from curriculum_rec.training.step import LocalGradient, apply_gradient, local_gradient, reduction
+from curriculum_rec.training.step import LocalGradient, Precision, apply_gradient, local_gradient, reduction
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Engine:
         placed: The devices.
         seed: The run's seed.
         steps_per_dispatch: Most steps that one call to the device makes.
+        precision: What the model and the objective compute in; parameters and optimizer are float32.
+        accumulate: Parts into which a device cuts its share of a batch, one after the other, for memory.
     """
 
     objective: Objective
@@ -66,17 +69,23 @@ class Engine:
     placed: Placed
     seed: int
     steps_per_dispatch: int = 16
+    precision: Precision = "float32"
+    accumulate: int = 1
     traces: int = field(default=0, init=False)
     _ranks: tuple[int, Tree] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.steps_per_dispatch < 1:
             raise OptionError(f"steps_per_dispatch={self.steps_per_dispatch}: it must be at least 1")
+        if self.precision not in get_args(Precision):
+            raise OptionError(f"precision={self.precision}: it must be one of {', '.join(get_args(Precision))}")
+        if self.accumulate < 1:
+            raise OptionError(f"accumulate={self.accumulate}: it must be at least 1")
         for bucket in self.scheduler.examples.buckets:
-            if bucket.batch_size % self.placed.n_devices:
+            if bucket.batch_size % (self.placed.n_shards * self.accumulate):
                 raise OptionError(
-                    f"a batch of {bucket.batch_size} examples cannot be shared equally by {self.placed.n_devices} "
-                    "devices: change placement.devices or the batch size"
+                    f"a batch of {bucket.batch_size} examples cannot be cut equally for {self.placed.n_shards} devices "
+                    f"and accumulate={self.accumulate}: change one of the three"
                 )
 
     @cached_property
@@ -98,14 +107,15 @@ class Engine:
         on_chunk: Callable[[ChunkReport], None],
         interrupted: Callable[[], bool] = lambda: False,
     ) -> tuple[TrainState, CurriculumState]:
-        """Train to a step, or to the end of a chunk after an interruption.
+        """Train to a step, or to the end of a chunk soon after an interruption of any host.
 
         Args:
             state: A placed state; it is donated and must not be used again.
             position: Where the run stands in its curriculum.
             stop_at: The step to stop at.
             on_chunk: Called once a chunk, one chunk late, so that the device never waits for the host.
-            interrupted: Asked before every chunk.
+            interrupted: Asked before every chunk; the hosts tell each other together with their gradients, so that all
+                stop after the same chunk.
 
         Returns:
             The state and the position after the last step.
@@ -115,22 +125,26 @@ class Engine:
         """
         step = int(state.step)
         pending: tuple[int, Draw, CurriculumState, Tree] | None = None
-        while step < stop_at and not interrupted():
+        stopped = False
+        while step < stop_at and not stopped:
             if pending and self.scheduler.feeds_on_losses and self.scheduler.epoch_ended(position):
-                self._report(*pending, on_chunk)  # the next epoch's order needs the last losses of this one
+                stopped = self._report(*pending, on_chunk)  # the next epoch's order needs the last losses of this one
                 pending = None
+                continue
             at_most = min(self.steps_per_dispatch, stop_at - step)
             draw, position = self.scheduler.draw(position, step=step, at_most=at_most)
-            state, output = self._dispatch(state, position, draw)
+            state, output = self._dispatch(state, position, draw, stop=interrupted())
             step += len(draw)
             if pending:
-                self._report(*pending, on_chunk)
+                stopped = self._report(*pending, on_chunk)
             pending = step, draw, position, output
         if pending:
             self._report(*pending, on_chunk)
         return state, position
 
-    def _dispatch(self, state: TrainState, position: CurriculumState, draw: Draw) -> tuple[TrainState, Tree]:
+    def _dispatch(
+        self, state: TrainState, position: CurriculumState, draw: Draw, *, stop: bool
+    ) -> tuple[TrainState, Tree]:
         shared = {
             "data": self.data,
             "ranks": self._target_ranks(position),
@@ -139,7 +153,8 @@ class Engine:
             "n_steps": np.int32(len(draw)),
             "available": np.int32(draw.available),
         }
-        return self._compiled(state, shared, self._device_rows(draw))
+        own = {"rows": self._device_rows(draw), "stop": np.full(self.placed.n_shards, stop, np.int32)}
+        return self._compiled(state, shared, self.placed.hand_out(own))
 
     def _target_ranks(self, position: CurriculumState) -> Tree:
         """Put the targets' ranks on the devices, once or whenever a difficulty that feeds on losses changes them."""
@@ -149,26 +164,26 @@ class Engine:
         return self._ranks[1]
 
     def _device_rows(self, draw: Draw) -> np.ndarray:
-        """Share each batch out: int32 ``[n_devices, steps_per_dispatch, widest batch / n_devices]``."""
-        n_devices = self.placed.n_devices
-        rows = np.full((n_devices, self.steps_per_dispatch, draw.rows.shape[1] // n_devices), PADDING, np.int32)
+        """Share each batch out: int32 ``[n_shards, steps_per_dispatch, widest batch / n_shards]``."""
+        n_shards = self.placed.n_shards
+        rows = np.full((n_shards, self.steps_per_dispatch, draw.rows.shape[1] // n_shards), PADDING, np.int32)
         for number, bucket in enumerate(self.scheduler.examples.buckets):
             steps = np.flatnonzero(draw.bucket == number)
-            size = bucket.batch_size // n_devices
+            size = bucket.batch_size // n_shards
             rows[:, steps, :size] = (
-                draw.rows[steps, : bucket.batch_size].reshape(-1, n_devices, size).transpose(1, 0, 2)
+                draw.rows[steps, : bucket.batch_size].reshape(-1, n_shards, size).transpose(1, 0, 2)
             )
         return rows
 
     def _host_losses(self, draw: Draw, losses: np.ndarray) -> np.ndarray:
-        """Undo :meth:`_device_rows` for losses ``[n_devices, n_steps, widest batch / n_devices, ...]``."""
-        n_devices, n_steps, width = losses.shape[:3]
-        if n_devices == 1:
+        """Undo :meth:`_device_rows` for losses ``[n_shards, n_steps, widest batch / n_shards, ...]``."""
+        n_shards, n_steps, width = losses.shape[:3]
+        if n_shards == 1:
             return losses[0]
-        joined = np.zeros((n_steps, n_devices * width, *losses.shape[3:]), losses.dtype)
+        joined = np.zeros((n_steps, n_shards * width, *losses.shape[3:]), losses.dtype)
         for step, number in enumerate(draw.bucket):
             batch_size = self.scheduler.examples.buckets[number].batch_size
-            mine = losses[:, step, : batch_size // n_devices]
+            mine = losses[:, step, : batch_size // n_shards]
             joined[step, :batch_size] = mine.reshape(batch_size, *losses.shape[3:])
         return joined
 
@@ -176,9 +191,10 @@ class Engine:
     def _compiled(self) -> Callable[[TrainState, Tree, Tree], tuple[TrainState, Tree]]:
         return self.placed.wrap(self._many_steps)
 
-    def _many_steps(self, state: TrainState, shared: Tree, rows: Array) -> tuple[TrainState, Tree]:
+    def _many_steps(self, state: TrainState, shared: Tree, own: Tree) -> tuple[TrainState, Tree]:
         """Run ``n_steps`` steps, the per-device body; one program serves every bucket and any number of steps."""
         self.traces += 1
+        rows = own["rows"]
         _, output = jax.eval_shape(self._one_step, state, shared, rows, jnp.int32(0))
         buffers = jax.tree.map(lambda leaf: jnp.zeros((len(rows), *leaf.shape), leaf.dtype), output)
 
@@ -188,6 +204,7 @@ class Engine:
             return state, jax.tree.map(lambda buffer, value: buffer.at[number].set(value), buffers, output)
 
         state, output = jax.lax.fori_loop(0, shared["n_steps"], body, (state, buffers))
+        output["stop"] = reduction(self.placed.axis_name)(own["stop"])
         if self.placed.axis_name is not None:
             output["losses"] = jax.lax.all_gather(output["losses"], self.placed.axis_name)
         else:
@@ -206,7 +223,7 @@ class Engine:
     ) -> Callable[[Int32[Array, " widest"]], LocalGradient]:
         """Make the part of a step that depends on the bucket's shape; the update after it does not."""
         buckets = self.scheduler.examples.buckets
-        size = buckets[number].batch_size // self.placed.n_devices
+        size = buckets[number].batch_size // self.placed.n_shards
         per_target = self.scheduler.curriculum.unit == "target"
 
         def branch(rows: Int32[Array, " widest"]) -> LocalGradient:
@@ -217,7 +234,15 @@ class Engine:
                 weight = weight[:, None] * (shared["ranks"][number][chosen] < shared["available"])
             first_row = 0 if self.placed.axis_name is None else size * jax.lax.axis_index(self.placed.axis_name)
             rng = BatchRng.for_rows(key, first_row + jnp.arange(size, dtype=jnp.int32))
-            local = local_gradient(self.objective, state, Batch(arrays, weight), rng, per_target=per_target)
+            local = local_gradient(
+                self.objective,
+                state,
+                Batch(arrays, weight),
+                rng,
+                per_target=per_target,
+                precision=self.precision,
+                accumulate=self.accumulate,
+            )
             return _pad_losses(local, len(rows), self._longest_target)
 
         return branch
@@ -234,7 +259,8 @@ class Engine:
         position: CurriculumState,
         output: Tree,
         on_chunk: Callable[[ChunkReport], None],
-    ) -> None:
+    ) -> bool:
+        """Check and hand out what a chunk gave; say whether a host wants to stop."""
         n_steps = len(draw)
         metrics = jax.tree.map(lambda leaf: np.asarray(leaf)[:n_steps], output["metrics"])
         finite = np.isfinite(metrics.loss) & np.isfinite(metrics.gradient_norm)
@@ -258,6 +284,7 @@ class Engine:
                 metrics={name: float(value.mean()) for name, value in metrics.objective.items()},
             )
         )
+        return bool(np.asarray(output["stop"]).any())
 
 
 def _pad_steps(bucket: np.ndarray, steps: int) -> np.ndarray:

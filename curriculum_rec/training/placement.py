@@ -1,4 +1,4 @@
-"""Placement (host and device): the same per-device body under jit, pmap or shard_map."""
+"""Placement (host and device): the same per-device body under jit, pmap or shard_map, on one host or several."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from curriculum_rec.errors import OptionError
+from curriculum_rec.growth.tree import path_names
+from curriculum_rec.models.items import ROW_MULTIPLE
 from curriculum_rec.models.structure import Tree
 
 Kind = Literal["auto", "jit", "pmap", "shard_map"]
-AXIS = "data"
+DATA, TABLE = "data", "table"
 
 Body = Callable[[Tree, Tree, Tree], tuple[Tree, Tree]]
 """``(state, shared, rows) -> (state, output)``, seen by one device: state and shared are replicated, rows its own."""
@@ -26,12 +28,16 @@ class Placement:
     """On which devices a step runs, and how it is mapped over them.
 
     Args:
-        kind: ``jit`` (one device), ``pmap``, ``shard_map``, or ``auto``: ``jit`` on one device and ``pmap`` on several.
-        devices: How many of the local devices are used; None means all of them, or one for ``jit``.
+        kind: ``jit`` (one device), ``pmap`` (several of one host), ``shard_map`` (a mesh over any number of hosts), or
+            ``auto``: ``jit`` on one device, ``pmap`` on several, ``shard_map`` on several hosts or with ``table > 1``.
+        devices: How many devices are used; None means all of them, or one for ``jit``. Several hosts use all of theirs.
+        table: Over how many devices the rows of the item table and of its optimizer state are spread: 1, 2, 4 or 8. The
+            others share the batch; a mesh of ``devices / table`` by ``table``.
     """
 
     kind: Kind = "auto"
     devices: int | None = None
+    table: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -40,21 +46,37 @@ class Placement:
             raise OptionError(f"placement.devices={self.devices}: it must be at least 1")
         if self.kind == "jit" and (self.devices or 1) > 1:
             raise OptionError(f"placement.devices={self.devices} with kind=jit: jit uses one; take pmap or shard_map")
+        if self.table < 1 or ROW_MULTIPLE % self.table:
+            raise OptionError(f"placement.table={self.table}: it must be 1, 2, 4 or 8")
+        if self.table > 1 and self.kind not in ("auto", "shard_map"):
+            raise OptionError(f"placement.table={self.table} with kind={self.kind}: only shard_map spreads the table")
 
     def place(self) -> Placed:
-        """Look at the machine's devices and decide.
+        """Look at the devices of this run and decide.
 
         Raises:
-            OptionError: More devices are asked for than there are.
+            OptionError: More devices are asked for than there are, or they do not suit.
         """
-        present = jax.local_devices()
+        present, hosts = jax.devices(), jax.process_count()
         wanted = self.devices or (1 if self.kind == "jit" else len(present))
         if wanted > len(present):
+            raise OptionError(f"placement.devices={wanted}, but there are {len(present)} ({present[0].platform})")
+        if hosts > 1 and (wanted != len(present) or self.kind in ("jit", "pmap")):
             raise OptionError(
-                f"placement.devices={wanted}, but this machine has {len(present)} ({present[0].platform})"
+                f"placement.kind={self.kind}, devices={self.devices}: a run on {hosts} hosts uses all their "
+                f"{len(present)} devices by shard_map; leave both out"
             )
-        kind = self.kind if self.kind != "auto" else ("jit" if wanted == 1 else "pmap")
-        return Placed(kind, tuple(present[:wanted]))
+        if wanted % self.table:
+            raise OptionError(f"placement.table={self.table} does not divide the {wanted} devices")
+        kind = self.kind
+        if kind == "auto":
+            kind = "jit" if wanted == 1 else "shard_map" if hosts > 1 or self.table > 1 else "pmap"
+        return Placed(kind, tuple(present[:wanted]), self.table)
+
+
+def compiler_options(platform: str) -> dict[str, int] | None:
+    """Give XLA's options for a platform: on a CPU vectors as wide as the machine has, not half as wide."""
+    return {"xla_cpu_prefer_vector_width": 512} if platform == "cpu" else None
 
 
 @dataclass(frozen=True)
@@ -63,11 +85,13 @@ class Placed:
 
     Args:
         kind: How bodies are mapped.
-        devices: The devices.
+        devices: The devices, of all hosts.
+        table: How many of them share one copy of the item table.
     """
 
     kind: Literal["jit", "pmap", "shard_map"]
     devices: tuple[Any, ...] = field(repr=False)
+    table: int = 1
 
     @property
     def n_devices(self) -> int:
@@ -75,30 +99,73 @@ class Placed:
         return len(self.devices)
 
     @property
+    def n_shards(self) -> int:
+        """Into how many parts a batch is cut."""
+        return self.n_devices // self.table
+
+    @property
     def axis_name(self) -> str | None:
-        """The axis over which a body must reduce; None on one device under jit."""
-        return None if self.kind == "jit" else AXIS
+        """The axis over which a body must reduce; None where every device sees the whole batch."""
+        return None if self.kind == "jit" or (self.n_shards == 1 and self.table > 1) else DATA
 
     @cached_property
     def mesh(self) -> Mesh:
-        """The devices as a one-dimensional mesh (of automatic axes; ``jax.make_mesh`` would make explicit ones)."""
-        return Mesh(np.array(self.devices), (AXIS,))
+        """The devices as a mesh (of automatic axes; ``jax.make_mesh`` would make explicit ones)."""
+        if self.table == 1:
+            return Mesh(np.array(self.devices), (DATA,))
+        return Mesh(np.array(self.devices).reshape(self.n_shards, self.table), (DATA, TABLE))
 
     def replicate(self, tree: Tree) -> Tree:
-        """Put a tree on all devices. A state that is not placed before its first step would be traced twice."""
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        """Put a tree on all devices."""
+        return jax.tree.map(lambda leaf: self._put(leaf, PartitionSpec()), tree)
+
+    def place_state(self, state: Tree) -> Tree:
+        """Put a state on the devices, the rows of the item table shared out.
+
+        A state that is not placed before its first step would be traced twice.
+        """
+        return jax.tree_util.tree_map_with_path(lambda path, leaf: self._put(leaf, self._spec(path, leaf)), state)
 
     def split(self, array: np.ndarray, axis: int) -> jax.Array:
-        """Put an array on the devices, cut along one axis."""
-        spec = PartitionSpec(*(None,) * axis, AXIS)
-        return jax.device_put(array, NamedSharding(self.mesh, spec))
+        """Put an array on the devices, cut along one axis into :attr:`n_shards` parts; a host gives only its own."""
+        return self._put(array, PartitionSpec(*(None,) * axis, DATA))
+
+    def hand_out(self, tree: Tree) -> Tree:
+        """Give each device its part of arrays with a leading shard axis, as :meth:`wrap` wants them."""
+        return tree if self.kind == "pmap" else jax.tree.map(lambda array: self.split(array, 0), tree)
+
+    def fetch(self, array: jax.Array) -> np.ndarray:
+        """Copy a whole array to this host; every host has to ask for it."""
+        if not (array.is_fully_addressable or array.is_fully_replicated):
+            array = self._gather(array)
+        return np.asarray(array)
+
+    @cached_property
+    def _gather(self) -> Callable[[jax.Array], jax.Array]:
+        return jax.jit(lambda array: array, out_shardings=NamedSharding(self.mesh, PartitionSpec()))
+
+    def _spec(self, path: tuple[Any, ...], leaf: Any) -> PartitionSpec:
+        is_table = self.table > 1 and path_names(path)[-2:] == ("items", "embedding") and leaf.ndim == 2
+        return PartitionSpec(TABLE) if is_table else PartitionSpec()
+
+    def _put(self, leaf: Any, spec: PartitionSpec) -> jax.Array:
+        sharding = NamedSharding(self.mesh, spec)
+        if sharding.is_fully_addressable:
+            return jax.device_put(leaf, sharding)
+        if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+            return leaf
+        if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            data = self._put(jax.random.key_data(leaf), spec)
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        whole = self.fetch(leaf) if isinstance(leaf, jax.Array) else np.asarray(leaf)
+        return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
     def wrap(self, body: Body) -> Callable[[Tree, Tree, Tree], tuple[Tree, Tree]]:
-        """Compile a body; the state is donated, rows carry a leading device axis, outputs are replicated."""
+        """Compile a body; the state is donated, rows carry a leading shard axis, outputs are replicated."""
         if self.kind == "pmap":
             return jax.pmap(
                 body,
-                axis_name=AXIS,
+                axis_name=DATA,
                 in_axes=(None, None, 0),
                 out_axes=None,
                 devices=self.devices,
@@ -108,13 +175,15 @@ class Placed:
         def squeezed(state: Tree, shared: Tree, rows: Tree) -> tuple[Tree, Tree]:
             return body(state, shared, jax.tree.map(lambda leaf: leaf[0], rows))
 
-        if self.kind == "shard_map":
-            # The body reduces by itself; with check_vma the gradient would come out n_devices times too large.
+        if self.axis_name is not None:
+            # The body reduces by itself; with check_vma the gradient would come out n_shards times too large. Along
+            # the table's axis XLA shares the work out by itself, from where the rows of the table lie.
             squeezed = jax.shard_map(
                 squeezed,
                 mesh=self.mesh,
-                in_specs=(PartitionSpec(), PartitionSpec(), PartitionSpec(AXIS)),
+                in_specs=(PartitionSpec(), PartitionSpec(), PartitionSpec(DATA)),
                 out_specs=PartitionSpec(),
+                axis_names={DATA},
                 check_vma=False,
             )
-        return jax.jit(squeezed, donate_argnums=0)
+        return jax.jit(squeezed, donate_argnums=0, compiler_options=compiler_options(self.devices[0].platform))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -56,22 +57,70 @@ class StepMetrics:
     objective: dict[str, Float[Array, ""]]
 
 
+Precision = Literal["float32", "bfloat16"]
+"""What models and objectives compute in; parameters, sums, losses and the optimizer are float32 in any case."""
+
+
 def local_gradient(
-    objective: Objective, state: TrainState, batch: Batch, rng: BatchRng, *, per_target: bool = False
+    objective: Objective,
+    state: TrainState,
+    batch: Batch,
+    rng: BatchRng,
+    *,
+    per_target: bool = False,
+    precision: Precision = "float32",
+    accumulate: int = 1,
 ) -> LocalGradient:
     """Differentiate the local weighted *sum* of the losses.
 
     The sum, not the mean: curriculum weights and padding make the devices' weights unequal, so that a mean of local
     means would not be the global mean.
-    """
 
+    Args:
+        objective: Per-example losses.
+        state: The state before the step.
+        batch: This device's rows.
+        rng: Their randomness.
+        per_target: Whether ``losses`` are given one a target.
+        precision: What the model and the objective compute in.
+        accumulate: Parts into which the batch is cut, one after the other; memory shrinks with it, the sums stay the
+            same. It must divide the batch.
+    """
+    whole = (batch, rng.row)
+    parts = jax.tree.map(lambda leaf: leaf.reshape(accumulate, -1, *leaf.shape[1:]), whole)
+
+    def one_part(part: tuple[Batch, Array]) -> LocalGradient:
+        return _part_gradient(objective, state, part[0], BatchRng(rng.seed, part[1]), per_target, precision)
+
+    if accumulate == 1:
+        return one_part(whole)
+
+    def sums(part: tuple[Batch, Array]) -> tuple[Tree, Array]:
+        local = one_part(part)
+        return (local.gradient, local.loss, local.weight, local.metrics), local.losses
+
+    def add(total: Tree, part: tuple[Batch, Array]) -> tuple[Tree, Array]:
+        more, losses = sums(part)
+        return jax.tree.map(jnp.add, total, more), losses
+
+    shapes, _ = jax.eval_shape(sums, jax.tree.map(lambda leaf: leaf[0], parts))
+    (gradient, loss, weight, metrics), losses = jax.lax.scan(
+        add, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes), parts
+    )
+    return LocalGradient(gradient, loss, weight, losses.reshape(-1, *losses.shape[2:]), metrics)
+
+
+def _part_gradient(
+    objective: Objective, state: TrainState, batch: Batch, rng: BatchRng, per_target: bool, precision: Precision
+) -> LocalGradient:
     def weighted_sum(params: Tree) -> tuple[Array, tuple[Array, Losses]]:
-        losses = objective(join_model(state.structure, params), batch, rng)
-        per_example = losses.per_example
+        with jax.named_scope("model and objective"):
+            losses = objective(join_model(state.structure, _cast(params, precision)), batch, rng)
+        per_example = losses.per_example.astype(jnp.float32)
         weight = jnp.broadcast_to(broadcast_weight(batch.weight, per_example), per_example.shape)
         if losses.mask is not None:
             weight = jnp.where(losses.mask, weight, 0)
-        return (weight * per_example).sum(), (weight, losses)
+        return (weight * per_example).sum(), (weight, replace(losses, per_example=per_example))
 
     (loss, (weight, losses)), gradient = jax.value_and_grad(weighted_sum, has_aux=True)(state.params)
     per_example = losses.per_example
@@ -82,6 +131,11 @@ def local_gradient(
     return LocalGradient(gradient, loss, total, per_example, {k: v * total for k, v in losses.metrics.items()})
 
 
+def _cast(params: Tree, precision: Precision) -> Tree:
+    return params if precision == "float32" else jax.tree.map(lambda leaf: leaf.astype(precision), params)
+
+
+@jax.named_scope("optimizer")
 def apply_gradient(
     optimizer: optax.GradientTransformation, state: TrainState, local: LocalGradient, *, reduce: Reduce
 ) -> tuple[TrainState, StepMetrics]:
@@ -103,7 +157,12 @@ def apply_gradient(
 
 
 def make_step(
-    objective: Objective, optimizer: optax.GradientTransformation, *, axis_name: str | None = None
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    *,
+    axis_name: str | None = None,
+    precision: Precision = "float32",
+    accumulate: int = 1,
 ) -> Callable[[TrainState, Batch, BatchRng], tuple[TrainState, StepMetrics]]:
     """Make the bare step, a pure function to ``jit``, ``pmap`` or ``shard_map`` yourself.
 
@@ -112,13 +171,15 @@ def make_step(
         optimizer: The optax transformation that made the state.
         axis_name: The mapped axis that devices are summed over; None on one device. Under ``jax.shard_map`` pass
             ``check_vma=False``: its own reduction would count every gradient once a device.
+        precision: What the model and the objective compute in; all else is float32.
+        accumulate: Parts into which a device's batch is cut, one after the other, for memory; it must divide the batch.
 
     Returns:
         ``step(state, batch, rng) -> (state, metrics)``.
     """
 
     def step(state: TrainState, batch: Batch, rng: BatchRng) -> tuple[TrainState, StepMetrics]:
-        local = local_gradient(objective, state, batch, rng)
+        local = local_gradient(objective, state, batch, rng, precision=precision, accumulate=accumulate)
         return apply_gradient(optimizer, state, local, reduce=reduction(axis_name))
 
     return step

@@ -22,25 +22,29 @@ def naive(query, key, value):
     return out
 
 
-@pytest.mark.parametrize(("batch", "length", "heads", "head"), [(3, 7, 2, 4), (1, 1, 1, 3), (8, 66, 1, 2)])
+@pytest.mark.parametrize(("batch", "length", "heads", "head"), [(3, 7, 2, 4), (1, 1, 1, 3), (2, 150, 2, 2)])
 def test_equals_the_formula(batch, length, heads, head):
     inputs = make_inputs(batch, length, heads, head)
     np.testing.assert_allclose(jax.jit(causal_attention)(*inputs), naive(*inputs), atol=2e-6)
 
 
-def test_tiles_equal_the_whole_in_value_and_gradient(monkeypatch):
-    inputs, cotangent = make_inputs(16, 80), make_inputs(16, 80, seed=1)[0]
+@pytest.mark.parametrize("block", [1, 7, 40])
+def test_the_form_by_blocks_equals_that_of_other_devices_in_value_and_gradient(monkeypatch, block):
+    monkeypatch.setattr(attention, "BLOCK", block)
+    inputs, cotangent = make_inputs(2, 20), make_inputs(2, 20, seed=1)[0]
+    by_blocks, whole = (
+        jax.jit(jax.value_and_grad(lambda x, form=form: (form(*x) * cotangent).sum()))(inputs)
+        for form in (attention._by_blocks, attention._whole)
+    )
+    np.testing.assert_allclose(by_blocks[0], whole[0], rtol=1e-5)
+    np.testing.assert_allclose(by_blocks[1], whole[1], atol=1e-5)
 
-    def run():
-        program = jax.jit(jax.value_and_grad(lambda x: (causal_attention(*x) * cotangent).sum()))
-        return program(inputs), "scan[" in str(jax.make_jaxpr(program)(inputs))
 
-    tiled, uses_tiles = run()
-    monkeypatch.setattr(attention, "TILE_FROM_LENGTH", 80)
-    plain, uses_tiles_too = run()
-    assert (uses_tiles, uses_tiles_too) == (True, False)
-    np.testing.assert_allclose(tiled[0], plain[0], rtol=1e-5)
-    np.testing.assert_allclose(tiled[1], plain[1], atol=1e-5)
+def test_a_program_for_another_platform_takes_the_form_for_accelerators():
+    inputs = make_inputs(1, 20)
+    traced = jax.jit(lambda x: causal_attention(*x)).trace(inputs)
+    texts = {platform: traced.lower(lowering_platforms=(platform,)).as_text() for platform in ("cpu", "cuda", "tpu")}
+    assert texts["cuda"] != texts["cpu"] != texts["tpu"]
 
 
 @pytest.mark.parametrize(("batch", "length"), [(2, 9), (8, 70)])

@@ -81,6 +81,7 @@ def test_gradients_foreseen_or_not_equal_the_reference(chunk, weights):
         "zeros": np.zeros(11),
     }[weights]
     weight = jnp.asarray(weight, jnp.float32)
+    everything = jnp.ones(11, bool), jnp.ones(N_ITEMS, bool)
     factor = -2.5  # what is sent back is a multiple of the weights, as for a mean or a scaled loss
 
     def reference(hidden, vectors):
@@ -88,13 +89,39 @@ def test_gradients_foreseen_or_not_equal_the_reference(chunk, weights):
         return factor * (weight * -jnp.take_along_axis(log_probability, target[:, None], -1)[:, 0]).sum()
 
     def ours(given):
-        return lambda h, v: factor * (weight * cross_entropy(h, v, target, given, chunk=chunk)).sum()
+        return lambda h, v: factor * (weight * cross_entropy(h, v, target, given, *everything, chunk=chunk)).sum()
 
     expected = jax.value_and_grad(reference, argnums=(0, 1))(hidden, vectors)
     other = jnp.asarray(rng.random(11), jnp.float32)  # weights that are not those the losses are summed with
     for given in (weight, other):
         got = jax.jit(jax.value_and_grad(ours(given), argnums=(0, 1)))(hidden, vectors)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, expected)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 64])
+def test_only_what_is_needed_is_computed_and_only_candidates_take_part(chunk):
+    rng = np.random.default_rng(3)
+    hidden, vectors = (jnp.asarray(rng.standard_normal((n, WIDTH), np.float32)) for n in (11, N_ITEMS))
+    needed, candidate = jnp.asarray(np.arange(11) % 3 != 1), jnp.asarray([False, *[True] * 5, False])
+    target, weight = jnp.asarray(rng.integers(1, 6, 11), jnp.int32), jnp.asarray(rng.random(11), jnp.float32)
+
+    def ours(h, v):
+        losses = cross_entropy(h, v, target, weight, needed, candidate, chunk=chunk)
+        return (weight * losses).sum(), losses
+
+    def reference(h, v):
+        log_probability = jax.nn.log_softmax(h @ v[1:6].T, axis=-1)
+        losses = needed * -jnp.take_along_axis(log_probability, target[:, None] - 1, -1)[:, 0]
+        return (weight * losses).sum(), losses
+
+    poisoned = jnp.where(needed[:, None], hidden, jnp.nan), vectors.at[6].set(1e6)
+    got, expected = (
+        jax.jit(jax.value_and_grad(f, argnums=(0, 1), has_aux=True))(*operands)
+        for f, operands in ((ours, poisoned), (reference, (hidden, vectors)))
+    )
+    assert np.isfinite(got[0][1]).all()
+    np.testing.assert_allclose(got[0][1], expected[0][1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(got[1][0], expected[1][0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("per_target", [False, True])

@@ -164,12 +164,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(steps_per_di
         train(engine, Scores(1), 10)
 
 
-def test_an_interruption_ends_the_run_after_the_chunk():
+def test_an_interruption_ends_the_run_one_chunk_after_it_was_told():
     engine = make_engine(Examples.from_arrays({"x": np.arange(40.0)}, batch_size=4), follow_x, steps_per_dispatch=3)
-    answers = iter([False, False, True])
+    answers = iter([False, True, False])
     state, position, chunks = train(engine, Scores(1), 10, interrupted=lambda: next(answers))
-    assert int(state.step) == position.cursor == 6
-    assert [chunk.step for chunk in chunks] == [3, 6]
+    assert int(state.step) == position.cursor == 9
+    assert [chunk.step for chunk in chunks] == [3, 6, 9]
 
 
 def test_nothing_is_trained_beyond_the_step_to_stop_at():
@@ -181,5 +181,5 @@ def test_nothing_is_trained_beyond_the_step_to_stop_at():
 @pytest.mark.parametrize("devices", [3, 4])
 def test_batches_that_cannot_be_shared_equally_are_refused(devices):
     examples = Examples.from_arrays({"x": np.arange(40.0)}, batch_size=10)
-    with pytest.raises(OptionError, match=f"10 examples cannot be shared equally by {devices} devices"):
+    with pytest.raises(OptionError, match=f"10 examples cannot be cut equally for {devices} devices"):
         make_engine(examples, follow_x, kind="pmap", devices=devices)

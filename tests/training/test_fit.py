@@ -94,7 +94,7 @@ def test_models_with_other_state_than_parameters_are_refused(points, layer):
     [
         ({"steps": 0}, "steps=0"),
         ({"steps_per_dispatch": 0}, "steps_per_dispatch=0"),
-        ({"placement": Placement("pmap", 3)}, "32 examples cannot be shared equally by 3 devices"),
+        ({"placement": Placement("pmap", 3)}, "32 examples cannot be cut equally for 3 devices"),
         ({"placement": "tpu"}, "placement.kind=tpu"),
     ],
 )

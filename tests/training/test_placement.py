@@ -19,7 +19,8 @@ from curriculum_rec.training.state import TrainState
 
 STEPS = 12
 SOFTMAX = Softmax(chunk=16)
-OTHERS = [("pmap", 1), ("pmap", 2), ("pmap", 4), ("shard_map", 1), ("shard_map", 2), ("shard_map", 4)]
+OTHERS = [("pmap", 1, 1), ("pmap", 2, 1), ("pmap", 4, 1), ("shard_map", 1, 1), ("shard_map", 2, 1), ("shard_map", 4, 1)]
+OTHERS += [("shard_map", 2, 2), ("shard_map", 4, 2), ("shard_map", 4, 4)]
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,20 @@ def run(tiny_examples):
     """Trains the same run on given devices, with dropout, masked targets, three buckets and batches not full."""
 
     @cache
-    def train(kind, devices, objective=SOFTMAX):
-        placed, tx = Placement(kind, devices).place(), AdamW(learning_rate=1e-2, eps=1e-4)(STEPS)
+    def train(kind, devices, table=1, objective=SOFTMAX, **engine_options):
+        placed = Placement(kind, devices, table).place()
+        tx = AdamW(learning_rate=1e-2, eps=1e-4, clip_norm=1.0)(STEPS)
         scheduler = Scheduler(CURRICULUM, tiny_examples, seed=5, total_steps=STEPS)
-        engine = Engine(objective, tx, scheduler, placed, seed=5, steps_per_dispatch=5)
+        engine = Engine(objective, tx, scheduler, placed, seed=5, steps_per_dispatch=5, **engine_options)
         options = SASRec(width=8, depth=1, dropout=0.3, feed_forward_factor=1)
         state = TrainState.create(options(n_items=40, max_length=12, rngs=nnx.Rngs(0)), tx)
         chunks = []
         state, position = engine.train(
-            placed.replicate(state), scheduler.begin(), stop_at=STEPS, on_chunk=chunks.append
+            placed.place_state(state), scheduler.begin(), stop_at=STEPS, on_chunk=chunks.append
         )
         assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(state)} == {devices}
+        tables = [state.params["items"]["embedding"], state.opt_state[1].mu["items"]["embedding"]]
+        assert {leaf.addressable_shards[0].data.shape for leaf in tables} == {(48 // table, 8)}
         losses = np.concatenate([chunk.loss for chunk in chunks])
         return Run(chunks, losses, position.losses, jax.tree.map(np.asarray, state.params), engine.traces)
 
@@ -77,9 +81,9 @@ def assert_same_run(got, expected):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), got.params, expected.params)
 
 
-@pytest.mark.parametrize(("kind", "devices"), OTHERS)
-def test_one_seed_gives_one_run_on_any_number_of_devices(run, kind, devices):
-    got, expected = run(kind, devices), run("jit", 1)
+@pytest.mark.parametrize(("kind", "devices", "table"), OTHERS)
+def test_one_seed_gives_one_run_on_any_number_of_devices(run, kind, devices, table):
+    got, expected = run(kind, devices, table), run("jit", 1)
     assert_same_run(got, expected)
     assert got.traces == expected.traces == 1
 
@@ -87,7 +91,20 @@ def test_one_seed_gives_one_run_on_any_number_of_devices(run, kind, devices):
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", [SampledSoftmax(16), BinaryCrossEntropy(2)], ids=str)
 def test_negatives_do_not_depend_on_the_devices(run, objective):
-    assert_same_run(run("pmap", 4, objective), run("jit", 1, objective))
+    assert_same_run(run("pmap", 4, objective=objective), run("jit", 1, objective=objective))
+    assert_same_run(run("shard_map", 4, 2, objective=objective), run("jit", 1, objective=objective))
+
+
+@pytest.mark.parametrize(("kind", "devices"), [("jit", 1), ("pmap", 2)])
+def test_accumulation_changes_memory_and_not_the_run(run, kind, devices):
+    assert_same_run(run(kind, devices, accumulate=4), run("jit", 1))
+
+
+def test_bfloat16_trains_float32_parameters_to_a_similar_loss(run):
+    half, single = run("jit", 1, precision="bfloat16"), run("jit", 1)
+    assert {leaf.dtype for leaf in jax.tree.leaves(half.params)} == {np.dtype(np.float32)}
+    np.testing.assert_allclose(half.losses, single.losses, rtol=0.03)
+    assert not np.allclose(half.losses, single.losses, rtol=1e-5)
 
 
 def test_the_run_compared_is_no_trivial_one(run, tiny_examples):
@@ -109,6 +126,7 @@ def test_the_run_compared_is_no_trivial_one(run, tiny_examples):
         (Placement("jit"), "jit", 1),
         (Placement("pmap"), "pmap", 4),
         (Placement("shard_map", 2), "shard_map", 2),
+        (Placement(table=2), "shard_map", 4),
     ],
 )
 def test_how_a_placement_is_decided(placement, kind, devices):
@@ -131,7 +149,10 @@ def test_split_cuts_one_axis_and_replicate_none():
         (lambda: Placement("tpu"), "kind=tpu"),
         (lambda: Placement(devices=0), "devices=0"),
         (lambda: Placement("jit", 2), "devices=2 with kind=jit"),
-        (lambda: Placement("pmap", 5).place(), "this machine has 4"),
+        (lambda: Placement("pmap", 5).place(), "there are 4"),
+        (lambda: Placement(table=3), "table=3"),
+        (lambda: Placement("pmap", 4, table=2), "only shard_map"),
+        (lambda: Placement(devices=3, table=2).place(), "does not divide the 3"),
         (lambda: replace(Placement("jit"), devices=-1), "devices=-1"),
     ],
 )
