@@ -22,8 +22,11 @@ from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import check_frame_path, write_frame, write_text
+from curriculum_rec.hydra_door import runs_apart
 from curriculum_rec.inference.recommend import recommend
+from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Snapshot
+from curriculum_rec.training.compilation import use_cache
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.restore import Which, load_snapshot, snapshot_parameters
 from curriculum_rec.training.run_directory import RunDirectory
@@ -36,17 +39,22 @@ def train(composed: DictConfig) -> float:
     data = config.absolute_paths(config.to_data(composed))
     if data["trusted_packages"] and "trusted_packages" not in str(HydraConfig.get().overrides.task):
         raise OptionError("trusted_packages is taken from the command line only: a file cannot widen what is trusted")
-    on_existing = config.on_existing(data["on_existing"])
-    directory = RunDirectory(_run_directory(data))
-    if on_existing == "resume" and directory.config.exists():
-        return _go_on(directory, tuple(data["trusted_packages"]), progress=data["progress"], expected=data)
-    experiment = config.build_experiment(data, trusted=tuple(data["trusted_packages"]))
-    dataset = experiment.read()
-    runner = Runner(experiment, dataset, directory, config.config_hash(data), progress=data["progress"])
-    runner.check_warm_starts()
-    directory.create("refuse" if on_existing == "resume" else on_existing)
-    write_text(directory.config, config.config_text(data | {"run_dir": str(directory.path)}))
-    if data["progress"] and HydraConfig.get().mode == RunMode.MULTIRUN:
+    on_existing, progress = config.on_existing(data["on_existing"]), _shows_progress(data)
+    _begin(data)
+    with hosts.together():
+        directory = RunDirectory(_run_directory(data))
+        goes_on = on_existing == "resume" and directory.config.exists()
+    if goes_on:
+        return _go_on(directory, tuple(data["trusted_packages"]), progress=progress, expected=data)
+    with hosts.together():
+        experiment = config.build_experiment(data, trusted=tuple(data["trusted_packages"]))
+        dataset = experiment.read()
+        runner = Runner(experiment, dataset, directory, config.config_hash(data), progress)
+        runner.check_warm_starts()
+        if hosts.is_first():
+            directory.create("refuse" if on_existing == "resume" else on_existing)
+            write_text(directory.config, config.config_text(data | {"run_dir": str(directory.path)}))
+    if progress and HydraConfig.get().mode == RunMode.MULTIRUN:
         print(f"run {HydraConfig.get().job.num}: {HydraConfig.get().job.override_dirname}", file=sys.stderr)
     return _run(runner)
 
@@ -54,8 +62,9 @@ def train(composed: DictConfig) -> float:
 def resume(composed: DictConfig) -> float:
     """Go on with an interrupted run."""
     data = config.to_data(composed)
+    _begin(data)
     directory = RunDirectory.existing(data["run"])
-    return _go_on(directory, tuple(data["trusted_packages"]), progress=data["progress"])
+    return _go_on(directory, tuple(data["trusted_packages"]), progress=_shows_progress(data))
 
 
 def evaluate(composed: DictConfig) -> None:
@@ -66,6 +75,7 @@ def evaluate(composed: DictConfig) -> None:
     ]
     if data["output"] is not None:
         check_frame_path(Path(data["output"]))
+    _begin(data)
     experiment, dataset, snapshot = _load(data)
     options = _with_choices(experiment, data)
     options.check_catalogue(dataset.split.interactions.n_items)
@@ -85,6 +95,7 @@ def recommend_command(composed: DictConfig) -> None:
     data = config.to_data(composed)
     output = Path(data["output"] or Path(data["run"]) / "recommendations.parquet")
     check_frame_path(output)
+    _begin(data)
     experiment, dataset, snapshot = _load(data)
     interactions, examples = dataset.split.interactions, experiment.examples
     structure, params = snapshot_parameters(snapshot, experiment, n_items=interactions.n_items)
@@ -110,6 +121,23 @@ TASKS: dict[str, Callable[[DictConfig], Any]] = {
 }
 
 
+def _begin(data: dict[str, Any]) -> None:
+    """Join the other hosts, and say where compiled programs lie, before anything is computed."""
+    if data.get("distributed") is not None and "run" not in data:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise OptionError("distributed and a sweep do not go together: start its runs one by one")
+        if data["run_dir"] is None:
+            raise OptionError("distributed needs run_dir: all hosts must know the same folder, on a disk they share")
+    hosts.join(data.get("distributed"))
+    use_cache(data["compilation_cache"])
+
+
+def _shows_progress(data: dict[str, Any]) -> bool:
+    """Show no progress of runs beside each other, whose lines would mix, unless the command line asks for it."""
+    asked_for = any(word.startswith("progress=") for word in HydraConfig.get().overrides.task)
+    return data["progress"] and (asked_for or not runs_apart())
+
+
 def _run_directory(data: dict[str, Any]) -> Path:
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
@@ -124,23 +152,29 @@ def _run_directory(data: dict[str, Any]) -> Path:
 def _go_on(
     directory: RunDirectory, trusted: tuple[str, ...], *, progress: bool, expected: dict[str, Any] | None = None
 ) -> float:
-    experiment, data = config.experiment_of_run(directory, trusted=trusted)
-    if expected is not None and config.config_hash(data) != config.config_hash(expected):
-        raise RunError(f"{directory.path} holds a run with another configuration: choose another run_dir")
-    if directory.summary.is_file():
+    with hosts.together():
+        experiment, data = config.experiment_of_run(directory, trusted=trusted)
+        if expected is not None and config.config_hash(data) != config.config_hash(expected):
+            raise RunError(f"{directory.path} holds a run with another configuration: choose another run_dir")
+        finished = directory.summary.is_file()
+        if not finished:
+            runner = Runner(experiment, experiment.read(), directory, config.config_hash(data), progress)
+            if hosts.is_first():
+                directory.lock()
+    if finished:
         print(f"{directory.path} is finished: there is nothing to resume")
         return _score(directory.read_summary())
-    runner = Runner(experiment, experiment.read(), directory, config.config_hash(data), progress=progress)
-    directory.lock()
     return _run(runner)
 
 
 def _run(runner: Runner) -> float:
     try:
-        summary = runner.run()
+        with hosts.company(str(runner.directory.path)):
+            summary = runner.run()
     finally:
         runner.directory.unlock()
-    _print_summary(runner.directory, summary)
+    if hosts.is_first():
+        _print_summary(runner.directory, summary)
     return _score(summary)
 
 
@@ -186,15 +220,17 @@ def _print_summary(directory: RunDirectory, summary: dict[str, Any]) -> None:
     )
     cutoff = summary["metric"].partition("@")[2]
     quality = {name: value for name, value in summary["test"].items() if name.endswith(f"@{cutoff}")}
-    _print_quality(title, quality, summary["reference"])
-    print(f"run directory: {directory.path}")
+    _print_quality(title, quality, summary["reference"], f"run directory: {directory.path}")
 
 
-def _print_quality(title: str, quality: dict[str, float], reference: dict[str, Any]) -> None:
+def _print_quality(title: str, quality: dict[str, float], reference: dict[str, Any], *after: str) -> None:
     table = Table("metric")
     table.add_column("model", justify="right")
     table.add_column("MostPop", justify="right")
     for name, value in quality.items():
         table.add_row(name, f"{value:.4f}", f"{reference[name]:.4f}")
-    print(title)
-    Console().print(table)
+    with Console() as console:  # written at once, so that runs beside each other do not mix their lines
+        console.out(title, highlight=False)
+        console.print(table)
+        for line in after:
+            console.out(line, highlight=False)

@@ -33,7 +33,14 @@ COMPONENTS = (
     "placement",
     "evaluation",
 )
-NOT_PART_OF_THE_EXPERIMENT = ("run_dir", "on_existing", "progress", "trusted_packages")
+NOT_PART_OF_THE_EXPERIMENT = (
+    "run_dir",
+    "on_existing",
+    "progress",
+    "trusted_packages",
+    "distributed",
+    "compilation_cache",
+)
 
 
 @dataclass
@@ -49,6 +56,10 @@ class TrainConfig:
         steps_per_dispatch: Most steps that one call to the device makes.
         checkpoint_every_steps: Steps between checkpoints, besides those at evaluations.
         keep_checkpoints: The newest checkpoints that are kept, besides the best.
+        precision: What models compute in, ``float32`` or ``bfloat16``; parameters and optimizer are float32.
+        accumulate: Parts into which a device cuts its share of a batch, one after the other, for memory.
+        distributed: How the hosts of this run find each other: ``env``, ``slurm`` or ``auto``; None is one host alone.
+        compilation_cache: Folder for compiled programs that later runs load; None compiles everything anew.
         trusted_packages: Packages besides our own and optax that ``_target_`` may name.
     """
 
@@ -60,6 +71,10 @@ class TrainConfig:
     steps_per_dispatch: int = 16
     checkpoint_every_steps: int | None = None
     keep_checkpoints: int = 3
+    precision: str = "float32"
+    accumulate: int = 1
+    distributed: str | None = None
+    compilation_cache: str | None = "~/.cache/curriculum_rec"
     trusted_packages: list[str] = field(default_factory=list)
     data: Node = field(default_factory=dict)
     cleaning: Node = field(default_factory=dict)
@@ -81,6 +96,8 @@ class ResumeConfig:
 
     run: str = MISSING
     progress: bool = True
+    distributed: str | None = None
+    compilation_cache: str | None = "~/.cache/curriculum_rec"
     trusted_packages: list[str] = field(default_factory=list)
 
 
@@ -95,6 +112,7 @@ class EvaluateConfig:
     filter_seen: bool | None = None
     data_path: str | None = None
     output: str | None = None
+    compilation_cache: str | None = "~/.cache/curriculum_rec"
     trusted_packages: list[str] = field(default_factory=list)
 
 
@@ -109,6 +127,7 @@ class RecommendConfig:
     checkpoint: str = "best"
     output: str | None = None
     data_path: str | None = None
+    compilation_cache: str | None = "~/.cache/curriculum_rec"
     trusted_packages: list[str] = field(default_factory=list)
 
 

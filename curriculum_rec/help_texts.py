@@ -40,13 +40,18 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
   stages        single, grow_2_4   (stages.NAME.epochs=, .steps=, .depth=, .patience=, .warm_start=RUN)
   placement     auto, jit, pmap, shard_map
   evaluation    full_ranking
+  hydra/launcher   where the runs of a sweep go: basic (one after the other, here), joblib_local, slurm, ray_local
 
 options:
   run_dir=DIR             where the run is kept (default runs/NAME/DATE_TIME)
   on_existing=refuse      what to do if run_dir holds a run: refuse, replace or resume
   seed=0                  decides everything random
   checkpoint_every_steps= steps between checkpoints besides those at evaluations
-  progress=true           false prints only the result
+  precision=float32       what the model computes in; bfloat16 where the device is made for it
+  accumulate=1            cut each device's share of a batch into so many parts, for memory
+  distributed=            env, slurm or auto: this is one process of a run on several hosts (needs run_dir)
+  compilation_cache=DIR   where compiled programs lie for later runs (default ~/.cache/curriculum_rec); null for none
+  progress=true           false prints only the result (as do runs beside each other, unless it is asked for)
   trusted_packages=[]     your own packages that _target_ may name
 
 examples:
@@ -54,14 +59,22 @@ examples:
   curriculum-rec train data=sequences data.path=histories.txt curriculum=length stages.train.epochs=30
   curriculum-rec train data=table data.path=log.csv data.user=customer data.item=sku data.timestamp=time
   curriculum-rec train -m curriculum=none,length,popularity seed=0,1      (a sweep: one run a combination)
+  curriculum-rec train -m seed=0,1,2,3 hydra/launcher=joblib_local        (its runs two at a time)
   curriculum-rec train experiment=quickstart --cfg job                    (print the configuration, do nothing)
 """
 
 RESUME = """\
-usage: curriculum-rec resume run=DIR [progress=true] [trusted_packages=[PACKAGE]]
+usage: curriculum-rec resume run=DIR [OPTION=VALUE ...]
 
 Goes on with an interrupted run from its newest good checkpoint. Configuration and data must be what they were. On a
-CPU the metrics and the final parameters are the same, bit for bit, as those of a run that was never interrupted.
+CPU the metrics and the final parameters are the same, bit for bit, as those of a run that was never interrupted. The
+number of hosts may be another; sums then differ by rounding.
+
+options:
+  progress=true           false prints only the result
+  distributed=            env, slurm or auto: this is one process of a run on several hosts
+  compilation_cache=DIR   where compiled programs lie (default ~/.cache/curriculum_rec); null for none
+  trusted_packages=[]     your own packages that the run's configuration may name
 """
 
 EVALUATE = """\
@@ -76,6 +89,7 @@ options:
   filter_seen=            whether items of the history are no candidates (default: as in the run)
   data_path=FILE          where the run's data file lies now, if it moved
   output=FILE.parquet     write one row a user: rank and metrics
+  compilation_cache=DIR   where compiled programs lie (default ~/.cache/curriculum_rec); null for none
   trusted_packages=[]     your own packages that the run's configuration may name
 """
 
@@ -91,6 +105,7 @@ options:
   checkpoint=best         best, newest, or a step that has a checkpoint
   output=FILE             .parquet, .csv or .jsonl (default: recommendations.parquet in the run directory)
   data_path=FILE          where the run's data file lies now, if it moved
+  compilation_cache=DIR   where compiled programs lie (default ~/.cache/curriculum_rec); null for none
   trusted_packages=[]     your own packages that the run's configuration may name
 """
 

@@ -7,22 +7,35 @@ import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from curriculum_rec import config
 from curriculum_rec.components import unknown_option
-from curriculum_rec.errors import OptionError
+from curriculum_rec.errors import CurriculumRecError, OptionError, RunError
+from curriculum_rec.training.interrupt import Interrupted
 
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+PLUGINS = {
+    "hydra/launcher/joblib": ("hydra-joblib-launcher", "joblib"),
+    "hydra/launcher/submitit_slurm": ("hydra-submitit-launcher", "slurm"),
+    "hydra/launcher/submitit_local": ("hydra-submitit-launcher", "slurm"),
+    "hydra/launcher/ray": ("hydra-ray-launcher", "ray"),
+}
+"""Configurations that plugins bring: the plugin's package, and the extra that installs it."""
 
 
 def call(
@@ -41,10 +54,10 @@ def call(
         Exception: Whatever the task raises.
     """
     config.register()
-    with _command_line(arrange(command, words, searchpath)):
+    with _command_line(arrange(command, words, searchpath)), _failures_raised():
         main = hydra.main(version_base="1.3", config_path="pkg://curriculum_rec.conf", config_name=command)
         try:
-            main(_past_hydra(task))()
+            main(_Job(task))()
         except _TaskFailed as failed:
             raise failed.error from failed.error.__cause__
         except Exception as error:  # the task's own come as _TaskFailed, so this is Hydra's or OmegaConf's
@@ -68,6 +81,8 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
     given = parser.parse_intermixed_args(list(words))
     for word in given.overrides:
         _check_override(word, command)
+    if not (given.multirun or given.cfg or given.info or "hydra.mode=MULTIRUN" in given.overrides):
+        _check_no_launcher(given.overrides)
     flags = [flag for flag, wanted in (("--multirun", given.multirun), ("--resolve", given.resolve)) if wanted]
     for flag, value in (("cfg", given.cfg), ("package", given.package), ("info", given.info)):
         flags += [] if value is None else [f"--{flag}={value}"]
@@ -80,6 +95,12 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
         places = ",".join("'file://" + str(place).replace("'", "\\'") + "'" for place in searchpath)
         overrides.insert(0, f"hydra.searchpath=[{places}]")
     return flags + overrides
+
+
+def _check_no_launcher(overrides: Sequence[str]) -> None:
+    for word in overrides:
+        if word.startswith("hydra/launcher="):
+            raise OptionError(f"{word} starts the runs of a sweep: add -m, or leave it out")
 
 
 def _check_override(word: str, command: str) -> None:
@@ -107,14 +128,64 @@ class _TaskFailed(BaseException):
         self.error = error
 
 
-def _past_hydra(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    def quiet(composed: DictConfig) -> Any:
-        try:
-            return task(composed)
-        except Exception as error:
-            raise _TaskFailed(error) from error
+def runs_apart() -> bool:
+    """Whether this is a run of a sweep whose launcher starts runs in other processes, beside each other."""
+    ours = HydraConfig.get()
+    return ours.mode == RunMode.MULTIRUN and not ours.launcher["_target_"].endswith(".BasicLauncher")
 
-    return quiet
+
+@dataclass(frozen=True)
+class _Job:
+    """A command's task as Hydra calls it. A launcher pickles it, so it is no closure.
+
+    Args:
+        task: What to do with the configuration.
+    """
+
+    task: Callable[[DictConfig], Any]
+
+    def __call__(self, composed: DictConfig) -> Any:
+        try:
+            return self.task(composed)
+        except Exception as error:
+            if runs_apart():
+                raise _fit_to_send(error) from None
+            raise _TaskFailed(error) from error
+        except Interrupted as stop:
+            if runs_apart():  # a signal of the cluster; the process that waits for results knows nothing of it
+                message = f"interrupted; go on with: curriculum-rec resume run={stop.args[0]}"
+                raise _fit_to_send(RunError(message)) from None
+            raise
+
+
+def _fit_to_send(error: Exception) -> Exception:
+    """Name the run that failed, in an error that survives pickling, which drops tracebacks and causes."""
+    run = f"run {HydraConfig.get().job.num}"
+    if isinstance(error, CurriculumRecError):
+        error.args = (f"{run}: {error}",)
+    if isinstance(error, CurriculumRecError | OSError):
+        return error
+    if type(error).__module__.startswith("submitit."):  # raised by its signal handler when the cluster ends the job
+        return RunError(f"{run}: {error}")
+    return RuntimeError(f"{run} failed:\n{''.join(traceback.format_exception(error))}")
+
+
+@contextmanager
+def _failures_raised() -> Iterator[None]:
+    """Have the failure of a run elsewhere raised as it is, where Hydra prints a line and then raises."""
+    returned: Any = JobReturn
+    before = returned.return_value
+
+    def value(job: JobReturn) -> Any:
+        if job.status == JobStatus.FAILED:
+            raise _TaskFailed(job._return_value)  # noqa: SLF001 - its property is what this stands for
+        return before.fget(job)
+
+    returned.return_value = property(value, before.fset)
+    try:
+        yield
+    finally:
+        returned.return_value = before
 
 
 @contextmanager
@@ -136,6 +207,11 @@ def _command_line(words: Sequence[str]) -> Iterator[None]:
 
 def explain(error: Exception) -> str:
     """Put an error of Hydra or OmegaConf into one sentence."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file in PLUGINS:
+        package, extra = PLUGINS[error.missing_cfg_file]
+        ours = re.match(r"In 'hydra/launcher/(\w+)'", str(error))
+        choice = ours[1] if ours else error.missing_cfg_file.rpartition("/")[2]
+        return f"hydra/launcher={choice} needs {package}: pip install 'curriculum-rec[{extra}]'"
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"there is no {group} '{choice}'; there are: {', '.join(sorted(error.options))}"

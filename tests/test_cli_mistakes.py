@@ -98,7 +98,7 @@ OPTION_MISTAKES = [
     ("stages.train=5", ["stages.train"]),
     ("stages=grow_2_4", ["growth"]),
     ("stages.train.warm_start=nowhere", ["nowhere holds no run"]),
-    ("placement=auto placement.devices=99", ["placement.devices=99", "this machine has"]),
+    ("placement=auto placement.devices=99", ["placement.devices=99", "there are"]),
     ("steps_per_dispatch=0", ["steps_per_dispatch=0"]),
     ("keep_checkpoints=-1", ["keep_checkpoints=-1"]),
     ("checkpoint_every_steps=0", ["checkpoint_every_steps=0"]),

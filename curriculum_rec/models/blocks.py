@@ -81,7 +81,7 @@ class Gate(nnx.Module):
 def project(layer: nnx.Linear, x: Float[Array, "batch length width"]) -> Float[Array, "batch length out"]:
     """Apply a linear layer as one matrix product over all positions.
 
-    The gradient of a product over ``[batch, length]`` contracts two axes, which XLA's CPU backend does at half the rate.
+    The gradient of a product over ``[batch, length]`` contracts two axes, at half the rate on XLA's CPU backend.
     """
     return layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
 

@@ -9,7 +9,6 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.errors import OptionError
 
-
 ROW_MULTIPLE = 8
 """The table's rows are filled up to a multiple of this, so that 1, 2, 4 and 8 devices can share them equally."""
 

@@ -12,7 +12,15 @@ from jaxtyping import Array, Float, Int32
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.attention import causal_attention
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
-from curriculum_rec.models.blocks import FeedForward, Gate, Remat, apply_blocks, check_network_options, project, stack_blocks
+from curriculum_rec.models.blocks import (
+    FeedForward,
+    Gate,
+    Remat,
+    apply_blocks,
+    check_network_options,
+    project,
+    stack_blocks,
+)
 from curriculum_rec.models.items import ItemTable
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,8 @@ from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.items import is_candidate
 from curriculum_rec.objectives.losses import Losses, broadcast_weight
+
+Carry = TypeVar("Carry")
 
 
 @dataclass(frozen=True)
@@ -41,28 +45,41 @@ class Softmax:
         mask = target > 0
         weight = jnp.where(mask, broadcast_weight(batch.weight, target), 0).reshape(-1)
         vectors = model.item_vectors()
-        losses = cross_entropy(
-            hidden.reshape(-1, hidden.shape[-1]),
-            vectors,
-            target.reshape(-1),
-            weight,
-            weight > 0,
-            is_candidate(len(vectors), model.n_items),
-            chunk=self.chunk,
-        )
+        positions = Positions(hidden.reshape(-1, hidden.shape[-1]), target.reshape(-1), weight, weight > 0)
+        candidates = Candidates(vectors, is_candidate(len(vectors), model.n_items))
+        losses = cross_entropy(positions, candidates, chunk=self.chunk)
         return Losses(losses.reshape(target.shape), mask)
 
 
-def cross_entropy(
-    hidden: Float[Array, "positions width"],
-    vectors: Float[Array, "items width"],
-    target: Int32[Array, " positions"],
-    weight: Float[Array, " positions"],
-    needed: Bool[Array, " positions"],
-    candidate: Bool[Array, " items"],
-    *,
-    chunk: int,
-) -> Float[Array, " positions"]:
+class Candidates(NamedTuple):
+    """What positions are compared with, and how.
+
+    Attributes:
+        vectors: ``[items, width]``.
+        candidate: bool ``[items]``; the others take no part.
+    """
+
+    vectors: Float[Array, "items width"]
+    candidate: Bool[Array, " items"]
+
+
+class Positions(NamedTuple):
+    """Positions and what is asked of them.
+
+    Attributes:
+        hidden: ``[positions, width]``.
+        target: int32 ``[positions]`` in ``[0, items)``.
+        weight: float32 ``[positions]``, the weights with which the losses will probably be summed.
+        needed: bool ``[positions]``; the others get the loss 0 and send nothing back.
+    """
+
+    hidden: Float[Array, "positions width"]
+    target: Int32[Array, " positions"]
+    weight: Float[Array, " positions"]
+    needed: Bool[Array, " positions"]
+
+
+def cross_entropy(positions: Positions, candidates: Candidates, *, chunk: int) -> Float[Array, " positions"]:
     """Compute ``-log softmax(hidden @ vectors.T)[target]`` chunk by chunk, forward and backward.
 
     The gradient under ``weight`` is computed together with the losses, three matrix products instead of four. It is
@@ -71,38 +88,27 @@ def cross_entropy(
     needed positions fill: where they stand does not matter.
 
     Args:
-        hidden: ``[positions, width]``.
-        vectors: ``[items, width]``.
-        target: int32 ``[positions]`` in ``[0, items)``.
-        weight: ``[positions]``, the weights with which the losses will probably be summed.
-        needed: bool ``[positions]``; the others get the loss 0 and send nothing back.
-        candidate: bool ``[items]``; the others take no part.
+        positions: What is asked.
+        candidates: What may be the answer.
         chunk: Positions at once.
 
     Returns:
         float32 ``[positions]``.
     """
-    return _fused(min(chunk, len(target)), hidden, vectors, target, weight, needed, candidate)
+    return _fused(min(chunk, len(positions.target)), positions, candidates)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 @jax.named_scope("softmax")
-def _fused(
-    chunk: int, hidden: Array, vectors: Array, target: Array, weight: Array, needed: Array, candidate: Array
-) -> Array:
-    del weight
-
+def _fused(chunk: int, positions: Positions, candidates: Candidates) -> Array:
     def one_chunk(index: Array, losses: Array) -> Array:
-        h, t = hidden.at[index].get(**_FILL), target.at[index].get(**_FILL)
-        return losses.at[index].set(_chunk_losses(h, t, vectors, candidate)[0], mode="drop")
+        asked = _rows(positions, index)
+        return losses.at[index].set(_chunk_losses(asked, candidates)[0], mode="drop")
 
-    return _over_chunks(one_chunk, needed, chunk, jnp.zeros(len(target), jnp.float32))
-
-
-_FILL = {"mode": "fill", "fill_value": 0}
+    return _over_chunks(one_chunk, positions.needed, chunk, jnp.zeros(len(positions.target), jnp.float32))
 
 
-def _over_chunks(one_chunk, needed: Array, chunk: int, carry):  # type: ignore[no-untyped-def]
+def _over_chunks(one_chunk: Callable[[Array, Carry], Carry], needed: Array, chunk: int, carry: Carry) -> Carry:
     """Fold over the numbers of the needed positions, ``chunk`` at a time; beyond the last stands an impossible one."""
     n, n_chunks = len(needed), -(-len(needed) // chunk)
     place = jnp.where(needed, jnp.cumsum(needed) - 1, n_chunks * chunk)
@@ -115,63 +121,66 @@ def _over_chunks(one_chunk, needed: Array, chunk: int, carry):  # type: ignore[n
     )
 
 
-def _chunk_losses(hidden: Array, target: Array, vectors: Array, candidate: Array) -> tuple[Array, ...]:
+def _rows(positions: Positions, index: Array) -> Positions:
+    return Positions(*(array.at[index].get(mode="fill", fill_value=0) for array in positions))
+
+
+def _chunk_losses(positions: Positions, candidates: Candidates) -> tuple[Array, ...]:
     """Give the losses, and what their gradients need: ``exp(score - highest)``, its sum, the targets' vectors."""
-    scores = jnp.where(candidate, _dot(hidden, vectors.T), -jnp.inf)
+    scores = jnp.where(candidates.candidate, _dot(positions.hidden, candidates.vectors.T), -jnp.inf)
     highest = scores.max(axis=-1, keepdims=True)
     likelihood = jnp.exp(scores - highest)
     total = likelihood.sum(axis=-1)
-    target_vectors = vectors[target]
-    target_score = (hidden * target_vectors).sum(axis=-1, dtype=jnp.float32)
+    target_vectors = candidates.vectors[positions.target]
+    target_score = (positions.hidden * target_vectors).sum(axis=-1, dtype=jnp.float32)
     return jnp.log(total) + highest[:, 0] - target_score, likelihood, total, target_vectors
 
 
 @jax.named_scope("softmax")
-def _weighted(
-    chunk: int, hidden: Array, vectors: Array, target: Array, weight: Array, needed: Array, candidate: Array
-) -> tuple[Array, Array, Array]:
+def _weighted(chunk: int, positions: Positions, candidates: Candidates) -> tuple[Array, Array, Array]:
     """Give the losses and the gradients of their weighted sum, for hidden and for vectors."""
+    hidden, vectors = positions.hidden, candidates.vectors
     dtype = hidden.dtype
 
     def one_chunk(index: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         losses, hidden_gradient, vector_gradient = carry
-        h, t, w = (array.at[index].get(**_FILL) for array in (hidden, target, weight))
-        loss, likelihood, total, target_vectors = _chunk_losses(h, t, vectors, candidate)
+        asked = _rows(positions, index)
+        loss, likelihood, total, target_vectors = _chunk_losses(asked, candidates)
         # Normalising the small factors instead of the scores saves a pass over [chunk, items].
-        scale, likelihood = (w / total)[:, None], likelihood.astype(dtype)
-        from_all = scale * _dot(likelihood, vectors) - w[:, None] * target_vectors
+        scale, likelihood = (asked.weight / total)[:, None], likelihood.astype(dtype)
+        from_all = scale * _dot(likelihood, vectors) - asked.weight[:, None] * target_vectors
         return (
             losses.at[index].set(loss, mode="drop"),
             hidden_gradient.at[index].set(from_all.astype(dtype), mode="drop"),
-            vector_gradient + _dot((scale * h).astype(dtype).T, likelihood),
+            vector_gradient + _dot((scale * asked.hidden).astype(dtype).T, likelihood),
         )
 
-    start = jnp.zeros(len(target), jnp.float32), jnp.zeros_like(hidden), jnp.zeros(vectors.shape[::-1], jnp.float32)
-    losses, hidden_gradient, vector_gradient = _over_chunks(one_chunk, needed, chunk, start)
-    from_targets = jnp.where(needed, weight, 0)[:, None] * hidden
-    return losses, hidden_gradient, vector_gradient.T.at[target].add(-from_targets).astype(vectors.dtype)
+    start = jnp.zeros(len(hidden), jnp.float32), jnp.zeros_like(hidden), jnp.zeros(vectors.shape[::-1], jnp.float32)
+    losses, hidden_gradient, vector_gradient = _over_chunks(one_chunk, positions.needed, chunk, start)
+    from_targets = jnp.where(positions.needed, positions.weight, 0)[:, None] * hidden
+    return losses, hidden_gradient, vector_gradient.T.at[positions.target].add(-from_targets).astype(vectors.dtype)
 
 
 def _dot(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, preferred_element_type=jnp.float32)
 
 
-def _fused_forward(chunk: int, *operands: Array) -> tuple[Array, tuple[Array, ...]]:
-    losses, *gradients = _weighted(chunk, *operands)
-    return losses, (*gradients, *operands)
+def _fused_forward(chunk: int, positions: Positions, candidates: Candidates) -> tuple[Array, tuple[Any, ...]]:
+    losses, *gradients = _weighted(chunk, positions, candidates)
+    return losses, (*gradients, positions, candidates)
 
 
-def _fused_backward(chunk: int, residuals: tuple[Array, ...], cotangent: Array) -> tuple[Array | None, ...]:
-    hidden_gradient, vector_gradient, hidden, vectors, target, weight, needed, candidate = residuals
-    cotangent, weight = (jnp.where(needed, array, 0) for array in (cotangent, weight))
+def _fused_backward(chunk: int, residuals: tuple[Any, ...], cotangent: Array) -> tuple[Positions, Candidates]:
+    hidden_gradient, vector_gradient, positions, candidates = residuals
+    cotangent, weight = (jnp.where(positions.needed, array, 0) for array in (cotangent, positions.weight))
     scale = jnp.vdot(cotangent, weight) / jnp.maximum(jnp.vdot(weight, weight), jnp.finfo(weight.dtype).tiny)
     as_foreseen = (jnp.abs(cotangent - scale * weight) <= 1e-6 * jnp.abs(cotangent).max()).all()
-    gradients = jax.lax.cond(
+    for_hidden, for_vectors = jax.lax.cond(
         as_foreseen,
-        lambda: (scale.astype(hidden.dtype) * hidden_gradient, scale.astype(vectors.dtype) * vector_gradient),
-        lambda: _weighted(chunk, hidden, vectors, target, cotangent, needed, candidate)[1:],
+        lambda: tuple(scale.astype(gradient.dtype) * gradient for gradient in (hidden_gradient, vector_gradient)),
+        lambda: _weighted(chunk, positions._replace(weight=cotangent), candidates)[1:],
     )
-    return (*gradients, None, None, None, None)
+    return Positions(for_hidden, *[None] * 3), Candidates(for_vectors, None)  # type: ignore[arg-type]
 
 
 _fused.defvjp(_fused_forward, _fused_backward)

@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 from curriculum_rec.errors import CheckpointError
 from curriculum_rec.growth.tree import path_names
@@ -71,12 +72,14 @@ class Checkpoints:
         """List the steps that have a checkpoint, oldest first."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], *, best_step: int) -> None:
+    def save(
+        self, step: int, arrays: Mapping[str, np.ndarray | jax.Array], meta: Mapping[str, Any], *, best_step: int
+    ) -> None:
         """Write a checkpoint in the background; a later save or :meth:`close` waits for it.
 
         Args:
             step: The step after which it is taken.
-            arrays: Named arrays that nobody changes any more.
+            arrays: Named arrays that nobody changes any more; of JAX's own, every host writes the shards that it holds.
             meta: JSON data.
             best_step: The best one so far; it stays as long as this one does.
         """
@@ -192,17 +195,18 @@ class Checkpoints:
                 self._manager.delete(later)
 
 
-def digest(array: np.ndarray) -> str:
-    """Hash an array's type, shape and bytes."""
+def digest(array: np.ndarray | jax.Array) -> str:
+    """Hash an array's type, shape and bytes; of one that is spread over hosts, all of them have to ask."""
+    if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
+        array = multihost_utils.process_allgather(array, tiled=True)
     hasher = hashlib.blake2b(f"{array.dtype.name}{array.shape}".encode(), digest_size=16)
     hasher.update(np.ascontiguousarray(array).tobytes())
     return hasher.hexdigest()
 
 
-def flatten(tree: Tree, prefix: str) -> dict[str, np.ndarray]:
-    """Copy a tree of arrays to the host, named ``prefix.path.to.leaf``."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {".".join((prefix, *path_names(path))): np.array(leaf, copy=True) for path, leaf in leaves}
+def flatten(tree: Tree, prefix: str) -> dict[str, Any]:
+    """Name the leaves of a tree ``prefix.path.to.leaf``."""
+    return {".".join((prefix, *path_names(path))): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def unflatten(arrays: Mapping[str, np.ndarray], prefix: str, template: Tree) -> Tree:

@@ -61,6 +61,10 @@ class Engine:
         steps_per_dispatch: Most steps that one call to the device makes.
         precision: What the model and the objective compute in; parameters and optimizer are float32.
         accumulate: Parts into which a device cuts its share of a batch, one after the other, for memory.
+
+    Attributes:
+        traces: How often the program was traced, and so compiled.
+        stopped: Whether the last :meth:`train` ended because a host was interrupted.
     """
 
     objective: Objective
@@ -72,6 +76,7 @@ class Engine:
     precision: Precision = "float32"
     accumulate: int = 1
     traces: int = field(default=0, init=False)
+    stopped: bool = field(default=False, init=False)
     _ranks: tuple[int, Tree] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -125,10 +130,10 @@ class Engine:
         """
         step = int(state.step)
         pending: tuple[int, Draw, CurriculumState, Tree] | None = None
-        stopped = False
-        while step < stop_at and not stopped:
+        self.stopped = False
+        while step < stop_at and not self.stopped:
             if pending and self.scheduler.feeds_on_losses and self.scheduler.epoch_ended(position):
-                stopped = self._report(*pending, on_chunk)  # the next epoch's order needs the last losses of this one
+                self._report(*pending, on_chunk)  # the next epoch's order needs the last losses of this one
                 pending = None
                 continue
             at_most = min(self.steps_per_dispatch, stop_at - step)
@@ -136,7 +141,7 @@ class Engine:
             state, output = self._dispatch(state, position, draw, stop=interrupted())
             step += len(draw)
             if pending:
-                stopped = self._report(*pending, on_chunk)
+                self._report(*pending, on_chunk)
             pending = step, draw, position, output
         if pending:
             self._report(*pending, on_chunk)
@@ -170,9 +175,7 @@ class Engine:
         for number, bucket in enumerate(self.scheduler.examples.buckets):
             steps = np.flatnonzero(draw.bucket == number)
             size = bucket.batch_size // n_shards
-            rows[:, steps, :size] = (
-                draw.rows[steps, : bucket.batch_size].reshape(-1, n_shards, size).transpose(1, 0, 2)
-            )
+            rows[:, steps, :size] = draw.rows[steps, : bucket.batch_size].reshape(-1, n_shards, size).transpose(1, 0, 2)
         return rows
 
     def _host_losses(self, draw: Draw, losses: np.ndarray) -> np.ndarray:
@@ -259,8 +262,7 @@ class Engine:
         position: CurriculumState,
         output: Tree,
         on_chunk: Callable[[ChunkReport], None],
-    ) -> bool:
-        """Check and hand out what a chunk gave; say whether a host wants to stop."""
+    ) -> None:
         n_steps = len(draw)
         metrics = jax.tree.map(lambda leaf: np.asarray(leaf)[:n_steps], output["metrics"])
         finite = np.isfinite(metrics.loss) & np.isfinite(metrics.gradient_norm)
@@ -284,7 +286,7 @@ class Engine:
                 metrics={name: float(value.mean()) for name, value in metrics.objective.items()},
             )
         )
-        return bool(np.asarray(output["stop"]).any())
+        self.stopped |= bool(np.asarray(output["stop"]).any())
 
 
 def _pad_steps(bucket: np.ndarray, steps: int) -> np.ndarray:

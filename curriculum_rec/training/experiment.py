@@ -22,6 +22,7 @@ from curriculum_rec.objectives.losses import Objective
 from curriculum_rec.training.optimizer import AdamW
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.stages import Stage, check_stages
+from curriculum_rec.training.step import Precision
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Experiment:
         steps_per_dispatch: Most steps that one call to the device makes.
         checkpoint_every_steps: Steps between checkpoints, besides those at evaluations; None takes only these.
         keep_checkpoints: The newest checkpoints that are kept, besides the best.
+        precision: What the model and the objective compute in; parameters and optimizer are float32.
+        accumulate: Parts into which a device cuts its share of a batch, one after the other, for memory.
     """
 
     data: Source
@@ -63,11 +66,13 @@ class Experiment:
     steps_per_dispatch: int = 16
     checkpoint_every_steps: int | None = None
     keep_checkpoints: int = 3
+    precision: Precision = "float32"
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise OptionError(f"seed={self.seed}: it must lie between 0 and {2**32 - 1}")
-        for name in ("steps_per_dispatch", "keep_checkpoints", "checkpoint_every_steps"):
+        for name in ("steps_per_dispatch", "keep_checkpoints", "checkpoint_every_steps", "accumulate"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name}={value}: it must be at least 1")

@@ -18,6 +18,7 @@ from curriculum_rec.objectives.losses import Objective
 from curriculum_rec.training.engine import ChunkReport, Engine
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.state import TrainState
+from curriculum_rec.training.step import Precision
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ def fit(
     seed: int = 0,
     placement: Placement | Literal["auto", "jit", "pmap", "shard_map"] = "auto",
     steps_per_dispatch: int = 16,
+    precision: Precision = "float32",
+    accumulate: int = 1,
 ) -> FitResult:
     """Train a model on examples under a curriculum.
 
@@ -62,6 +65,8 @@ def fit(
         seed: Decides the order and all randomness in the step.
         placement: On which devices.
         steps_per_dispatch: Most steps that one call to the device makes.
+        precision: What the model and the objective compute in; parameters and optimizer are float32.
+        accumulate: Parts into which a device cuts its share of a batch, one after the other, for memory.
 
     Returns:
         The trained state and the losses.
@@ -74,13 +79,13 @@ def fit(
         raise OptionError(f"steps={steps}: it must be at least 1")
     placed = (placement if isinstance(placement, Placement) else Placement(placement)).place()
     scheduler = Scheduler(curriculum or Curriculum(), examples, seed, steps)
-    engine = Engine(objective, optimizer, scheduler, placed, seed, steps_per_dispatch)
+    engine = Engine(objective, optimizer, scheduler, placed, seed, steps_per_dispatch, precision, accumulate)
     losses: list[np.ndarray] = []
 
     def on_chunk(chunk: ChunkReport) -> None:
         losses.append(chunk.loss)
 
     # A copy: the engine donates its state, and the caller's model must stay alive.
-    state = placed.replicate(jax.tree.map(jnp.copy, TrainState.create(model, optimizer)))
+    state = placed.place_state(jax.tree.map(jnp.copy, TrainState.create(model, optimizer)))
     state, _ = engine.train(state, scheduler.begin(), stop_at=steps, on_chunk=on_chunk)
     return FitResult(state, np.concatenate(losses))

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -140,6 +141,10 @@ class Placed:
             array = self._gather(array)
         return np.asarray(array)
 
+    def snapshot(self, array: jax.Array) -> np.ndarray | jax.Array:
+        """Copy an array for a checkpoint: to this host, or where several hosts write it, on the devices."""
+        return jnp.copy(array) if self.mesh.is_multi_process else np.array(array, copy=True)
+
     @cached_property
     def _gather(self) -> Callable[[jax.Array], jax.Array]:
         return jax.jit(lambda array: array, out_shardings=NamedSharding(self.mesh, PartitionSpec()))
@@ -154,7 +159,7 @@ class Placed:
             return jax.device_put(leaf, sharding)
         if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
             return leaf
-        if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             data = self._put(jax.random.key_data(leaf), spec)
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
         whole = self.fetch(leaf) if isinstance(leaf, jax.Array) else np.asarray(leaf)

@@ -25,6 +25,7 @@ from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import write_frame, write_text
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.models.structure import Tree
+from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, flatten, unflatten
 from curriculum_rec.training.compilation import METER
 from curriculum_rec.training.engine import ChunkReport, Engine
@@ -40,7 +41,7 @@ from curriculum_rec.training.restore import (
     snapshot_parameters,
     warm_start_parameters,
 )
-from curriculum_rec.training.run_directory import MetricsLog, RunDirectory, to_json
+from curriculum_rec.training.run_directory import MetricsLog, NoLog, RunDirectory, to_json
 from curriculum_rec.training.stages import check_depth
 from curriculum_rec.training.state import TrainState, count_parameters
 from curriculum_rec.training.summary import reference_metrics, summarise, user_results
@@ -80,6 +81,8 @@ class Runner:
             placed=self.placed,
             seed=self.experiment.seed,
             steps_per_dispatch=self.experiment.steps_per_dispatch,
+            precision=self.experiment.precision,
+            accumulate=self.experiment.accumulate,
         )
 
     def check_warm_starts(self) -> None:
@@ -125,10 +128,13 @@ class Runner:
             Interrupted: A signal came; everything up to the last chunk is saved.
         """
         self._checkpoints = Checkpoints(self.directory.checkpoints, keep=self.experiment.keep_checkpoints)
-        self._log = MetricsLog(self.directory.metrics)
+        self._log = MetricsLog(self.directory.metrics) if hosts.is_first() else NoLog()
         self._clock = time.perf_counter(), METER.seconds
         try:
-            with InterruptGuard() as self._guard, RunProgress(self.total_steps, self.progress) as self._shown:
+            with (
+                InterruptGuard() as self._guard,
+                RunProgress(self.total_steps, self.progress and hosts.is_first()) as self._shown,
+            ):
                 state, position = self._resume() or self._start()
                 names = list(self.experiment.stages)
                 while True:
@@ -162,7 +168,7 @@ class Runner:
         arrays = {name.removeprefix(prefix): a for name, a in snapshot.arrays.items() if name.startswith(prefix)}
         self._shown.say(f"resumed at step {snapshot.step}")
         self._shown.stage(self._record.stage.name, self._record.stage.depth, snapshot.step)
-        return self.placed.replicate(state), CurriculumState.from_arrays(arrays)
+        return self.placed.place_state(state), CurriculumState.from_arrays(arrays)
 
     def _check_same_run(self, snapshot: Snapshot) -> None:
         for key, now, what in (
@@ -197,7 +203,7 @@ class Runner:
             preserves_function=growth.preserves_function if grows and growth is not None else None,
         )
         self._shown.stage(name, depth, step)
-        return self.placed.replicate(state)
+        return self.placed.place_state(state)
 
     def _warm_start(self, state: TrainState, run: str) -> TrainState:
         params = jax.tree.map(jnp.asarray, self._warm_start_parameters(run, state.params))
@@ -223,7 +229,7 @@ class Runner:
             step = int(state.step)
             boundary = min(end, self._next_evaluation(step), self._next_checkpoint(step))
             state, position = self._train_to(boundary, state, position)
-            if self._guard.requested and int(state.step) < boundary:
+            if self.engine.stopped and int(state.step) < boundary:
                 self._save(state, position)
                 raise Interrupted(str(self.directory.path))
             if self.engine.traces > (before + 1 if traces is None else traces):
@@ -236,7 +242,7 @@ class Runner:
             if boundary == end or plateau:
                 self._record = self._record.with_stage(done=True)
             self._save(state, position)
-            if self._guard.requested:
+            if self.engine.stopped:
                 raise Interrupted(str(self.directory.path))
         return state, position
 
@@ -314,6 +320,7 @@ class Runner:
     def _save(self, state: TrainState, position: CurriculumState) -> None:
         self._read_clock()
         arrays = flatten(state.params, PARAMS) | flatten(state.opt_state, OPTIMIZER)
+        arrays = {name: self.placed.snapshot(leaf) for name, leaf in arrays.items()}
         arrays |= {f"{CURRICULUM}.{name}": np.array(array) for name, array in position.arrays().items()}
         meta = {
             "record": self._record.to_json(),
@@ -338,8 +345,9 @@ class Runner:
         for part, evaluation in self._evaluations.items():
             ranks = evaluation.ranks(structure, params)
             quality[part] = mean_metrics(ranks, self.experiment.evaluation.metrics)
-            path = self.directory.evaluation / f"{part.name.lower()}.parquet"
-            write_frame(path, user_results(evaluation, ranks, self.dataset))
+            if hosts.is_first():
+                path = self.directory.evaluation / f"{part.name.lower()}.parquet"
+                write_frame(path, user_results(evaluation, ranks, self.dataset))
         self._log.write("test", step=snapshot.step, **quality[Part.TEST])
         summary = summarise(
             self.experiment,
@@ -351,5 +359,6 @@ class Runner:
             placed=self.placed,
             best_step=snapshot.step,
         )
-        write_text(self.directory.summary, to_json(summary))
+        if hosts.is_first():
+            write_text(self.directory.summary, to_json(summary))
         return summary

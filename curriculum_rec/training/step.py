@@ -90,7 +90,9 @@ def local_gradient(
     parts = jax.tree.map(lambda leaf: leaf.reshape(accumulate, -1, *leaf.shape[1:]), whole)
 
     def one_part(part: tuple[Batch, Array]) -> LocalGradient:
-        return _part_gradient(objective, state, part[0], BatchRng(rng.seed, part[1]), per_target, precision)
+        return _part_gradient(
+            objective, state, part[0], BatchRng(rng.seed, part[1]), per_target=per_target, precision=precision
+        )
 
     if accumulate == 1:
         return one_part(whole)
@@ -111,7 +113,7 @@ def local_gradient(
 
 
 def _part_gradient(
-    objective: Objective, state: TrainState, batch: Batch, rng: BatchRng, per_target: bool, precision: Precision
+    objective: Objective, state: TrainState, batch: Batch, rng: BatchRng, *, per_target: bool, precision: Precision
 ) -> LocalGradient:
     def weighted_sum(params: Tree) -> tuple[Array, tuple[Array, Losses]]:
         with jax.named_scope("model and objective"):

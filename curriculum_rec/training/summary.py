@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+import jax
 import numpy as np
 import polars as pl
 
@@ -74,7 +75,12 @@ def summarise(
         "seed": experiment.seed,
         "split_hash": dataset.split.hash,
         "config_hash": config_hash,
-        "placement": {"kind": placed.kind, "devices": placed.n_devices},
+        "placement": {
+            "kind": placed.kind,
+            "devices": placed.n_devices,
+            "table": placed.table,
+            "hosts": jax.process_count(),
+        },
         "versions": versions(),
     }
 

@@ -40,7 +40,7 @@ def main() -> None:
         engine = Engine(Softmax(), optimizer, scheduler, placed, seed)
         options = SASRec(width=WIDTH, depth=DEPTH, n_heads=HEADS, dropout=DROPOUT)
         module = options(n_items=table.n_items, max_length=cut.max_length, rngs=nnx.Rngs(seed))
-        state, position = placed.replicate(TrainState.create(module, optimizer)), scheduler.begin()
+        state, position = placed.place_state(TrainState.create(module, optimizer)), scheduler.begin()
         for epoch in range(1, arguments.epochs + 1):
             race.epoch_begin()
             chunks = []

@@ -8,7 +8,7 @@ import pytest
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.objectives import BinaryCrossEntropy, SampledSoftmax, Softmax
-from curriculum_rec.objectives.softmax import cross_entropy
+from curriculum_rec.objectives.softmax import Candidates, Positions, cross_entropy
 
 BATCH, LENGTH, WIDTH, N_ITEMS = 3, 5, 4, 7
 LENGTHS = np.array([5, 3, 1])
@@ -81,7 +81,7 @@ def test_gradients_foreseen_or_not_equal_the_reference(chunk, weights):
         "zeros": np.zeros(11),
     }[weights]
     weight = jnp.asarray(weight, jnp.float32)
-    everything = jnp.ones(11, bool), jnp.ones(N_ITEMS, bool)
+    every = jnp.ones(11, bool)
     factor = -2.5  # what is sent back is a multiple of the weights, as for a mean or a scaled loss
 
     def reference(hidden, vectors):
@@ -89,7 +89,13 @@ def test_gradients_foreseen_or_not_equal_the_reference(chunk, weights):
         return factor * (weight * -jnp.take_along_axis(log_probability, target[:, None], -1)[:, 0]).sum()
 
     def ours(given):
-        return lambda h, v: factor * (weight * cross_entropy(h, v, target, given, *everything, chunk=chunk)).sum()
+        return lambda h, v: (
+            factor
+            * (
+                weight
+                * cross_entropy(Positions(h, target, given, every), Candidates(v, jnp.ones(N_ITEMS, bool)), chunk=chunk)
+            ).sum()
+        )
 
     expected = jax.value_and_grad(reference, argnums=(0, 1))(hidden, vectors)
     other = jnp.asarray(rng.random(11), jnp.float32)  # weights that are not those the losses are summed with
@@ -106,7 +112,7 @@ def test_only_what_is_needed_is_computed_and_only_candidates_take_part(chunk):
     target, weight = jnp.asarray(rng.integers(1, 6, 11), jnp.int32), jnp.asarray(rng.random(11), jnp.float32)
 
     def ours(h, v):
-        losses = cross_entropy(h, v, target, weight, needed, candidate, chunk=chunk)
+        losses = cross_entropy(Positions(h, target, weight, needed), Candidates(v, candidate), chunk=chunk)
         return (weight * losses).sum(), losses
 
     def reference(h, v):

@@ -115,7 +115,7 @@ def test_no_checkpoint_is_none(tmp_path):
 
 def test_flatten_names_leaves_by_path_and_unflatten_undoes_it():
     tree = {"blocks": {"w": jnp.ones((2, 3))}, "list": [jnp.zeros(1), jnp.ones(())]}
-    arrays = flatten(tree, "params")
+    arrays = {name: np.asarray(leaf) for name, leaf in flatten(tree, "params").items()}
     assert set(arrays) == {"params.blocks.w", "params.list.0", "params.list.1"}
     back = unflatten(arrays, "params", tree)
     np.testing.assert_array_equal(back["blocks"]["w"], tree["blocks"]["w"])
