@@ -104,7 +104,7 @@ def assert_same_run(folder, name, reference):
 
 
 def test_two_hosts_train_as_one_does_and_only_the_first_writes_and_speaks(folder):
-    (first, _), (second, errors) = train(folder, "two", 2)
+    (first, _), (second, _) = train(folder, "two", 2)
     assert_same_run(folder, "two", "one")
     assert "run directory: two" in first.replace(str(folder) + "/", "")
     assert [line for line in second.splitlines() if not line.startswith("[Gloo]")] == []
