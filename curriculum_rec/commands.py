@@ -49,7 +49,7 @@ def train(composed: DictConfig) -> float:
     with hosts.together():
         experiment = config.build_experiment(data, trusted=tuple(data["trusted_packages"]))
         dataset = experiment.read()
-        runner = Runner(experiment, dataset, directory, config.config_hash(data), progress)
+        runner = Runner(experiment, dataset, directory, config.config_hash(data), progress, data["profile"])
         runner.check_warm_starts()
         if hosts.is_first():
             directory.create("refuse" if on_existing == "resume" else on_existing)
@@ -123,6 +123,8 @@ TASKS: dict[str, Callable[[DictConfig], Any]] = {
 
 def _begin(data: dict[str, Any]) -> None:
     """Join the other hosts, and say where compiled programs lie, before anything is computed."""
+    if data.get("distributed") is not None and data.get("profile"):
+        raise OptionError("profile=true is for runs on one host: leave distributed out")
     if data.get("distributed") is not None and "run" not in data:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise OptionError("distributed and a sweep do not go together: start its runs one by one")

@@ -39,6 +39,7 @@ NOT_PART_OF_THE_EXPERIMENT = (
     "progress",
     "trusted_packages",
     "distributed",
+    "profile",
     "compilation_cache",
 )
 
@@ -59,6 +60,7 @@ class TrainConfig:
         precision: What models compute in, ``float32`` or ``bfloat16``; parameters and optimizer are float32.
         accumulate: Parts into which a device cuts its share of a batch, one after the other, for memory.
         distributed: How the hosts of this run find each other: ``env``, ``slurm`` or ``auto``; None is one host alone.
+        profile: Whether a few chunks of every stage are traced, into ``profile/`` of the run directory.
         compilation_cache: Folder for compiled programs that later runs load; None compiles everything anew.
         trusted_packages: Packages besides our own and optax that ``_target_`` may name.
     """
@@ -74,6 +76,7 @@ class TrainConfig:
     precision: str = "float32"
     accumulate: int = 1
     distributed: str | None = None
+    profile: bool = False
     compilation_cache: str | None = "~/.cache/curriculum_rec"
     trusted_packages: list[str] = field(default_factory=list)
     data: Node = field(default_factory=dict)

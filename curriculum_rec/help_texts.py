@@ -50,6 +50,7 @@ options:
   precision=float32       what the model computes in; bfloat16 where the device is made for it
   accumulate=1            cut each device's share of a batch into so many parts, for memory
   distributed=            env, slurm or auto: this is one process of a run on several hosts (needs run_dir)
+  profile=false           true traces a few chunks of every stage and writes profile/STAGE/breakdown.txt
   compilation_cache=DIR   where compiled programs lie for later runs (default ~/.cache/curriculum_rec); null for none
   progress=true           false prints only the result (as do runs beside each other, unless it is asked for)
   trusted_packages=[]     your own packages that _target_ may name

@@ -138,7 +138,7 @@ class Engine:
                 continue
             at_most = min(self.steps_per_dispatch, stop_at - step)
             draw, position = self.scheduler.draw(position, step=step, at_most=at_most)
-            state, output = self._dispatch(state, position, draw, stop=interrupted())
+            state, output = self._compiled(state, *self._arguments(position, draw, stop=interrupted()))
             step += len(draw)
             if pending:
                 self._report(*pending, on_chunk)
@@ -147,9 +147,15 @@ class Engine:
             self._report(*pending, on_chunk)
         return state, position
 
-    def _dispatch(
-        self, state: TrainState, position: CurriculumState, draw: Draw, *, stop: bool
-    ) -> tuple[TrainState, Tree]:
+    def program_text(self, state: TrainState, position: CurriculumState) -> str:
+        """Give the compiled program that the next chunk runs, as text."""
+        traces = self.traces
+        draw, position = self.scheduler.draw(position, step=int(state.step), at_most=1)
+        lowered = self._compiled.lower(state, *self._arguments(position, draw, stop=False))  # type: ignore[attr-defined]
+        self.traces = traces
+        return lowered.compile().as_text()
+
+    def _arguments(self, position: CurriculumState, draw: Draw, *, stop: bool) -> tuple[Tree, Tree]:
         shared = {
             "data": self.data,
             "ranks": self._target_ranks(position),
@@ -159,7 +165,7 @@ class Engine:
             "available": np.int32(draw.available),
         }
         own = {"rows": self._device_rows(draw), "stop": np.full(self.placed.n_shards, stop, np.int32)}
-        return self._compiled(state, shared, self.placed.hand_out(own))
+        return shared, self.placed.hand_out(own)
 
     def _target_ranks(self, position: CurriculumState) -> Tree:
         """Put the targets' ranks on the devices, once or whenever a difficulty that feeds on losses changes them."""

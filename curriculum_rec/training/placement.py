@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -140,6 +142,12 @@ class Placed:
         if not (array.is_fully_addressable or array.is_fully_replicated):
             array = self._gather(array)
         return np.asarray(array)
+
+    def peak_memory(self) -> int:
+        """Most bytes in use so far on this host's first device; where it does not say, in this process."""
+        stats = self.mesh.local_devices[0].memory_stats() or {}
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return int(stats.get("peak_bytes_in_use", resident))
 
     def snapshot(self, array: jax.Array) -> np.ndarray | jax.Array:
         """Copy an array for a checkpoint: to this host, or where several hosts write it, on the devices."""

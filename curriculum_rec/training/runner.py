@@ -31,6 +31,7 @@ from curriculum_rec.training.compilation import METER
 from curriculum_rec.training.engine import ChunkReport, Engine
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.interrupt import Interrupted, InterruptGuard
+from curriculum_rec.training.profile import Profile
 from curriculum_rec.training.progress import RunProgress
 from curriculum_rec.training.record import RunRecord
 from curriculum_rec.training.restore import (
@@ -57,6 +58,7 @@ class Runner:
         directory: An existing directory of this run.
         config_hash: Identifies the configuration; a checkpoint of another one is refused.
         progress: Whether progress is shown.
+        profile: Whether a few chunks of every stage are traced, into ``profile/`` of the run directory.
     """
 
     experiment: Experiment
@@ -64,7 +66,9 @@ class Runner:
     directory: RunDirectory
     config_hash: str
     progress: bool = True
+    profile: bool = False
     _record: RunRecord = field(default_factory=RunRecord, init=False)
+    _traces_before: int = field(default=0, init=False)
     _clock: tuple[float, float] = field(default=(0.0, 0.0), init=False)
 
     def __post_init__(self) -> None:
@@ -223,16 +227,18 @@ class Runner:
     def _train_stage(self, state: TrainState, position: CurriculumState) -> tuple[TrainState, CurriculumState]:
         stage = self.experiment.stages[self._record.stage.name]
         end = self._record.stage.first_step + stage.n_steps(self.steps_per_epoch)
-        before = self.engine.traces
+        self._traces_before = self.engine.traces
         traces = None
         while not self._record.stage.done:
             step = int(state.step)
             boundary = min(end, self._next_evaluation(step), self._next_checkpoint(step))
+            if self.profile and step == self._record.stage.first_step:
+                state, position = self._train_profiled(boundary, state, position)
             state, position = self._train_to(boundary, state, position)
             if self.engine.stopped and int(state.step) < boundary:
                 self._save(state, position)
                 raise Interrupted(str(self.directory.path))
-            if self.engine.traces > (before + 1 if traces is None else traces):
+            if self.engine.traces > (self._traces_before + 1 if traces is None else traces):
                 raise AssertionError("the step was compiled again inside a stage: this is a fault of the program")
             traces = self.engine.traces
             # The order below is fixed: evaluate, save, and only then draw the next chunk.
@@ -281,7 +287,33 @@ class Runner:
             compile_seconds=round(compile_seconds, 4),
             positions_per_second=round(positions / max(seconds - compile_seconds, 1e-9), 1),
             traces=self.engine.traces,
+            recompilations=max(self.engine.traces - self._traces_before - 1, 0),
+            peak_memory_mib=round(self.placed.peak_memory() / 2**20, 1),
         )
+        return state, position
+
+    def _train_profiled(
+        self, boundary: int, state: TrainState, position: CurriculumState
+    ) -> tuple[TrainState, CurriculumState]:
+        """Trace two chunks of a stage, after one that compiles."""
+        chunk = self.experiment.steps_per_dispatch
+        first = int(state.step) + chunk
+        last = min(first + 2 * chunk, boundary)
+        if first >= last:
+            return state, position
+        state, position = self._train_to(first, state, position)
+        profile = Profile(self.directory.path / "profile" / self._record.stage.name)
+        before, started = self._record.positions, time.perf_counter()
+        with profile.traced():
+            state, position = self._train_to(last, state, position)
+            seconds = time.perf_counter() - started
+        profile.write_page(
+            self.engine.program_text(state, position),
+            steps=int(state.step) - first,
+            seconds=seconds,
+            positions=self._record.positions - before,
+        )
+        self._shown.say(f"profile of stage {self._record.stage.name}: {profile.folder}/breakdown.txt")
         return state, position
 
     def _log_chunk(self, chunk: ChunkReport) -> None:
