@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_num_cpu_devices", int(os.environ.get("CURRICULUM_REC_TEST_DEVICES", "4")))
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Many tests compile the same small programs: a session's processes share what they compile, and throw it away.
 if "CURRICULUM_REC_TEST_CACHE" not in os.environ:

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -86,6 +89,20 @@ def test_one_seed_gives_one_run_on_any_number_of_devices(run, kind, devices, tab
     got, expected = run(kind, devices, table), run("jit", 1)
     assert_same_run(got, expected)
     assert got.traces == expected.traces == 1
+
+
+@pytest.mark.slow
+def test_eight_devices_train_the_same_run():
+    options = "['-n', '0', '-p', 'no:cacheprovider', '-k', 'eight_of', sys.argv[1]]"
+    code = f"import pytest, sys; sys.exit(pytest.main({options}))"
+    variables = os.environ | {"CURRICULUM_REC_TEST_DEVICES": "8"}
+    subprocess.run([sys.executable, "-c", code, __file__], env=variables, check=True)
+
+
+@pytest.mark.skipif(len(jax.devices()) < 8, reason="run by test_eight_devices_train_the_same_run")
+@pytest.mark.parametrize(("kind", "table"), [("pmap", 1), ("shard_map", 1), ("shard_map", 2), ("shard_map", 8)])
+def test_eight_of_one_seed(run, kind, table):
+    assert_same_run(run(kind, 8, table), run("jit", 1))
 
 
 @pytest.mark.slow

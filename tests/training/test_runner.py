@@ -41,6 +41,10 @@ def test_metrics_rows_are_one_an_event_in_step_order(finished):
     folder, summary = finished
     rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     assert {row["event"] for row in rows} == {"stage", "train", "evaluation", "speed", "test"}
+    speed = [row for row in rows if row["event"] == "speed"]
+    assert {row["recompilations"] for row in speed} == {0}
+    assert min(row["peak_memory_mib"] for row in speed) > 50
+    assert min(row["positions_per_second"] for row in speed) > 0
     train = [row for row in rows if row["event"] == "train"]
     assert train[-1]["step"] == summary["steps"]
     assert [row["step"] for row in train] == sorted({row["step"] for row in train})
