@@ -63,7 +63,8 @@ def resume(composed: DictConfig) -> float:
     """Go on with an interrupted run."""
     data = config.to_data(composed)
     _begin(data)
-    directory = RunDirectory.existing(data["run"])
+    with hosts.together():
+        directory = RunDirectory.existing(data["run"])
     return _go_on(directory, tuple(data["trusted_packages"]), progress=_shows_progress(data))
 
 

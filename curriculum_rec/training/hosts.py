@@ -102,6 +102,8 @@ def together() -> Iterator[None]:
     finally:
         if is_several():
             failed = multihost_utils.process_allgather(np.array(problem is not None))
+            if failed.any():
+                _part()
             if problem is None and failed.any():
                 others = ", ".join(str(number) for number in np.flatnonzero(failed))
                 raise RunError(f"process {others} of this run could not begin; its own message says why")
