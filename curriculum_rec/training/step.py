@@ -8,6 +8,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
@@ -187,6 +188,26 @@ def make_step(
     return step
 
 
-def reduction(axis_name: str | None) -> Reduce:
-    """Give the sum over a mapped axis, or the identity on one device."""
-    return (lambda tree: tree) if axis_name is None else (lambda tree: jax.lax.psum(tree, axis_name))
+def reduction(axis_name: str | None, *, at_once: bool = True) -> Reduce:
+    """Give the sum over a mapped axis, or the identity on one device.
+
+    Args:
+        axis_name: The axis; None on one device.
+        at_once: Whether the leaves go as one array, since each that travels between hosts waits for an answer of its
+            own. Leaves that are themselves spread over another axis must go one by one.
+    """
+    if axis_name is None:
+        return lambda tree: tree
+    if not at_once:
+        return lambda tree: jax.lax.psum(tree, axis_name)
+
+    def reduce(tree: Tree) -> Tree:
+        leaves, structure = jax.tree.flatten(tree)
+        joined = jax.lax.psum(jnp.concatenate([leaf.reshape(-1) for leaf in leaves]), axis_name)
+        parts = jnp.split(joined, np.cumsum([leaf.size for leaf in leaves])[:-1])
+        return jax.tree.unflatten(
+            structure,
+            [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in zip(parts, leaves, strict=True)],
+        )
+
+    return reduce
