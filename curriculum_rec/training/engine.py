@@ -22,7 +22,7 @@ from curriculum_rec.objectives.losses import Objective
 from curriculum_rec.streams import device_stream
 from curriculum_rec.training.placement import Placed
 from curriculum_rec.training.state import TrainState
-from curriculum_rec.training.step import LocalGradient, Precision, Reduce, apply_gradient, local_gradient, reduction
+from curriculum_rec.training.step import LocalGradient, Precision, apply_gradient, local_gradient, reduction
 
 
 @dataclass(frozen=True)
@@ -213,22 +213,24 @@ class Engine:
             return state, jax.tree.map(lambda buffer, value: buffer.at[number].set(value), buffers, output)
 
         state, output = jax.lax.fori_loop(0, shared["n_steps"], body, (state, buffers))
-        output["stop"] = self._reduce(own["stop"])
-        if self.placed.axis_name is not None:
-            output["losses"] = jax.lax.all_gather(output["losses"], self.placed.axis_name)
-        else:
-            output["losses"] = output["losses"][None]
-        return state, output
+        return state, output | self._gather(output["losses"], own["stop"])
 
-    @property
-    def _reduce(self) -> Reduce:
-        return reduction(self.placed.axis_name, at_once=self.placed.table == 1)
+    def _gather(self, losses: Array, stop: Array) -> Tree:
+        """Bring together what the devices know each for itself, with a leading shard axis.
+
+        One exchange, which waits for the last step: two that do not depend on each other may meet in another order on
+        another device, and each would take the other's numbers for its own.
+        """
+        told = jnp.concatenate([losses.reshape(-1), stop.astype(losses.dtype)[None]])
+        told = told[None] if self.placed.axis_name is None else jax.lax.all_gather(told, self.placed.axis_name)
+        return {"losses": told[:, :-1].reshape(-1, *losses.shape), "stop": told[:, -1]}
 
     def _one_step(self, state: TrainState, shared: Tree, rows: Array, number: Array) -> tuple[TrainState, Tree]:
         key = device_stream(shared["key"], "step", state.step)
         branches = [self._bucket_branch(bucket, state, shared, key) for bucket in range(len(shared["data"]))]
         local = jax.lax.switch(shared["bucket"][number], branches, rows[number])
-        state, metrics = apply_gradient(self.optimizer, state, local, reduce=self._reduce)
+        reduce = reduction(self.placed.axis_name, at_once=self.placed.table == 1)
+        state, metrics = apply_gradient(self.optimizer, state, local, reduce=reduce)
         return state, {"metrics": metrics, "losses": local.losses}
 
     def _bucket_branch(
