@@ -45,7 +45,7 @@ def train(composed: DictConfig) -> float:
         directory = RunDirectory(_run_directory(data))
         goes_on = on_existing == "resume" and directory.config.exists()
     if goes_on:
-        return _go_on(directory, tuple(data["trusted_packages"]), progress=progress, expected=data)
+        return _go_on(directory, data, progress=progress, same=True)
     with hosts.together():
         experiment = config.build_experiment(data, trusted=tuple(data["trusted_packages"]))
         dataset = experiment.read()
@@ -65,7 +65,7 @@ def resume(composed: DictConfig) -> float:
     _begin(data)
     with hosts.together():
         directory = RunDirectory.existing(data["run"])
-    return _go_on(directory, tuple(data["trusted_packages"]), progress=_shows_progress(data))
+    return _go_on(directory, data, progress=_shows_progress(data), same=False)
 
 
 def evaluate(composed: DictConfig) -> None:
@@ -152,16 +152,15 @@ def _run_directory(data: dict[str, Any]) -> Path:
     return Path("runs") / data["name"] / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
-def _go_on(
-    directory: RunDirectory, trusted: tuple[str, ...], *, progress: bool, expected: dict[str, Any] | None = None
-) -> float:
+def _go_on(directory: RunDirectory, given: dict[str, Any], *, progress: bool, same: bool) -> float:
     with hosts.together():
-        experiment, data = config.experiment_of_run(directory, trusted=trusted)
-        if expected is not None and config.config_hash(data) != config.config_hash(expected):
+        experiment, data = config.experiment_of_run(directory, trusted=tuple(given["trusted_packages"]))
+        if same and config.config_hash(data) != config.config_hash(given):
             raise RunError(f"{directory.path} holds a run with another configuration: choose another run_dir")
         finished = directory.summary.is_file()
         if not finished:
-            runner = Runner(experiment, experiment.read(), directory, config.config_hash(data), progress)
+            dataset, profile = experiment.read(), given.get("profile", False)
+            runner = Runner(experiment, dataset, directory, config.config_hash(data), progress, profile)
             if hosts.is_first():
                 directory.lock()
     if finished:

@@ -33,6 +33,9 @@ COMPONENTS = (
     "placement",
     "evaluation",
 )
+CACHE = "~/.cache/curriculum_rec"
+"""Where compiled programs lie unless a person says otherwise."""
+
 NOT_PART_OF_THE_EXPERIMENT = (
     "run_dir",
     "on_existing",
@@ -77,7 +80,7 @@ class TrainConfig:
     accumulate: int = 1
     distributed: str | None = None
     profile: bool = False
-    compilation_cache: str | None = "~/.cache/curriculum_rec"
+    compilation_cache: str | None = CACHE
     trusted_packages: list[str] = field(default_factory=list)
     data: Node = field(default_factory=dict)
     cleaning: Node = field(default_factory=dict)
@@ -100,7 +103,7 @@ class ResumeConfig:
     run: str = MISSING
     progress: bool = True
     distributed: str | None = None
-    compilation_cache: str | None = "~/.cache/curriculum_rec"
+    compilation_cache: str | None = CACHE
     trusted_packages: list[str] = field(default_factory=list)
 
 
@@ -115,7 +118,7 @@ class EvaluateConfig:
     filter_seen: bool | None = None
     data_path: str | None = None
     output: str | None = None
-    compilation_cache: str | None = "~/.cache/curriculum_rec"
+    compilation_cache: str | None = CACHE
     trusted_packages: list[str] = field(default_factory=list)
 
 
@@ -130,7 +133,7 @@ class RecommendConfig:
     checkpoint: str = "best"
     output: str | None = None
     data_path: str | None = None
-    compilation_cache: str | None = "~/.cache/curriculum_rec"
+    compilation_cache: str | None = CACHE
     trusted_packages: list[str] = field(default_factory=list)
 
 

@@ -1,12 +1,15 @@
 """A tiny experiment, composed as the command line composes it, for tests of whole runs."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hydra import compose, initialize_config_module
 
 from curriculum_rec import config
+from curriculum_rec.cli import main
 from curriculum_rec.files import write_text
 from curriculum_rec.training.run_directory import RunDirectory
 from curriculum_rec.training.runner import Runner
@@ -40,6 +43,15 @@ def write_sequences(path: Path, *, n_users: int = 60, n_items: int = 30, seed: i
         lines.append(" ".join(map(str, [f"u{user}", *(f"i{item}" for item in items)])))
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def run_in(folder: Path, *words: str) -> None:
+    """Call the program once in a folder with data, for a fixture that serves a whole module."""
+    write_sequences(folder / "sequences.txt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(warnings, "showwarning", warnings.showwarning)  # the program sets its own
+        assert main(list(words)) == 0
 
 
 def compose_data(folder: Path, *overrides: str) -> dict:

@@ -6,7 +6,7 @@ import sys
 
 import polars as pl
 import pytest
-from runs import OVERRIDES, write_sequences
+from runs import OVERRIDES, run_in
 
 from curriculum_rec import __version__
 from curriculum_rec.cli import main
@@ -19,10 +19,7 @@ SHORT = ["stages.shallow.epochs=1", "stages.deep.epochs=1", "data.path=sequences
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("commands")
-    write_sequences(folder / "sequences.txt")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert main(["train", *OVERRIDES, *SHORT, "run_dir=run", "curriculum=popularity"]) == 0
+    run_in(folder, "train", *OVERRIDES, *SHORT, "run_dir=run", "curriculum=popularity")
     return folder
 
 

@@ -10,7 +10,7 @@ import pytest
 import submitit  # here, because it closes all log handlers, with the streams of a test that captures them
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from runs import lasting_rows, write_sequences
+from runs import lasting_rows, run_in, write_sequences
 
 from curriculum_rec import hydra_door
 from curriculum_rec.cli import main
@@ -71,11 +71,7 @@ def _in_a_folder(tmp_path, monkeypatch):
 def reference(tmp_path_factory):
     """A sweep of the basic launcher, one run after the other in this process."""
     folder = tmp_path_factory.mktemp("reference")
-    write_sequences(folder / "sequences.txt")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(warnings, "showwarning", warnings.showwarning)
-        assert main(["train", "-m", *TINY, "seed=0,1", "hydra.sweep.dir=sweep"]) == 0
+    run_in(folder, "train", "-m", *TINY, "seed=0,1", "hydra.sweep.dir=sweep")
     return folder / "sweep"
 
 

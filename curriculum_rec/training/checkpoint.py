@@ -20,11 +20,11 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
 from curriculum_rec.errors import CheckpointError
 from curriculum_rec.growth.tree import path_names
 from curriculum_rec.models.structure import Tree
+from curriculum_rec.training.hosts import fetch
 
 STATE, META = "state", "meta"
 DIGESTS, SHAPES, META_DIGEST, BEST = "digests", "shapes", "meta_digest", "best_step"
@@ -197,8 +197,7 @@ class Checkpoints:
 
 def digest(array: np.ndarray | jax.Array) -> str:
     """Hash an array's type, shape and bytes; of one that is spread over hosts, all of them have to ask."""
-    if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
-        array = multihost_utils.process_allgather(array, tiled=True)
+    array = fetch(array)
     hasher = hashlib.blake2b(f"{array.dtype.name}{array.shape}".encode(), digest_size=16)
     hasher.update(np.ascontiguousarray(array).tobytes())
     return hasher.hexdigest()

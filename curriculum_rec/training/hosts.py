@@ -86,6 +86,13 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def fetch(array: jax.Array | np.ndarray) -> np.ndarray:
+    """Copy a whole array to this host; of one that is spread over hosts, all of them have to ask."""
+    if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
+        return multihost_utils.process_allgather(array, tiled=True)
+    return np.asarray(array)
+
+
 @contextmanager
 def together() -> Iterator[None]:
     """Do something that may fail on one host only, and fail on all of them if it does.
@@ -126,9 +133,7 @@ def company(run: str) -> Iterator[None]:
             _part()
             raise
         _part()
-    except (jax.errors.JaxRuntimeError, RuntimeError) as error:
-        if isinstance(error, CurriculumRecError):
-            raise
+    except RuntimeError as error:  # JAX's own among them; none of ours
         _leave(
             f"curriculum-rec: error: process {jax.process_index()} lost another process of this run "
             f"({_first_line(error)}); what was saved is whole: continue with 'curriculum-rec resume run={run}' on any "

@@ -18,6 +18,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.tree import path_names
 from curriculum_rec.models.items import ROW_MULTIPLE
 from curriculum_rec.models.structure import Tree
+from curriculum_rec.training.hosts import fetch
 
 Kind = Literal["auto", "jit", "pmap", "shard_map"]
 DATA, TABLE = "data", "table"
@@ -139,9 +140,7 @@ class Placed:
 
     def fetch(self, array: jax.Array) -> np.ndarray:
         """Copy a whole array to this host; every host has to ask for it."""
-        if not (array.is_fully_addressable or array.is_fully_replicated):
-            array = self._gather(array)
-        return np.asarray(array)
+        return fetch(array)
 
     def peak_memory(self) -> int:
         """Most bytes in use so far on this host's first device; where it does not say, in this process."""
@@ -152,10 +151,6 @@ class Placed:
     def snapshot(self, array: jax.Array) -> np.ndarray | jax.Array:
         """Copy an array for a checkpoint: to this host, or where several hosts write it, on the devices."""
         return jnp.copy(array) if self.mesh.is_multi_process else np.array(array, copy=True)
-
-    @cached_property
-    def _gather(self) -> Callable[[jax.Array], jax.Array]:
-        return jax.jit(lambda array: array, out_shardings=NamedSharding(self.mesh, PartitionSpec()))
 
     def _spec(self, path: tuple[Any, ...], leaf: Any) -> PartitionSpec:
         is_table = self.table > 1 and path_names(path)[-2:] == ("items", "embedding") and leaf.ndim == 2
@@ -170,7 +165,7 @@ class Placed:
         if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             data = self._put(jax.random.key_data(leaf), spec)
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-        whole = self.fetch(leaf) if isinstance(leaf, jax.Array) else np.asarray(leaf)
+        whole = fetch(leaf)
         return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
     def wrap(self, body: Body) -> Callable[[Tree, Tree, Tree], tuple[Tree, Tree]]:

@@ -300,6 +300,7 @@ class Runner:
         first = int(state.step) + chunk
         last = min(first + 2 * chunk, boundary)
         if first >= last:
+            self._shown.say(f"stage {self._record.stage.name} has no second chunk before its first boundary to profile")
             return state, position
         state, position = self._train_to(first, state, position)
         profile = Profile(self.directory.path / "profile" / self._record.stage.name)
