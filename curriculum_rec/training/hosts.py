@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, NoReturn, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 import jax
 import numpy as np
+from jax._src import distributed  # its store is what Orbax uses, too; JAX has no public way to it
 from jax.experimental import multihost_utils
 
 from curriculum_rec.errors import CurriculumRecError, OptionError, RunError
@@ -26,7 +28,12 @@ VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 """What ``env`` reads: HOST:PORT of the first process, how many there are, and which one this is, from 0."""
 
 TIMEOUT_SECONDS = 60
-"""How long a host waits for the others to begin or to end, and without a sign of life takes one for lost."""
+"""How long a host waits for the others to begin or to end."""
+
+BEAT_SECONDS, LOST_AFTER_SECONDS = 2, 30
+"""How often a host gives a sign of life, and after which silence the others take it for lost."""
+
+_ALIVE = "curriculum_rec/alive"
 
 
 def join(how: str | None) -> None:
@@ -126,19 +133,40 @@ def company(run: str) -> Iterator[None]:
     if not is_several():
         yield
         return
+    done = threading.Event()
+    threading.Thread(target=_watch, args=(run, done), daemon=True).start()
     try:
-        try:
-            yield
-        except (CurriculumRecError, Interrupted):  # the same on all hosts
-            _part()
-            raise
+        yield
         _part()
-    except RuntimeError as error:  # JAX's own among them; none of ours
-        _leave(
-            f"curriculum-rec: error: process {jax.process_index()} lost another process of this run "
-            f"({_first_line(error)}); what was saved is whole: continue with 'curriculum-rec resume run={run}' on any "
-            "number of hosts"
-        )
+    except (CurriculumRecError, Interrupted):  # the same on all hosts
+        _part()
+        raise
+    except (RuntimeError, ValueError) as error:  # what JAX makes of a connection that broke
+        _leave(run, _first_line(error))
+    finally:
+        done.set()
+
+
+def _watch(run: str, done: threading.Event) -> None:
+    """End this host when another one gives no sign of life, wherever it may wait: a barrier would wait much longer."""
+    client: Any = distributed.global_state.client
+    me, last = jax.process_index(), {number: ("", time.monotonic()) for number in range(jax.process_count())}
+    beat = 0
+    while not done.wait(BEAT_SECONDS):
+        beat += 1
+        try:
+            client.key_value_set(f"{_ALIVE}/{me}", str(beat), allow_overwrite=True)
+            seen = {int(key.rpartition("/")[2]): value for key, value in client.key_value_dir_get(_ALIVE)}
+        except RuntimeError as error:
+            if not done.is_set():
+                _leave(run, _first_line(error))
+            return
+        now = time.monotonic()
+        for number, (value, since) in last.items():
+            if seen.get(number, "") != value:
+                last[number] = seen[number], now
+            elif now - since > LOST_AFTER_SECONDS and not done.is_set():
+                _leave(run, f"process {number} has been silent for {LOST_AFTER_SECONDS} s")
 
 
 def _part() -> None:
@@ -149,9 +177,14 @@ def _part() -> None:
     jax.distributed.shutdown()
 
 
-def _leave(message: str) -> NoReturn:
+def _leave(run: str, reason: str) -> NoReturn:
     """End at once: JAX would wait for the lost process."""
-    print(message, file=sys.stderr, flush=True)
+    print(
+        f"curriculum-rec: error: process {jax.process_index()} lost another process of this run ({reason}); what was "
+        f"saved is whole: continue with 'curriculum-rec resume run={run}' on any number of hosts",
+        file=sys.__stderr__,
+        flush=True,
+    )
     os._exit(1)
 
 

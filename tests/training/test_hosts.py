@@ -64,8 +64,8 @@ class Run:
         raise AssertionError([process.communicate()[1][-2000:] for process in self.processes if process.poll()])
 
     def ends(self):
-        """Wait for all; give exit codes and what they said. (A host lost while it saves is waited for 300 s.)"""
-        said = [process.communicate(timeout=330) for process in self.processes]
+        """Wait for all; give exit codes and what they said."""
+        said = [process.communicate(timeout=120) for process in self.processes]
         return [process.returncode for process in self.processes], said
 
 
