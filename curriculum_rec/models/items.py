@@ -9,8 +9,9 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.errors import OptionError
 
-ROW_MULTIPLE = 8
-"""The table's rows are filled up to a multiple of this, so that 1, 2, 4 and 8 devices can share them equally."""
+ROW_MULTIPLE = 128
+"""The table's rows are filled up to a multiple of this, so that 1, 2, 4, ... 128 devices can share them equally, and
+rows of scores begin where vector units and accelerators' tiles do."""
 
 
 class ItemTable(nnx.Module):

@@ -29,7 +29,7 @@ class SASRec:
     """Options of SASRec in its pre-norm form.
 
     Parameters: ``(rows + max_length) width + 2 width + depth (4 width (width + 1) + 2 factor width^2
-    + (factor + 1) width + 4 width + 2)``, where ``rows`` is ``n_items + 1`` rounded up to a multiple of 8.
+    + (factor + 1) width + 4 width + 2)``, where ``rows`` is ``n_items + 1`` rounded up to a multiple of 128.
 
     Args:
         width: Size of item and user vectors.

@@ -109,16 +109,23 @@ def _fused(chunk: int, positions: Positions, candidates: Candidates) -> Array:
 
 
 def _over_chunks(one_chunk: Callable[[Array, Carry], Carry], needed: Array, chunk: int, carry: Carry) -> Carry:
-    """Fold over the numbers of the needed positions, ``chunk`` at a time; beyond the last stands an impossible one."""
-    n, n_chunks = len(needed), -(-len(needed) // chunk)
+    """Fold over the numbers of the needed positions, ``chunk`` at a time; beyond the last stands an impossible one.
+
+    What remains at the end is a half chunk where that suffices.
+    """
+    n, n_chunks, half = len(needed), -(-len(needed) // chunk), -(-chunk // 2)
     place = jnp.where(needed, jnp.cumsum(needed) - 1, n_chunks * chunk)
     index = jnp.full(n_chunks * chunk, n, jnp.int32).at[place].set(jnp.arange(n, dtype=jnp.int32), mode="drop")
-    return jax.lax.fori_loop(
-        0,
-        -(-needed.sum(dtype=jnp.int32) // chunk),
-        lambda number, carry: one_chunk(jax.lax.dynamic_slice_in_dim(index, number * chunk, chunk), carry),
-        carry,
-    )
+    n_needed = needed.sum(dtype=jnp.int32)
+    n_whole = (n_needed + chunk - half - 1) // chunk
+    has_half = (n_needed > n_whole * chunk).astype(jnp.int32)
+    for size, begin, count in ((chunk, 0, n_whole), (half, n_whole * chunk, has_half)):
+
+        def fold(number: Array, carry: Carry, size: int = size, begin: Array | int = begin) -> Carry:
+            return one_chunk(jax.lax.dynamic_slice_in_dim(index, begin + number * size, size), carry)
+
+        carry = jax.lax.fori_loop(0, count, fold, carry)
+    return carry
 
 
 def _rows(positions: Positions, index: Array) -> Positions:

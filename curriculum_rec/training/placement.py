@@ -51,7 +51,7 @@ class Placement:
         if self.kind == "jit" and (self.devices or 1) > 1:
             raise OptionError(f"placement.devices={self.devices} with kind=jit: jit uses one; take pmap or shard_map")
         if self.table < 1 or ROW_MULTIPLE % self.table:
-            raise OptionError(f"placement.table={self.table}: it must be 1, 2, 4 or 8")
+            raise OptionError(f"placement.table={self.table}: it must divide {ROW_MULTIPLE}")
         if self.table > 1 and self.kind not in ("auto", "shard_map"):
             raise OptionError(f"placement.table={self.table} with kind={self.kind}: only shard_map spreads the table")
 

@@ -13,7 +13,7 @@ from curriculum_rec.models.structure import join_model, split_model
 from curriculum_rec.training.state import count_parameters
 
 N_ITEMS, MAX_LENGTH, LENGTHS = 20, 12, (8, 5, 1)
-ROWS = 24  # the next multiple of 8 that holds padding and all items
+ROWS = 128  # the next multiple of 128 that holds padding and all items
 OPTIONS = [SASRec(width=8, n_heads=2, feed_forward_factor=2), DNN(width=8)]
 COSINE = [replace(options, cosine_scale=5.0) for options in OPTIONS]
 every_model = pytest.mark.parametrize("options", OPTIONS, ids=["sasrec", "dnn"])

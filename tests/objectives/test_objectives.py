@@ -68,7 +68,7 @@ def test_full_softmax_is_the_log_softmax_over_all_items_but_padding(chunk):
     assert_real_losses_equal(Softmax(chunk=chunk)(model, batch, make_rng()), expected, batch)
 
 
-@pytest.mark.parametrize("chunk", [1, 4, 11, 64])
+@pytest.mark.parametrize("chunk", [1, 4, 5, 11, 64])
 @pytest.mark.parametrize("weights", ["ones", "random with zeros", "one only", "zeros"])
 def test_gradients_foreseen_or_not_equal_the_reference(chunk, weights):
     rng = np.random.default_rng(1)
@@ -104,7 +104,7 @@ def test_gradients_foreseen_or_not_equal_the_reference(chunk, weights):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, expected)
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 64])
+@pytest.mark.parametrize("chunk", [1, 2, 3, 4, 5, 6, 64])
 def test_only_what_is_needed_is_computed_and_only_candidates_take_part(chunk):
     rng = np.random.default_rng(3)
     hidden, vectors = (jnp.asarray(rng.standard_normal((n, WIDTH), np.float32)) for n in (11, N_ITEMS))

@@ -65,7 +65,7 @@ def run(tiny_examples):
         )
         assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(state)} == {devices}
         tables = [state.params["items"]["embedding"], state.opt_state[1].mu["items"]["embedding"]]
-        assert {leaf.addressable_shards[0].data.shape for leaf in tables} == {(48 // table, 8)}
+        assert {leaf.addressable_shards[0].data.shape for leaf in tables} == {(128 // table, 8)}
         losses = np.concatenate([chunk.loss for chunk in chunks])
         return Run(chunks, losses, position.losses, jax.tree.map(np.asarray, state.params), engine.traces)
 
