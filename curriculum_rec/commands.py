@@ -50,7 +50,7 @@ def train(composed: DictConfig) -> float:
         experiment = config.build_experiment(data, trusted=tuple(data["trusted_packages"]))
         dataset = experiment.read()
         runner = Runner(experiment, dataset, directory, config.config_hash(data), progress, data["profile"])
-        runner.check_warm_starts()
+        runner.check()
         if hosts.is_first():
             directory.create("refuse" if on_existing == "resume" else on_existing)
             write_text(directory.config, config.config_text(data | {"run_dir": str(directory.path)}))

@@ -47,8 +47,8 @@ def apply_blocks(
         rng: Randomness of the whole stack; each block gets its own.
         remat: What the backward pass computes again; the numbers are the same, memory for time.
     """
+    depth = stack_depth(blocks)
     structure, stacked = nnx.split(blocks)
-    depth = len(jax.tree.leaves(stacked)[0])
 
     def layer(x: Array, weights: nnx.State, number: Array | int) -> Array:
         return nnx.merge(structure, weights)(x, None if rng is None else rng.numbered(number))
@@ -62,6 +62,16 @@ def apply_blocks(
             x = layer(x, jax.tree.map(lambda leaf: leaf[number], stacked), number)  # noqa: B023 - used at once
         return x
     return jax.lax.scan(lambda x, block: (layer(x, *block), None), x, (stacked, jnp.arange(depth)))[0]
+
+
+def stack_depth(blocks: nnx.Module) -> int:
+    """Say how many blocks a stack has."""
+    return len(jax.tree.leaves(nnx.state(blocks))[0])
+
+
+def count_matrix_entries(blocks: nnx.Module) -> int:
+    """Count the entries of a stack's weight matrices; each takes two operations a position."""
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(blocks)) if leaf.ndim == 3)
 
 
 class Gate(nnx.Module):

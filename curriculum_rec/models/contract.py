@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
@@ -31,6 +32,22 @@ class Recommender(Protocol):
     @property
     def n_items(self) -> int:
         """Size of the catalogue, padding not counted."""
+        ...
+
+
+@runtime_checkable
+class CountsOperations(Protocol):
+    """A model that knows what it computes; without it a run's log has no share of the peak."""
+
+    def operations(self, lengths: np.ndarray) -> np.ndarray:
+        """Count the operations of the matrix products of one forward pass, a multiplication and an addition being two.
+
+        Args:
+            lengths: ``[n]``, items of each history, padding not counted.
+
+        Returns:
+            float64 ``[n]``, for each history; scores of candidates are the objective's.
+        """
         ...
 
 

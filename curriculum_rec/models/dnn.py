@@ -5,11 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
-from curriculum_rec.models.blocks import FeedForward, Remat, apply_blocks, check_network_options, stack_blocks
+from curriculum_rec.models.blocks import (
+    FeedForward,
+    Remat,
+    apply_blocks,
+    check_network_options,
+    count_matrix_entries,
+    stack_blocks,
+)
 from curriculum_rec.models.items import ItemTable
 
 
@@ -85,3 +93,7 @@ class DNNModel(nnx.Module):
     def n_items(self) -> int:
         """Size of the catalogue, padding not counted."""
         return self.items.n_items
+
+    def operations(self, lengths: np.ndarray) -> np.ndarray:
+        """Count the operations of a forward pass, which are those of the layers."""
+        return 2 * count_matrix_entries(self.blocks) * np.asarray(lengths, np.float64)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
@@ -18,8 +19,10 @@ from curriculum_rec.models.blocks import (
     Remat,
     apply_blocks,
     check_network_options,
+    count_matrix_entries,
     project,
     stack_blocks,
+    stack_depth,
 )
 from curriculum_rec.models.items import ItemTable
 
@@ -95,6 +98,12 @@ class SASRecModel(nnx.Module):
     def n_items(self) -> int:
         """Size of the catalogue, padding not counted."""
         return self.items.n_items
+
+    def operations(self, lengths: np.ndarray) -> np.ndarray:
+        """Count the operations of a forward pass; of the attention, the half that the causal mask leaves."""
+        depth, width = stack_depth(self.blocks), self.positions.features
+        lengths = np.asarray(lengths, np.float64)
+        return 2 * count_matrix_entries(self.blocks) * lengths + depth * 4 * width * lengths * (lengths + 1) / 2
 
 
 class TransformerBlock(nnx.Module):

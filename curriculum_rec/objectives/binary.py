@@ -45,6 +45,11 @@ class BinaryCrossEntropy:
         penalty = jnp.where(allowed, jax.nn.softplus(negative), 0).sum(axis=-1) / count
         return Losses(jax.nn.softplus(-positive) + penalty, target > 0)
 
+    def scores_per_target(self, n_items: int) -> int:
+        """The negatives and the target, whatever the catalogue."""
+        del n_items
+        return self.n_negatives + 1
+
 
 def _occurs(candidates: Int32[Array, "batch length n"], items: Int32[Array, "batch all"]) -> Array:
     """Say which candidates stand anywhere in their example; items are scanned one by one to keep memory flat."""

@@ -35,6 +35,15 @@ class Objective(Protocol):
     def __call__(self, model: Any, batch: Batch, rng: BatchRng) -> Losses: ...
 
 
+@runtime_checkable
+class CountsScores(Protocol):
+    """An objective that knows what it computes; without it a run's log has no share of the peak."""
+
+    def scores_per_target(self, n_items: int) -> int:
+        """Count the candidates whose scores a target takes, itself included."""
+        ...
+
+
 def broadcast_weight(weight: Float[Array, "batch *length"], like: Array) -> Array:
     """Give weights the shape of the losses: one weight an example holds for all its targets.
 

@@ -48,3 +48,8 @@ class SampledSoftmax:
         positive = (hidden * model.item_vectors(target)).sum(axis=-1, dtype=jnp.float32)
         normaliser = jnp.logaddexp(jax.nn.logsumexp(scores, axis=-1), positive)
         return Losses(normaliser - positive, target > 0)
+
+    def scores_per_target(self, n_items: int) -> int:
+        """The negatives and the target, whatever the catalogue."""
+        del n_items
+        return self.n_negatives + 1

@@ -27,16 +27,16 @@ class Softmax:
     Positions that are padding or have weight 0 are not computed at all; their losses are 0.
 
     Args:
-        chunk: Positions whose scores are held at once, at least 1; memory grows with it, not the result. On a CPU a
-            chunk's scores should stay in its last cache.
+        chunk: Positions whose scores are held at once, at least 1; memory grows with it, not the result. None takes 256
+            on a CPU, whose last cache a chunk's scores should not leave, and 4096 elsewhere.
 
     Source: the multinomial likelihood of Klenitskiy and Vasilev (2023) for SASRec.
     """
 
-    chunk: int = 256
+    chunk: int | None = None
 
     def __post_init__(self) -> None:
-        if self.chunk < 1:
+        if self.chunk is not None and self.chunk < 1:
             raise OptionError(f"objective.chunk={self.chunk}: it must be at least 1")
 
     def __call__(self, model: Recommender, batch: Batch, rng: BatchRng) -> Losses:
@@ -47,8 +47,13 @@ class Softmax:
         vectors = model.item_vectors()
         positions = Positions(hidden.reshape(-1, hidden.shape[-1]), target.reshape(-1), weight, weight > 0)
         candidates = Candidates(vectors, is_candidate(len(vectors), model.n_items))
-        losses = cross_entropy(positions, candidates, chunk=self.chunk)
+        chunk = self.chunk or (256 if jax.default_backend() == "cpu" else 4096)
+        losses = cross_entropy(positions, candidates, chunk=chunk)
         return Losses(losses.reshape(target.shape), mask)
+
+    def scores_per_target(self, n_items: int) -> int:
+        """All items."""
+        return n_items
 
 
 class Candidates(NamedTuple):

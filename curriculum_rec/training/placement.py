@@ -127,8 +127,25 @@ class Placed:
         """Put a state on the devices, the rows of the item table shared out.
 
         A state that is not placed before its first step would be traced twice.
+
+        Raises:
+            OptionError: The table is to be spread, and there is none.
         """
+        self.check_table(state)
         return jax.tree_util.tree_map_with_path(lambda path, leaf: self._put(leaf, self._spec(path, leaf)), state)
+
+    def check_table(self, tree: Tree) -> None:
+        """Refuse to spread an item table that is not there.
+
+        Raises:
+            OptionError: ``table`` is above 1 and no parameter is one.
+        """
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        if self.table > 1 and all(self._spec(path, leaf) == PartitionSpec() for path, leaf in leaves):
+            raise OptionError(
+                f"placement.table={self.table}: the model has no parameter items.embedding of two axes whose rows could "
+                "be spread; leave it at 1"
+            )
 
     def split(self, array: np.ndarray, axis: int) -> jax.Array:
         """Put an array on the devices, cut along one axis into :attr:`n_shards` parts; a host gives only its own."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -38,14 +39,13 @@ class Profile:
         with jax.profiler.trace(str(self.folder), profiler_options=options):
             yield
 
-    def write_page(self, program: str, *, steps: int, seconds: float, positions: float) -> None:
+    def write_page(self, program: str, *, steps: int, speed: Mapping[str, Any]) -> None:
         """Write ``breakdown.txt`` beside the trace.
 
         Args:
             program: The compiled program as text, which names every instruction's place in the code.
             steps: Steps traced.
-            seconds: Wall seconds that they took.
-            positions: Targets trained in them.
+            speed: Their row of the log (``Stretch.row``).
         """
         trace = max(self.folder.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
         planes = jax.profiler.ProfileData.from_file(str(trace)).planes
@@ -55,10 +55,7 @@ class Profile:
         busy = Counter[str]()
         for events in lines:
             busy.update(own_times(events))
-        write_text(
-            self.folder / "breakdown.txt",
-            page(busy, places(program), steps=steps, seconds=seconds, positions=positions),
-        )
+        write_text(self.folder / "breakdown.txt", page(busy, places(program), steps=steps, speed=speed))
 
 
 def own_times(events: Iterable[Event]) -> Counter[str]:
@@ -101,7 +98,7 @@ def part_of(place: str) -> tuple[str, str]:
     return part, "backward" if "transpose" in names else "forward"
 
 
-def page(busy: Mapping[str, int], place: Mapping[str, str], *, steps: int, seconds: float, positions: float) -> str:
+def page(busy: Mapping[str, int], place: Mapping[str, str], *, steps: int, speed: Mapping[str, Any]) -> str:
     """Add times up by part, longest first, and name the longest instructions.
 
     The full softmax computes its gradient together with its losses, so that it counts as forward.
@@ -111,9 +108,11 @@ def page(busy: Mapping[str, int], place: Mapping[str, str], *, steps: int, secon
     by_part = Counter[tuple[str, str]]()
     for name, time in known.items():
         by_part[part_of(place[name])] += time
+    seconds, share = speed["seconds"], speed["share_of_peak"]
     rows = [
         f"{steps} steps in {seconds:.3f} s: {1e3 * seconds / steps:.2f} ms a step, "
-        f"{positions / seconds:,.0f} positions/s",
+        f"{speed['positions_per_second']:,.0f} positions/s"
+        + ("" if share is None else f", {share:.1%} of what the devices reach in a large matrix product"),
         "",
         f"{'part':<14}{'':<10}{'busy ms a step':>15}{'share':>8}   (busy: summed over all threads or streams)",
     ]

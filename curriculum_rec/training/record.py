@@ -84,11 +84,10 @@ class RunRecord:
             record = replace(record, best_metric=value, best_step=step)
         return record
 
-    def trained(self, *, steps: int, seconds: float, compile_seconds: float, positions: float) -> RunRecord:
-        """Take in some steps."""
+    def trained(self, *, steps: int, seconds: float, positions: float) -> RunRecord:
+        """Take in some steps; seconds of compilation are not among these."""
         record = self.with_stage(steps=self.stage.steps + steps)
-        step_seconds = self.step_seconds + max(seconds - compile_seconds, 0.0)
-        return replace(record, step_seconds=step_seconds, positions=self.positions + positions)
+        return replace(record, step_seconds=self.step_seconds + seconds, positions=self.positions + positions)
 
     def spent(self, *, seconds: float, compile_seconds: float) -> RunRecord:
         """Take in wall seconds."""

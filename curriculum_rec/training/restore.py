@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
+import optax
 from flax import nnx
 
-from curriculum_rec.errors import CheckpointError
+from curriculum_rec.errors import CheckpointError, RunError
 from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, unflatten
 from curriculum_rec.training.experiment import Experiment
 from curriculum_rec.training.record import RunRecord
 from curriculum_rec.training.run_directory import RunDirectory
+from curriculum_rec.training.state import TrainState
 
 Which = Literal["best", "newest"] | int
 
@@ -96,3 +101,34 @@ def warm_start_parameters(source: RunDirectory, template: Tree, *, items_digest:
         return jax.ShapeDtypeStruct((depth, *leaf.shape[1:]), leaf.dtype) if is_stacked(path) else leaf
 
     return unflatten(snapshot.arrays, PARAMS, jax.tree_util.tree_map_with_path(at_depth, template))
+
+
+def with_fresh_parameters(state: TrainState, params: Tree, optimizer: optax.GradientTransformation) -> TrainState:
+    """Go on from other parameters: the optimizer's moments start afresh; a schedule over the whole run does not."""
+    params = jax.tree.map(jnp.asarray, params)
+    opt_state = jax.tree.map(
+        lambda new, old: old if isinstance(new, optax.ScaleByScheduleState) else new,
+        optimizer.init(params),
+        state.opt_state,
+        is_leaf=lambda node: isinstance(node, optax.ScaleByScheduleState),
+    )
+    return replace(state, params=params, opt_state=opt_state)
+
+
+def check_same_run(snapshot: Snapshot, hashes: Mapping[str, str], directory: RunDirectory) -> None:
+    """Refuse to go on from a checkpoint of another configuration or of other data.
+
+    Args:
+        snapshot: The checkpoint.
+        hashes: ``config_hash`` and ``split_hash`` as they are now.
+        directory: Its run.
+
+    Raises:
+        RunError: One of them differs.
+    """
+    for key, what in (("config_hash", "the configuration"), ("split_hash", "the data")):
+        if snapshot.meta[key] != hashes[key]:
+            raise RunError(
+                f"{what} of {directory.path} changed since its checkpoint {snapshot.step} was written: put it back, or "
+                "train into another run_dir"
+            )

@@ -19,18 +19,18 @@ import optax
 
 from curriculum_rec.curriculum.scheduler import CurriculumState, Scheduler
 from curriculum_rec.data.split import Part
-from curriculum_rec.errors import RunError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import write_frame, write_text
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.training import hosts
-from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, flatten, unflatten
+from curriculum_rec.training.checkpoint import Checkpoints, flatten, unflatten
 from curriculum_rec.training.compilation import METER
 from curriculum_rec.training.engine import ChunkReport, Engine
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.interrupt import Interrupted, InterruptGuard
+from curriculum_rec.training.operations import Operations, run_peak
 from curriculum_rec.training.profile import Profile
 from curriculum_rec.training.progress import RunProgress
 from curriculum_rec.training.record import RunRecord
@@ -38,11 +38,14 @@ from curriculum_rec.training.restore import (
     CURRICULUM,
     OPTIMIZER,
     PARAMS,
+    check_same_run,
     model_template,
     snapshot_parameters,
     warm_start_parameters,
+    with_fresh_parameters,
 )
 from curriculum_rec.training.run_directory import MetricsLog, NoLog, RunDirectory, to_json
+from curriculum_rec.training.speed import Stretch
 from curriculum_rec.training.stages import check_depth
 from curriculum_rec.training.state import TrainState, count_parameters
 from curriculum_rec.training.summary import reference_metrics, summarise, user_results
@@ -70,6 +73,8 @@ class Runner:
     _record: RunRecord = field(default_factory=RunRecord, init=False)
     _traces_before: int = field(default=0, init=False)
     _clock: tuple[float, float] = field(default=(0.0, 0.0), init=False)
+    _operations: Operations | None = field(default=None, init=False)
+    _speed: dict[str, Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.placed = self.experiment.placement.place()
@@ -89,13 +94,15 @@ class Runner:
             accumulate=self.experiment.accumulate,
         )
 
-    def check_warm_starts(self) -> None:
-        """Refuse warm starts that would fail later, before anything is written.
+    def check(self) -> None:
+        """Refuse what would fail later, before anything is written.
 
         Raises:
             RunError: A run that a stage wants to start from does not exist or does not fit.
+            OptionError: A depth or a placement does not suit the model.
         """
         _, template = model_template(self.experiment, n_items=self.n_items, depth=self.experiment.initial_depth())
+        self.placed.check_table(template)
         depth = stacked_depth(template)
         for name, stage in self.experiment.stages.items():
             if stage.warm_start is not None:
@@ -107,6 +114,10 @@ class Runner:
     def n_items(self) -> int:
         """Size of the catalogue."""
         return self.dataset.split.interactions.n_items
+
+    @cached_property
+    def _peak(self) -> float:
+        return run_peak(self.placed, self.experiment.precision)
 
     @cached_property
     def _items_digest(self) -> str:
@@ -161,7 +172,8 @@ class Runner:
         snapshot = self._checkpoints.restore_newest()
         if snapshot is None:
             return None
-        self._check_same_run(snapshot)
+        hashes = {"config_hash": self.config_hash, "split_hash": self.dataset.split.hash}
+        check_same_run(snapshot, hashes, self.directory)
         self._checkpoints.discard_after(snapshot.step)
         self._log.rewind(snapshot.meta["log_position"])
         self._record = RunRecord.from_json(snapshot.meta["record"])
@@ -174,21 +186,11 @@ class Runner:
         self._shown.stage(self._record.stage.name, self._record.stage.depth, snapshot.step)
         return self.placed.place_state(state), CurriculumState.from_arrays(arrays)
 
-    def _check_same_run(self, snapshot: Snapshot) -> None:
-        for key, now, what in (
-            ("config_hash", self.config_hash, "the configuration"),
-            ("split_hash", self.dataset.split.hash, "the data"),
-        ):
-            if snapshot.meta[key] != now:
-                raise RunError(
-                    f"{what} of {self.directory.path} changed since its checkpoint {snapshot.step} was written: put it "
-                    "back, or train into another run_dir"
-                )
-
     def _enter_stage(self, state: TrainState, name: str) -> TrainState:
         stage = self.experiment.stages[name]
         if stage.warm_start is not None:
-            state = self._warm_start(state, stage.warm_start)
+            params = self._warm_start_parameters(stage.warm_start, state.params)
+            state = with_fresh_parameters(state, params, self.optimizer)
         before, growth = stacked_depth(state.params), self.experiment.growth
         check_depth(name, stage, before, can_grow=growth is not None)
         grows = stage.depth is not None and stage.depth != before
@@ -209,18 +211,6 @@ class Runner:
         self._shown.stage(name, depth, step)
         return self.placed.place_state(state)
 
-    def _warm_start(self, state: TrainState, run: str) -> TrainState:
-        params = jax.tree.map(jnp.asarray, self._warm_start_parameters(run, state.params))
-        fresh = self.optimizer.init(params)
-        # The moments start afresh; a schedule over the whole run does not.
-        opt_state = jax.tree.map(
-            lambda new, old: old if isinstance(new, optax.ScaleByScheduleState) else new,
-            fresh,
-            state.opt_state,
-            is_leaf=lambda node: isinstance(node, optax.ScaleByScheduleState),
-        )
-        return replace(state, params=params, opt_state=opt_state)
-
     def _warm_start_parameters(self, run: str, template: Tree) -> Tree:
         return warm_start_parameters(RunDirectory.existing(run), template, items_digest=self._items_digest)
 
@@ -228,6 +218,7 @@ class Runner:
         stage = self.experiment.stages[self._record.stage.name]
         end = self._record.stage.first_step + stage.n_steps(self.steps_per_epoch)
         self._traces_before = self.engine.traces
+        self._operations = Operations.of(state.model(), self.experiment.objective, self.dataset.examples)
         traces = None
         while not self._record.stage.done:
             step = int(state.step)
@@ -264,28 +255,23 @@ class Runner:
     def _train_to(
         self, boundary: int, state: TrainState, position: CurriculumState
     ) -> tuple[TrainState, CurriculumState]:
-        started, compiled, first = time.perf_counter(), METER.seconds, int(state.step)
-        positions = 0.0
+        first, stretch = int(state.step), Stretch(self._operations)
 
         def on_chunk(chunk: ChunkReport) -> None:
-            nonlocal positions
-            positions += chunk.positions
+            stretch.add(chunk)
             self._log_chunk(chunk)
 
         state, position = self.engine.train(
             state, position, stop_at=boundary, on_chunk=on_chunk, interrupted=lambda: self._guard.requested
         )
-        seconds, compile_seconds = time.perf_counter() - started, METER.seconds - compiled
+        stretch.end()
         step = int(state.step)
-        self._record = self._record.trained(
-            steps=step - first, seconds=seconds, compile_seconds=compile_seconds, positions=positions
-        )
+        self._record = self._record.trained(steps=step - first, seconds=stretch.seconds, positions=stretch.positions)
+        self._speed = stretch.row(self._peak)
         self._log.write(
             "speed",
             step=step,
-            seconds=round(seconds, 4),
-            compile_seconds=round(compile_seconds, 4),
-            positions_per_second=round(positions / max(seconds - compile_seconds, 1e-9), 1),
+            **self._speed,
             traces=self.engine.traces,
             recompilations=max(self.engine.traces - self._traces_before - 1, 0),
             peak_memory_mib=round(self.placed.peak_memory() / 2**20, 1),
@@ -304,16 +290,9 @@ class Runner:
             return state, position
         state, position = self._train_to(first, state, position)
         profile = Profile(self.directory.path / "profile" / self._record.stage.name)
-        before, started = self._record.positions, time.perf_counter()
         with profile.traced():
             state, position = self._train_to(last, state, position)
-            seconds = time.perf_counter() - started
-        profile.write_page(
-            self.engine.program_text(state, position),
-            steps=int(state.step) - first,
-            seconds=seconds,
-            positions=self._record.positions - before,
-        )
+        profile.write_page(self.engine.program_text(state, position), steps=int(state.step) - first, speed=self._speed)
         self._shown.say(f"profile of stage {self._record.stage.name}: {profile.folder}/breakdown.txt")
         return state, position
 

@@ -73,6 +73,28 @@ def test_meets_the_contract(options):
 
 
 @every_model
+def test_recomputation_changes_what_is_kept_for_the_backward_pass_and_no_number(options):
+    structure, params = make_params(options)
+    kept, results = {}, {}
+    for remat in ("none", "dots", "block"):
+        structure, _ = split_model(
+            replace(options, dropout=0.3, remat=remat)(n_items=N_ITEMS, max_length=MAX_LENGTH, rngs=nnx.Rngs(0))
+        )
+
+        def loss(params, structure=structure):
+            return (join_model(structure, params)(make_batch(make_history()), make_rng()) ** 2).sum()
+
+        backward = jax.eval_shape(lambda params, loss=loss: jax.vjp(loss, params)[1], params)
+        kept[remat] = sum(leaf.size for leaf in jax.tree.leaves(backward))
+        results[remat] = jax.jit(jax.value_and_grad(loss))(params)
+    assert kept["none"] > kept["dots"] > kept["block"]
+    for remat in ("dots", "block"):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), results[remat], results["none"]
+        )
+
+
+@every_model
 def test_padding_changes_nothing(options):
     structure, params = make_params(options)
     history = make_history()

@@ -171,6 +171,10 @@ def test_split_cuts_one_axis_and_replicate_none():
         (lambda: Placement("pmap", 4, table=2), "only shard_map"),
         (lambda: Placement(devices=3, table=2).place(), "does not divide the 3"),
         (lambda: replace(Placement("jit"), devices=-1), "devices=-1"),
+        (
+            lambda: Placement(devices=2, table=2).place().place_state({"own": np.zeros((4, 4))}),
+            "no parameter items.embed",
+        ),
     ],
 )
 def test_impossible_placements_are_refused(make, message):

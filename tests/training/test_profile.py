@@ -14,9 +14,11 @@ def test_times_are_added_up_by_part_and_direction():
         "mul.1": "jit(f)/mul",
     }
     busy = {"dot.1": 4_000_000, "dot.2": 10_000_000, "add.1": 1_000_000, "mul.1": 5_000_000, "unknown": 10**9}
-    text = page(busy, place, steps=2, seconds=0.5, positions=100)
+    speed = {"seconds": 0.5, "positions_per_second": 200.0, "share_of_peak": 0.25}
+    text = page(busy, place, steps=2, speed=speed)
     rows = [line.split() for line in text.splitlines()]
-    assert rows[0] == ["2", "steps", "in", "0.500", "s:", "250.00", "ms", "a", "step,", "200", "positions/s"]
+    assert text.startswith("2 steps in 0.500 s: 250.00 ms a step, 200 positions/s, 25.0% of what the devices reach")
+    assert "reach" not in page(busy, place, steps=2, speed=speed | {"share_of_peak": None})
     assert rows[3:7] == [
         ["attention", "backward", "5.000", "50.0%"],
         ["the", "rest", "forward", "2.500", "25.0%"],

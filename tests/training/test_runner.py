@@ -45,6 +45,7 @@ def test_metrics_rows_are_one_an_event_in_step_order(finished):
     assert {row["recompilations"] for row in speed} == {0}
     assert min(row["peak_memory_mib"] for row in speed) > 50
     assert min(row["positions_per_second"] for row in speed) > 0
+    assert 0 < min(row["share_of_peak"] for row in speed) < 1
     train = [row for row in rows if row["event"] == "train"]
     assert train[-1]["step"] == summary["steps"]
     assert [row["step"] for row in train] == sorted({row["step"] for row in train})

@@ -1,0 +1,101 @@
+"""How much of what the machine could compute training does (host).
+
+Work is the mathematics of the batches' real positions, so that padding, masks, norms and recomputation count as loss.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from curriculum_rec.curriculum.sampling import PADDING
+from curriculum_rec.curriculum.scheduler import Draw
+from curriculum_rec.data.examples import Examples
+from curriculum_rec.models.contract import CountsOperations, Recommender
+from curriculum_rec.objectives.losses import CountsScores, Objective
+from curriculum_rec.training.placement import Placed
+from curriculum_rec.training.step import Precision
+
+
+@dataclass(frozen=True)
+class Operations:
+    """What training on each example takes: forward, and twice that backward.
+
+    Args:
+        per_row: float64 ``[n_rows]`` for each bucket, of the model.
+        per_target: Of the objective, for a target that counts in the loss.
+    """
+
+    per_row: tuple[np.ndarray, ...]
+    per_target: float
+
+    @classmethod
+    def of(cls, model: object, objective: Objective, examples: Examples) -> Operations | None:
+        """Count them; None if the model or the objective cannot (:class:`CountsOperations`, :class:`CountsScores`).
+
+        Args:
+            model: A model, of which only shapes matter.
+            objective: The loss.
+            examples: What it is trained on.
+        """
+        histories = [bucket.arrays.get("history") for bucket in examples.buckets]
+        if not (isinstance(model, CountsOperations) and isinstance(model, Recommender)):
+            return None
+        if not isinstance(objective, CountsScores) or any(history is None for history in histories):
+            return None
+        width = jax.eval_shape(model.item_vectors, jax.ShapeDtypeStruct((1,), jnp.int32)).shape[-1]
+        return cls(
+            tuple(3 * model.operations((history > 0).sum(axis=1)) for history in histories if history is not None),
+            3 * 2 * width * objective.scores_per_target(model.n_items),
+        )
+
+    def of_draw(self, draw: Draw, n_targets: float) -> float:
+        """Add up a draw.
+
+        Args:
+            draw: What was trained on.
+            n_targets: How many targets counted.
+        """
+        total = self.per_target * n_targets
+        for number, per_row in enumerate(self.per_row):
+            rows = draw.rows[draw.bucket == number]
+            total += per_row[rows[rows != PADDING]].sum()
+        return float(total)
+
+
+def measure_peak(precision: Precision = "float32", *, patience: float = 0.1) -> float:
+    """Measure the best rate of a matrix product on this host's first device.
+
+    Args:
+        precision: Type of the factors; float32 is multiplied as it is in a step, on some accelerators in fewer bits.
+        patience: Factors grow until five products take this many seconds, since accelerators need large ones.
+
+    Returns:
+        Operations per second, a multiplication and an addition being two.
+    """
+    best, product = 0.0, jax.jit(jnp.matmul)
+    for size in (1024, 2048, 4096, 8192):
+        factor = jnp.ones((size, size), precision)
+        product(factor, factor).block_until_ready()
+        seconds = []
+        for _ in range(5):
+            started = time.perf_counter()
+            product(factor, factor).block_until_ready()
+            seconds.append(time.perf_counter() - started)
+        best = max(best, 2 * size**3 / min(seconds))
+        if sum(seconds) > patience:
+            break
+    return best
+
+
+def run_peak(placed: Placed, precision: Precision) -> float:
+    """Give what all devices of a run can do, from one product on one of them.
+
+    A host's processor counts once: each of the devices that JAX may make of it uses all its cores.
+    """
+    on_processor = placed.devices[0].platform == "cpu"
+    return measure_peak(precision) * (jax.process_count() if on_processor else placed.n_devices)
