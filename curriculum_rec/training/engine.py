@@ -1,4 +1,4 @@
-"""The engine (device): several steps a dispatch over data that lies on the device; the host sends row numbers only."""
+"""The engine (device): several steps a dispatch, fed by the host, which reads losses one dispatch late."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Int32
+from jaxtyping import Array
 
 from curriculum_rec.curriculum.sampling import PADDING
 from curriculum_rec.curriculum.scheduler import CurriculumState, Draw, Scheduler
@@ -20,6 +20,7 @@ from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.objectives.losses import Objective
 from curriculum_rec.streams import device_stream
+from curriculum_rec.training.feed import RANKS, Feed
 from curriculum_rec.training.placement import Placed
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.training.step import LocalGradient, Precision, apply_gradient, local_gradient, reduction
@@ -77,7 +78,6 @@ class Engine:
     accumulate: int = 1
     traces: int = field(default=0, init=False)
     stopped: bool = field(default=False, init=False)
-    _ranks: tuple[int, Tree] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.steps_per_dispatch < 1:
@@ -94,9 +94,8 @@ class Engine:
                 )
 
     @cached_property
-    def data(self) -> Tree:
-        """The examples' arrays, on every device once."""
-        return self.placed.replicate([dict(bucket.arrays) for bucket in self.scheduler.examples.buckets])
+    def _feed(self) -> Feed:
+        return Feed(self.scheduler, self.placed, self.steps_per_dispatch)
 
     @cached_property
     def key(self) -> Array:
@@ -156,36 +155,17 @@ class Engine:
         return lowered.compile().as_text()
 
     def _arguments(self, position: CurriculumState, draw: Draw, *, stop: bool) -> tuple[Tree, Tree]:
-        shared = {
-            "data": self.data,
-            "ranks": self._target_ranks(position),
+        shared, own = self._feed.send(position, draw)
+        shared |= {
             "key": self.key,
             "bucket": _pad_steps(draw.bucket, self.steps_per_dispatch),
             "n_steps": np.int32(len(draw)),
             "available": np.int32(draw.available),
         }
-        own = {"rows": self._device_rows(draw), "stop": np.full(self.placed.n_shards, stop, np.int32)}
-        return shared, self.placed.hand_out(own)
-
-    def _target_ranks(self, position: CurriculumState) -> Tree:
-        """Put the targets' ranks on the devices, once or whenever a difficulty that feeds on losses changes them."""
-        epoch = position.epoch if self.scheduler.feeds_on_losses else 0
-        if self._ranks is None or self._ranks[0] != epoch:
-            self._ranks = epoch, self.placed.replicate(self.scheduler.target_ranks(position))
-        return self._ranks[1]
-
-    def _device_rows(self, draw: Draw) -> np.ndarray:
-        """Share each batch out: int32 ``[n_shards, steps_per_dispatch, widest batch / n_shards]``."""
-        n_shards = self.placed.n_shards
-        rows = np.full((n_shards, self.steps_per_dispatch, draw.rows.shape[1] // n_shards), PADDING, np.int32)
-        for number, bucket in enumerate(self.scheduler.examples.buckets):
-            steps = np.flatnonzero(draw.bucket == number)
-            size = bucket.batch_size // n_shards
-            rows[:, steps, :size] = draw.rows[steps, : bucket.batch_size].reshape(-1, n_shards, size).transpose(1, 0, 2)
-        return rows
+        return shared, own | self.placed.hand_out({"stop": np.full(self.placed.n_shards, stop, np.int32)})
 
     def _host_losses(self, draw: Draw, losses: np.ndarray) -> np.ndarray:
-        """Undo :meth:`_device_rows` for losses ``[n_shards, n_steps, widest batch / n_shards, ...]``."""
+        """Put the devices' parts of losses ``[n_shards, n_steps, widest batch / n_shards, ...]`` together."""
         n_shards, n_steps, width = losses.shape[:3]
         if n_shards == 1:
             return losses[0]
@@ -203,13 +183,12 @@ class Engine:
     def _many_steps(self, state: TrainState, shared: Tree, own: Tree) -> tuple[TrainState, Tree]:
         """Run ``n_steps`` steps, the per-device body; one program serves every bucket and any number of steps."""
         self.traces += 1
-        rows = own["rows"]
-        _, output = jax.eval_shape(self._one_step, state, shared, rows, jnp.int32(0))
-        buffers = jax.tree.map(lambda leaf: jnp.zeros((len(rows), *leaf.shape), leaf.dtype), output)
+        _, output = jax.eval_shape(self._one_step, state, shared, own, jnp.int32(0))
+        buffers = jax.tree.map(lambda leaf: jnp.zeros((self.steps_per_dispatch, *leaf.shape), leaf.dtype), output)
 
         def body(number: Array, carry: tuple[TrainState, Tree]) -> tuple[TrainState, Tree]:
             state, buffers = carry
-            state, output = self._one_step(state, shared, rows, number)
+            state, output = self._one_step(state, shared, own, number)
             return state, jax.tree.map(lambda buffer, value: buffer.at[number].set(value), buffers, output)
 
         state, output = jax.lax.fori_loop(0, shared["n_steps"], body, (state, buffers))
@@ -225,28 +204,27 @@ class Engine:
         told = told[None] if self.placed.axis_name is None else jax.lax.all_gather(told, self.placed.axis_name)
         return {"losses": told[:, :-1].reshape(-1, *losses.shape), "stop": told[:, -1]}
 
-    def _one_step(self, state: TrainState, shared: Tree, rows: Array, number: Array) -> tuple[TrainState, Tree]:
+    def _one_step(self, state: TrainState, shared: Tree, own: Tree, number: Array) -> tuple[TrainState, Tree]:
         key = device_stream(shared["key"], "step", state.step)
-        branches = [self._bucket_branch(bucket, state, shared, key) for bucket in range(len(shared["data"]))]
-        local = jax.lax.switch(shared["bucket"][number], branches, rows[number])
+        n_buckets = len(self.scheduler.examples.buckets)
+        branches = [self._bucket_branch(bucket, state, shared, key) for bucket in range(n_buckets)]
+        local = jax.lax.switch(shared["bucket"][number], branches, own, number)
         reduce = reduction(self.placed.axis_name, at_once=self.placed.table == 1)
         state, metrics = apply_gradient(self.optimizer, state, local, reduce=reduce)
         return state, {"metrics": metrics, "losses": local.losses}
 
     def _bucket_branch(
-        self, number: int, state: TrainState, shared: Tree, key: Array
-    ) -> Callable[[Int32[Array, " widest"]], LocalGradient]:
+        self, bucket: int, state: TrainState, shared: Tree, key: Array
+    ) -> Callable[[Tree, Array], LocalGradient]:
         """Make the part of a step that depends on the bucket's shape; the update after it does not."""
-        buckets = self.scheduler.examples.buckets
-        size = buckets[number].batch_size // self.placed.n_shards
         per_target = self.scheduler.curriculum.unit == "target"
 
-        def branch(rows: Int32[Array, " widest"]) -> LocalGradient:
-            chosen = jnp.maximum(rows[:size], 0)
-            arrays = {name: array[chosen] for name, array in shared["data"][number].items()}
-            weight = (rows[:size] != PADDING).astype(jnp.float32)
+        def branch(own: Tree, number: Array) -> LocalGradient:
+            rows, arrays = self._feed.take(bucket, shared, own, number)
+            size = len(rows)
+            weight = (rows != PADDING).astype(jnp.float32)
             if per_target:
-                weight = weight[:, None] * (shared["ranks"][number][chosen] < shared["available"])
+                weight = weight[:, None] * (arrays.pop(RANKS) < shared["available"])
             first_row = 0 if self.placed.axis_name is None else size * jax.lax.axis_index(self.placed.axis_name)
             rng = BatchRng.for_rows(key, first_row + jnp.arange(size, dtype=jnp.int32))
             local = local_gradient(
@@ -258,7 +236,7 @@ class Engine:
                 precision=self.precision,
                 accumulate=self.accumulate,
             )
-            return _pad_losses(local, len(rows), self._longest_target)
+            return _pad_losses(local, own["rows"].shape[-1], self._longest_target)
 
         return branch
 

@@ -21,6 +21,7 @@ from curriculum_rec.models.structure import Tree
 from curriculum_rec.training.hosts import fetch
 
 Kind = Literal["auto", "jit", "pmap", "shard_map"]
+Where = Literal["device", "host"]
 DATA, TABLE = "data", "table"
 
 Body = Callable[[Tree, Tree, Tree], tuple[Tree, Tree]]
@@ -35,13 +36,16 @@ class Placement:
         kind: ``jit`` (one device), ``pmap`` (several of one host), ``shard_map`` (a mesh over any number of hosts), or
             ``auto``: ``jit`` on one device, ``pmap`` on several, ``shard_map`` on several hosts or with ``table > 1``.
         devices: How many devices are used; None means all of them, or one for ``jit``. Several hosts use all of theirs.
-        table: Over how many devices the rows of the item table and of its optimizer state are spread: 1, 2, 4 or 8. The
-            others share the batch; a mesh of ``devices / table`` by ``table``.
+        table: Over how many devices the rows of the item table and of its optimizer state are spread, a divisor of 128.
+            The others share the batch; a mesh of ``devices / table`` by ``table``.
+        examples: Where examples lie: on every ``device``, so that row numbers are all that follows, or in the memory of
+            every ``host``, which sends its devices their own part of each batch. The numbers are the same.
     """
 
     kind: Kind = "auto"
     devices: int | None = None
     table: int = 1
+    examples: Where = "device"
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -52,6 +56,8 @@ class Placement:
             raise OptionError(f"placement.devices={self.devices} with kind=jit: jit uses one; take pmap or shard_map")
         if self.table < 1 or ROW_MULTIPLE % self.table:
             raise OptionError(f"placement.table={self.table}: it must divide {ROW_MULTIPLE}")
+        if self.examples not in get_args(Where):
+            raise OptionError(f"placement.examples={self.examples}: it must be one of {', '.join(get_args(Where))}")
         if self.table > 1 and self.kind not in ("auto", "shard_map"):
             raise OptionError(f"placement.table={self.table} with kind={self.kind}: only shard_map spreads the table")
 
@@ -75,7 +81,7 @@ class Placement:
         kind = self.kind
         if kind == "auto":
             kind = "jit" if wanted == 1 else "shard_map" if hosts > 1 or self.table > 1 else "pmap"
-        return Placed(kind, tuple(present[:wanted]), self.table)
+        return Placed(kind, tuple(present[:wanted]), self.table, self.examples)
 
 
 def compiler_options(platform: str) -> dict[str, int] | None:
@@ -91,11 +97,13 @@ class Placed:
         kind: How bodies are mapped.
         devices: The devices, of all hosts.
         table: How many of them share one copy of the item table.
+        examples: Where the examples lie.
     """
 
     kind: Literal["jit", "pmap", "shard_map"]
     devices: tuple[Any, ...] = field(repr=False)
     table: int = 1
+    examples: Where = "device"
 
     @property
     def n_devices(self) -> int:
@@ -106,6 +114,13 @@ class Placed:
     def n_shards(self) -> int:
         """Into how many parts a batch is cut."""
         return self.n_devices // self.table
+
+    @cached_property
+    def local_shards(self) -> tuple[int, ...]:
+        """The parts of a batch that this host's devices train."""
+        shards = np.array(self.devices).reshape(self.n_shards, self.table)
+        here = jax.process_index()
+        return tuple(number for number, row in enumerate(shards) if any(d.process_index == here for d in row))
 
     @property
     def axis_name(self) -> str | None:
@@ -143,8 +158,8 @@ class Placed:
         leaves = jax.tree_util.tree_leaves_with_path(tree)
         if self.table > 1 and all(self._spec(path, leaf) == PartitionSpec() for path, leaf in leaves):
             raise OptionError(
-                f"placement.table={self.table}: the model has no parameter items.embedding of two axes whose rows could "
-                "be spread; leave it at 1"
+                f"placement.table={self.table}: the model has no parameter items.embedding of two axes, whose rows "
+                "could be spread; leave it at 1"
             )
 
     def split(self, array: np.ndarray, axis: int) -> jax.Array:

@@ -138,7 +138,9 @@ def test_a_lost_host_ends_the_run_clearly_and_another_number_of_hosts_goes_on(fo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [(), ("placement.table=2",)], ids=["data", "data and table"])
+@pytest.mark.parametrize(
+    "more", [(), ("placement.table=2", "placement.examples=host")], ids=["data", "data and table, sent by the hosts"]
+)
 def test_four_hosts_train_as_one_does(folder, more):
     name = f"four{len(more)}"
     train(folder, name, 4, *more)

@@ -52,8 +52,8 @@ def run(tiny_examples):
     """Trains the same run on given devices, with dropout, masked targets, three buckets and batches not full."""
 
     @cache
-    def train(kind, devices, table=1, objective=SOFTMAX, **engine_options):
-        placed = Placement(kind, devices, table).place()
+    def train(kind, devices, table=1, objective=SOFTMAX, examples="device", **engine_options):
+        placed = Placement(kind, devices, table, examples).place()
         tx = AdamW(learning_rate=1e-2, eps=1e-4, clip_norm=1.0)(STEPS)
         scheduler = Scheduler(CURRICULUM, tiny_examples, seed=5, total_steps=STEPS)
         engine = Engine(objective, tx, scheduler, placed, seed=5, steps_per_dispatch=5, **engine_options)
@@ -89,6 +89,13 @@ def test_one_seed_gives_one_run_on_any_number_of_devices(run, kind, devices, tab
     got, expected = run(kind, devices, table), run("jit", 1)
     assert_same_run(got, expected)
     assert got.traces == expected.traces == 1
+
+
+@pytest.mark.parametrize(("kind", "devices", "table"), [("jit", 1, 1), ("pmap", 4, 1), ("shard_map", 4, 2)])
+def test_examples_sent_by_the_host_train_the_same_run(run, kind, devices, table):
+    got = run(kind, devices, table, examples="host")
+    assert_same_run(got, run("jit", 1))
+    assert got.traces == 1
 
 
 @pytest.mark.slow
@@ -168,6 +175,7 @@ def test_split_cuts_one_axis_and_replicate_none():
         (lambda: Placement("jit", 2), "devices=2 with kind=jit"),
         (lambda: Placement("pmap", 5).place(), "there are 4"),
         (lambda: Placement(table=3), "table=3"),
+        (lambda: Placement(examples="disk"), "examples=disk"),
         (lambda: Placement("pmap", 4, table=2), "only shard_map"),
         (lambda: Placement(devices=3, table=2).place(), "does not divide the 3"),
         (lambda: replace(Placement("jit"), devices=-1), "devices=-1"),
