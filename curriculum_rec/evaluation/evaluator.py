@@ -20,6 +20,7 @@ from curriculum_rec.evaluation.metrics import METRICS, parse_metric
 from curriculum_rec.evaluation.mostpop import seen_pairs
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.contract import Recommender
+from curriculum_rec.models.items import is_candidate
 from curriculum_rec.models.structure import Tree, join_model
 
 
@@ -115,7 +116,7 @@ class Evaluation:
                 "target": rows.target[chosen],
                 "seen": np.zeros((len(chosen), 0), np.int32) if seen is None else seen.padded(chosen),
             }
-            folded = {name: self.placed.split(_fold(array, size), 1) for name, array in arrays.items()}
+            folded = {name: self.placed.split(fold(array, size), 1) for name, array in arrays.items()}
             batches.append((chosen, folded))
         return batches
 
@@ -184,12 +185,10 @@ def target_ranks(
         # "not below or level" rather than "above": a score that is not a number must not win a place for the target.
         return jnp.where(others <= own, (others == own).astype(jnp.int32), 2)
 
-    no_items = jnp.array([0, *range(n_items + 1, scores.shape[1])], target.dtype)
-    always = jnp.concatenate([jnp.broadcast_to(no_items, (len(target), len(no_items))), target[:, None]], axis=1)
-    left_out = jnp.concatenate([always, seen], axis=1)
-    counts = jnp.concatenate([jnp.ones(always.shape, bool), seen > 0], axis=1)
-    less = jnp.where(counts, halves(jnp.take_along_axis(scores, left_out, axis=1)), 0)
-    return 1 + (halves(scores).sum(axis=1) - less.sum(axis=1)).astype(jnp.float32) / 2
+    left_out = jnp.concatenate([target[:, None], seen], axis=1)
+    less = jnp.where(left_out > 0, halves(jnp.take_along_axis(scores, left_out, axis=1)), 0)
+    among_all = jnp.where(is_candidate(scores.shape[1], n_items)[None, :], halves(scores), 0)
+    return 1 + (among_all.sum(axis=1) - less.sum(axis=1)).astype(jnp.float32) / 2
 
 
 class _SeenItems:
@@ -204,8 +203,12 @@ class _SeenItems:
         return pad_left_aligned(self._items, start, stop, max(int((stop - start).max()), 1))
 
 
-def _fold(array: np.ndarray, size: int) -> np.ndarray:
-    """Cut a leading axis into batches, the last one filled up with zeros."""
+def fold(array: np.ndarray, size: int) -> np.ndarray:
+    """Cut a leading axis into batches, the last one filled up with zeros.
+
+    >>> fold(np.array([1, 2, 3]), 2).tolist()
+    [[1, 2], [3, 0]]
+    """
     missing = -len(array) % size
     filled = np.concatenate([array, np.zeros((missing, *array.shape[1:]), array.dtype)])
     return filled.reshape(len(filled) // size, size, *array.shape[1:])

@@ -19,7 +19,8 @@ from curriculum_rec.training.state import TrainState
 def main() -> None:
     """Train and recommend until the race is finished."""
     arguments, sequences = parse(batch=0)
-    arguments.batch = arguments.batch or max(2048, 32 * arguments.max_length)  # positions, as in scripts/bench_step
+    # Positions; on Beauty a step then has about as many targets as one of RecTools.
+    arguments.batch = arguments.batch or (1024 if arguments.max_length <= 50 else 32 * arguments.max_length)
     split = LeaveOneOut()(clean(SequencesFile(str(arguments.path)).read(), {}, source=str(arguments.path)))
     table, known = split.interactions, split.part != Part.TEST
     histories = replace(table, user=table.user[known], item=table.item[known])
@@ -34,10 +35,11 @@ def main() -> None:
         return users[:, 0], items
 
     with Race(arguments, sequences, lists, "curriculum-rec", "jax", "jaxlib", "flax", "numpy") as race:
+        race.device_peak = lambda: jax.devices()[0].memory_stats()["peak_bytes_in_use"]
         race.begun = time.perf_counter()  # initial values and compilation count
-        placed, optimizer = Placement().place(), AdamW(learning_rate=arguments.learning_rate)(1)
+        placed, optimizer = Placement("jit").place(), AdamW(learning_rate=arguments.learning_rate)(1)
         scheduler = Scheduler(Curriculum(), examples, seed, arguments.epochs * steps)
-        engine = Engine(Softmax(), optimizer, scheduler, placed, seed)
+        engine = Engine(Softmax(), optimizer, scheduler, placed, seed, precision=arguments.precision)
         options = SASRec(width=WIDTH, depth=DEPTH, n_heads=HEADS, dropout=DROPOUT)
         module = options(n_items=table.n_items, max_length=cut.max_length, rngs=nnx.Rngs(seed))
         state, position = placed.place_state(TrainState.create(module, optimizer)), scheduler.begin()

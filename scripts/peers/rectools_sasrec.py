@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import torch
 from pytorch_lightning import Callback, Trainer, seed_everything
 from rectools import Columns
 from rectools.dataset import Dataset
@@ -28,6 +29,7 @@ def main() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     arguments, sequences = parse(batch=128)
     seed_everything(arguments.seed)
+    torch.set_float32_matmul_precision("high" if arguments.device == "cuda" else "highest")  # TF32 on a GPU, as in JAX
     training, known = (dataset({user: items[:-cut] for user, items in sequences.items()}) for cut in (2, 1))
 
     def lists() -> Lists:
@@ -48,9 +50,14 @@ def main() -> None:
             loss="softmax",
             batch_size=arguments.batch,
             lr=arguments.learning_rate,
-            recommend_torch_device="cpu",
+            recommend_torch_device=arguments.device,
             get_trainer_func=lambda: Trainer(
-                max_epochs=arguments.epochs, accelerator="cpu", callbacks=[clock], **QUIET
+                max_epochs=arguments.epochs,
+                accelerator=arguments.device,
+                devices=1,
+                precision="bf16-mixed" if arguments.precision == "bfloat16" else "32-true",
+                callbacks=[clock],
+                **QUIET,
             ),
         )
         model.fit(training)

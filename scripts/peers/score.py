@@ -65,7 +65,7 @@ class Race:
         self.arguments, self.sequences, self.recommend = arguments, sequences, recommend
         self.begun, self.epoch_begun, self.counted, self.epochs, self.about = math.nan, math.nan, 0.0, [], {}
         self.about["versions"] = {name: version(name) for name in packages} | {"Python": platform.python_version()}
-        self.about |= {"batch": arguments.batch, "learning_rate": arguments.learning_rate}
+        self.about |= {name: getattr(arguments, name) for name in ("batch", "learning_rate", "device", "precision")}
 
     def epoch_begin(self) -> None:
         """Begin an epoch, and the race with the first, unless ``begun`` was set before."""
@@ -88,6 +88,8 @@ class Race:
 
     def epoch_end(self) -> None:
         """End an epoch; evaluate and finish if it is time to."""
+        if self.arguments.device == "cuda" and (torch := sys.modules.get("torch")):
+            torch.cuda.synchronize()
         last = self.late or len(self.epochs) + 1 >= self.arguments.epochs
         self.epochs.append(time.perf_counter() - self.epoch_begun)
         self.about["targets_per_epoch"] = self.counted
@@ -105,9 +107,15 @@ class Race:
         }
         file = f"lists_{train_seconds:.3f}.npz"
         np.savez(file, users=users, items=items, **times)
+        begun = time.perf_counter()
         ndcg = score(self.sequences, users, items)["ndcg"]  # for stopping; what is reported is scored from the file
+        self.begun += time.perf_counter() - begun  # the judge's time is nobody's
         say(lists=file, ndcg=ndcg, **times)
         return ndcg
+
+    def device_peak(self) -> int:
+        """Give the most bytes of the GPU's memory in use so far."""
+        return sys.modules["torch"].cuda.max_memory_allocated()
 
     def __enter__(self) -> Self:
         return self
@@ -116,6 +124,8 @@ class Race:
         if kind is Finished:
             used = resource.getrusage(resource.RUSAGE_SELF)
             self.about["peak_bytes"] = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            if self.arguments.device == "cuda":
+                self.about["peak_bytes"] = self.device_peak()
             self.about["processor_seconds"] = used.ru_utime + used.ru_stime
             say(finished=True, epoch_seconds=self.epochs, **self.about)
         return kind is Finished
@@ -155,6 +165,8 @@ def parse(*, batch: int, learning_rate: float = 1e-3) -> tuple[argparse.Namespac
     options = {"max-length": 50, "epochs": 1, "every": 1, "target": 1.0, "limit-seconds": math.inf, "seed": 0}
     for name, default in (options | {"batch": batch, "learning-rate": learning_rate}).items():
         parser.add_argument(f"--{name}", type=type(default), default=default)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(os.cpu_count() or 1)
     arguments = parser.parse_args()

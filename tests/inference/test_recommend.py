@@ -14,6 +14,7 @@ from curriculum_rec.errors import DataError, OptionError, RunError
 from curriculum_rec.evaluation.evaluator import user_vectors
 from curriculum_rec.files import write_frame
 from curriculum_rec.inference import recommend
+from curriculum_rec.inference.recommend import top_of_rows
 from curriculum_rec.models.sasrec import SASRec
 from curriculum_rec.models.structure import join_model, split_model
 
@@ -49,6 +50,16 @@ def sorted_top(model, data, user, *, k, filter_seen):
     candidates = [item for item in range(1, data.n_items + 1) if item not in seen]
     best = sorted(candidates, key=lambda item: -scores[item])[:k]
     return data.items.decode(np.array(best, np.int32)).to_list(), scores[best]
+
+
+@pytest.mark.parametrize(("columns", "k", "block"), [(60, 3, 8), (61, 7, 8), (64, 8, 8), (500, 10, 16), (5, 5, 8)])
+def test_the_top_of_rows_is_lax_top_k_ties_and_all(columns, k, block):
+    rng = np.random.default_rng(columns)
+    scores = rng.integers(0, 12, (50, columns)).astype(np.float32)  # many are equal
+    scores[rng.random(scores.shape) < 0.3] = -np.inf
+    got, expected = top_of_rows(jnp.asarray(scores), k, block=block), jax.lax.top_k(jnp.asarray(scores), k)
+    for mine, reference in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(mine, reference)
 
 
 @pytest.mark.parametrize("filter_seen", [True, False])
