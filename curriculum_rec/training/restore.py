@@ -22,7 +22,7 @@ from curriculum_rec.training.state import TrainState
 
 Which = Literal["best", "newest"] | int
 
-PARAMS, OPTIMIZER, CURRICULUM, WEIGHTING = "params", "optimizer", "curriculum", "weighting"
+PARAMS, OPTIMIZER, CURRICULUM = "params", "optimizer", "curriculum"
 
 
 def load_snapshot(directory: RunDirectory, which: Which = "best") -> Snapshot:
