@@ -55,6 +55,9 @@ def recommend(
     if not 1 <= k <= interactions.n_items:
         raise OptionError(f"k={k}: it must lie between 1 and the {interactions.n_items} items of the catalogue")
     codes = _user_codes(interactions, users)
+    if not len(codes):
+        ids = {"user": interactions.users.ids.dtype, "item": interactions.items.ids.dtype}
+        return pl.DataFrame(schema={"user": ids["user"], "rank": pl.Int32, "item": ids["item"], "score": pl.Float32})
     offsets = interactions.user_offsets()
     start, stop = offsets[codes], offsets[codes + 1]
     used = np.minimum(stop - start, max_length)

@@ -77,6 +77,11 @@ def test_top_items_against_a_sort(model, data, k, filter_seen, monkeypatch):
         np.testing.assert_allclose(rows["score"], scores, rtol=1e-4, atol=1e-6)
 
 
+def test_no_users_get_no_rows_of_the_same_columns(model, data):
+    assert top(model, data, users=[]).schema == top(model, data, users=["u1"]).schema
+    assert len(top(model, data, users=[])) == 0
+
+
 def test_chosen_users_come_in_the_wanted_order(model, data):
     everyone = top(model, data)
     frame = top(model, data, users=["u7", "u12", "u3"])
