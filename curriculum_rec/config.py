@@ -28,6 +28,7 @@ COMPONENTS = (
     "objective",
     "optimizer",
     "curriculum",
+    "weighting",
     "growth",
     "stages",
     "placement",
@@ -90,6 +91,7 @@ class TrainConfig:
     objective: Node = field(default_factory=dict)
     optimizer: Node = field(default_factory=dict)
     curriculum: Node = field(default_factory=dict)
+    weighting: Node = field(default_factory=dict)
     growth: Node = field(default_factory=dict)
     stages: Node = field(default_factory=dict)
     placement: Node = field(default_factory=dict)
@@ -189,7 +191,7 @@ def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Exper
         OptionError: Anything in it is wrong.
     """
     built = {name: build(data.get(name), name, trusted=trusted) for name in COMPONENTS}
-    for name in set(COMPONENTS) - {"growth", "cleaning"}:
+    for name in set(COMPONENTS) - {"growth", "cleaning", "weighting"}:
         if built[name] is None:
             raise OptionError(f"{name} is empty: choose one, for example {name}=...")
     built["cleaning"] = built["cleaning"] or {}

@@ -32,10 +32,16 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
   model         sasrec, dnn
   objective     softmax, sampled_softmax, bce
   optimizer     adamw
-  curriculum    none, length, popularity, loss
-                curriculum/pacing=linear|root|exponential|constant
+  curriculum    none, or by difficulty: length, user_activity, popularity, sequence_rarity, transition_surprisal,
+                time_gap, history_distance, history_entropy, loss (ordered: the one that curriculum/difficulty names)
+                curriculum/pacing=linear|polynomial|root|step|exponential|logarithmic|competence|geometric|cosine|
+                                  staircase|baby_step|one_pass|plateau|constant
+                curriculum/sampler=prefix|prefix_with_replacement|soft_prefix|boltzmann|stratified|replay|
+                                   importance_corrected|pruned
                 curriculum.order=curriculum|anti|random   (random is the control with the same pacing)
                 curriculum.unit=sequence|target
+  weighting     none, self_paced_hard, self_paced_linear, self_paced_logarithmic, self_paced_mixture,
+                self_paced_polynomial, self_paced_logistic, super_loss, focal, generalised_cross_entropy, truncated
   growth        none, interleave, stack
   stages        single, grow_2_4   (stages.NAME.epochs=, .steps=, .depth=, .patience=, .warm_start=RUN)
   placement     auto, jit, pmap, shard_map

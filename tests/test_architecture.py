@@ -16,6 +16,7 @@ RANKS = {
     "curriculum": 1,
     "models": 1,
     "objectives": 1,
+    "weighting": 1,
     "growth": 2,
     "evaluation": 2,
     "training": 3,

@@ -22,10 +22,7 @@ NEEDS = {
     ("data", "sequences"): ["data.path=x.txt"],
     ("data", "table"): ["data.path=x.csv"],
     ("stages", "grow_2_4"): ["growth=stack"],
-    ("curriculum/difficulty", "length"): ["curriculum=popularity"],
-    ("curriculum/difficulty", "popularity"): ["curriculum=length"],
-    ("curriculum/difficulty", "loss"): ["curriculum=length"],
-    **{("curriculum/pacing", name): ["curriculum=length"] for name in ("constant", "linear", "root", "exponential")},
+    **{(group, name): ["curriculum=ordered"] for group, name in CHOICES if group.startswith("curriculum/")},
 }
 
 
@@ -98,15 +95,17 @@ def test_help_names_every_option(command):
     assert unnamed <= {"name", "steps_per_dispatch", "keep_checkpoints"}
 
 
-@pytest.mark.parametrize("empty", [name for name in config.COMPONENTS if name not in ("growth", "cleaning")])
+@pytest.mark.parametrize(
+    "empty", [name for name in config.COMPONENTS if name not in ("growth", "cleaning", "weighting")]
+)
 def test_empty_components_are_refused(empty):
     data = config.to_data(composed("train"))
     with pytest.raises(OptionError, match=f"^{empty} is empty"):
         config.build_experiment(data | {empty: {}}, trusted=())
 
 
-@pytest.mark.parametrize("part", ["growth", "cleaning"])
-def test_growth_and_cleaning_may_be_empty(part):
+@pytest.mark.parametrize("part", ["growth", "cleaning", "weighting"])
+def test_growth_cleaning_and_weighting_may_be_empty(part):
     data = config.to_data(composed("train"))
     assert not getattr(config.build_experiment(data | {part: {}}, trusted=()), part)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import numpy as np
 
 from curriculum_rec.curriculum.difficulty import Difficulty, RunningLoss, Unit, mean_by_example
-from curriculum_rec.curriculum.pacing import Constant, Pacing
+from curriculum_rec.curriculum.pacing import Clock, Constant, OnePass, Pacing
 from curriculum_rec.curriculum.quantile import Order, apply_order, quantiles
-from curriculum_rec.curriculum.sampling import PADDING, EpochPlan, Prefix, Sampler
+from curriculum_rec.curriculum.sampling import PADDING, EpochPlan, Pool, Prefix, Sampler, plan_epoch
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
 from curriculum_rec.streams import host_stream
@@ -43,8 +44,22 @@ class Curriculum:
         if self.order == "standard":
             if self.unit == "target":
                 raise OptionError("curriculum.unit=target has no effect with order=standard: leave one of them out")
+            if type(self.sampler) is not Prefix and self.sampler.decay is None:
+                raise OptionError(
+                    f"curriculum.sampler={type(self.sampler).__name__} has no effect with order=standard, which draws "
+                    "everything: leave one of them out"
+                )
         elif self.difficulty is None:
             raise OptionError(f"curriculum.order={self.order} needs a difficulty: set curriculum.difficulty")
+        for bad, what in (
+            (self.unit == "target" and self.sampler.sequences_only, "unit=target: it draws whole sequences"),
+            (
+                isinstance(self.pacing, OnePass) and not self.sampler.keeps_window,
+                "pacing=OnePass: it would not leave the easiest out",
+            ),
+        ):
+            if bad:
+                raise OptionError(f"curriculum.sampler={type(self.sampler).__name__} does not go with {what}")
 
 
 @dataclass(frozen=True)
@@ -54,38 +69,46 @@ class CurriculumState:
     Attributes:
         epoch: Dynamic epochs begun so far.
         cursor: Batches of the current one already drawn.
-        share: Share available in the current one, for the record.
-        available: Number of units available in the current one.
+        share: Share available in the current one.
+        progress: Fraction of the run before the current one.
+        available: Number of units available in the current one, those skipped included.
+        skipped: How many of the easiest are not available any more.
         quantile: float64 ``[n_units]``, the ordered quantiles from which the current one was drawn.
         losses: Each unit's running loss; None where the difficulty does not need it.
+        memory: What the pacing remembers, float64; mostly nothing.
     """
 
     epoch: int
     cursor: int
     share: float
+    progress: float
     available: int
+    skipped: int
     quantile: np.ndarray
     losses: RunningLoss | None
+    memory: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give the state as named arrays for a checkpoint."""
         arrays = {
-            "position": np.array([self.epoch, self.cursor, self.available], np.int64),
-            "share": np.array([self.share], np.float64),
+            "position": np.array([self.epoch, self.cursor, self.available, self.skipped], np.int64),
+            "share": np.array([self.share, self.progress], np.float64),
         }
-        if len(self.quantile):  # plain training has none, and an empty array cannot be stored
-            arrays["quantile"] = self.quantile
+        for name, array in (("quantile", self.quantile), ("memory", self.memory)):
+            if len(array):  # plain training has none, and an empty array cannot be stored
+                arrays[name] = array
         return arrays | ({} if self.losses is None else {"loss_mean": self.losses.mean, "loss_seen": self.losses.seen})
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> CurriculumState:
         """Undo :meth:`arrays`."""
-        epoch, cursor, available = (int(value) for value in arrays["position"])
+        epoch, cursor, available, skipped = (int(value) for value in arrays["position"])
         losses = None
         if "loss_mean" in arrays:
             losses = RunningLoss(np.array(arrays["loss_mean"]), np.array(arrays["loss_seen"]))
-        quantile = np.array(arrays.get("quantile", np.zeros(0)))
-        return cls(epoch, cursor, float(arrays["share"][0]), available, quantile, losses)
+        quantile, memory = (np.array(arrays.get(name, np.zeros(0))) for name in ("quantile", "memory"))
+        share, progress = (float(value) for value in arrays["share"])
+        return cls(epoch, cursor, share, progress, available, skipped, quantile, losses, memory)
 
 
 @dataclass(frozen=True)
@@ -96,14 +119,18 @@ class Draw:
         bucket: int32 ``[n_steps]``.
         rows: int32 ``[n_steps, widest batch]``, rows of the bucket, ``PADDING`` at the end.
         share: The share that was available.
-        available: How many units were available; where the unit is the target, a target of this rank or a higher one
-            is left out of the loss.
+        available: How many units were available, those skipped included; where the unit is the target, a target of
+            this rank or a higher one is left out of the loss.
+        skipped: How many of the easiest were not available; targets of lower ranks are left out, too.
+        weight: float32 ``[n_steps, widest batch]``, each row's weight in the loss; None where all weigh 1.
     """
 
     bucket: np.ndarray
     rows: np.ndarray
     share: float
     available: int
+    skipped: int = 0
+    weight: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.bucket)
@@ -139,7 +166,9 @@ class Scheduler:
     @property
     def _decay(self) -> float | None:
         options = self.curriculum
-        return None if options.difficulty is None or options.order == "standard" else options.difficulty.decay
+        ordered = options.difficulty is not None and options.order != "standard"
+        of_difficulty = options.difficulty.decay if ordered and options.difficulty is not None else None
+        return options.sampler.decay if of_difficulty is None else of_difficulty
 
     @property
     def max_batch_size(self) -> int:
@@ -151,7 +180,8 @@ class Scheduler:
         losses = None
         if self.feeds_on_losses:
             losses = RunningLoss(np.zeros(self.n_units, np.float32), np.zeros(self.n_units, bool))
-        empty = CurriculumState(0, 0, 0.0, self.n_units, np.zeros(0), losses)
+        memory = self.curriculum.pacing.begin()
+        empty = CurriculumState(0, 0, 0.0, 0.0, self.n_units, 0, np.zeros(0), losses, memory)
         return self._next_epoch(empty, step=0)
 
     def epoch_ended(self, state: CurriculumState) -> bool:
@@ -175,9 +205,13 @@ class Scheduler:
         chosen = slice(state.cursor, state.cursor + at_most)
         bucket = plan.bucket[chosen]
         rows = np.full((len(bucket), self.max_batch_size), PADDING, np.int32)
+        weight = None if plan.weight is None else np.zeros(rows.shape, np.float32)
         for index, batch in enumerate(plan.rows[chosen]):
             rows[index, : len(batch)] = batch
-        return Draw(bucket, rows, state.share, state.available), replace(state, cursor=state.cursor + len(bucket))
+            if weight is not None and plan.weight is not None:
+                weight[index, : len(batch)] = plan.weight[self.examples.buckets[bucket[index]].example[batch]]
+        draw = Draw(bucket, rows, state.share, state.available, state.skipped, weight)
+        return draw, replace(state, cursor=state.cursor + len(bucket))
 
     def observe(self, state: CurriculumState, draw: Draw, losses: np.ndarray) -> None:
         """Feed the losses of a draw into the running means, in place.
@@ -203,6 +237,10 @@ class Scheduler:
             store.mean[unit] = decay * old + (1 - decay) * new
             store.seen[unit] = True
 
+    def evaluated(self, state: CurriculumState, value: float) -> CurriculumState:
+        """Let the pacing know a value of the deciding validation metric."""
+        return replace(state, memory=self.curriculum.pacing.evaluated(state.memory, value))
+
     def plan(self, state: CurriculumState) -> EpochPlan:
         """Plan the current dynamic epoch: a pure function of the state and the seed, kept until the epoch ends."""
         if self._plan is None or self._plan[0] != state.epoch:
@@ -210,7 +248,10 @@ class Scheduler:
             if self.curriculum.unit == "target":
                 available = mean_by_example(available.astype(float), self.examples.target_offsets) > 0
             stream = host_stream(self.seed, "epoch", state.epoch)
-            self._plan = state.epoch, self.curriculum.sampler.plan(self.examples, available, stream)
+            quantile = state.quantile if self.curriculum.unit == "sequence" else np.zeros(0)
+            pool = Pool(self.examples, available, state.share, quantile, state.progress, state.losses)
+            choice = self.curriculum.sampler.choose(pool, stream)
+            self._plan = state.epoch, plan_epoch(self.examples, choice, stream)
         return self._plan[1]
 
     def target_ranks(self, state: CurriculumState) -> list[np.ndarray] | None:
@@ -221,18 +262,27 @@ class Scheduler:
         return self.examples.spread_targets(ranks, padding=np.iinfo(np.int32).max)
 
     def _is_available(self, state: CurriculumState) -> np.ndarray:
-        if state.available == self.n_units:
+        if state.available - state.skipped == self.n_units:
             return np.ones(self.n_units, bool)
-        return state.quantile <= state.available / self.n_units
+        rank = state.quantile * self.n_units  # halfway between whole numbers
+        return (rank > state.skipped) & (rank <= state.available)
 
     def _next_epoch(self, state: CurriculumState, *, step: int) -> CurriculumState:
         options = self.curriculum
+        state = replace(state, epoch=state.epoch + 1, cursor=0, progress=step / self.total_steps)
         if options.order == "standard" or options.difficulty is None:
-            return replace(state, epoch=state.epoch + 1, cursor=0, share=1.0, available=self.n_units)
+            return replace(state, share=1.0, available=self.n_units, skipped=0)
         quantile = state.quantile
-        if not len(quantile) or self.feeds_on_losses:
+        if not len(quantile) or options.difficulty.decay is not None:
             score = options.difficulty(self.examples, options.unit, state.losses)
             quantile = apply_order(quantiles(score, seed=self.seed), options.order, seed=self.seed)
-        share = float(options.pacing(step, self.total_steps))
-        count = options.sampler.count(share, self.n_units)
-        return replace(state, epoch=state.epoch + 1, cursor=0, share=share, available=count, quantile=quantile)
+        clock = Clock(self.total_steps, self.examples.batches_per_epoch)
+        share, skipped = float(options.pacing(step, clock, state.memory)), float(options.pacing.skipped(step, clock))
+        available, fewest = (options.sampler.count(value, self.n_units) for value in (share, 0.0))
+        return replace(
+            state,
+            share=share - skipped,
+            available=available,
+            skipped=min(math.ceil(skipped * self.n_units - 1e-9), available - fewest),
+            quantile=quantile,
+        )

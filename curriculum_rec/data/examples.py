@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,10 +38,13 @@ class Examples:
     Attributes:
         buckets: The shapes, shortest first.
         item_counts: Training count of every item, int64 ``[n_items + 1]``; None where there are no items.
+        gaps: Time between each target and the item before it, float64 ``[n_targets]`` in the order of :attr:`targets`
+            and the unit of the data's timestamps; None where there are none.
     """
 
     buckets: tuple[Bucket, ...]
     item_counts: np.ndarray | None = None
+    gaps: np.ndarray | None = None
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Examples:
@@ -88,10 +91,25 @@ class Examples:
     @cached_property
     def targets(self) -> np.ndarray:
         """All target items, example after example, oldest first, int32 ``[n_targets]``."""
-        flat = np.empty(self.target_offsets[-1], np.int32)
-        for bucket in self.buckets:
-            target = self._targets(bucket)
-            flat[self._flat_index(bucket)] = target[target > 0]
+        return self.collect_targets([self._targets(bucket) for bucket in self.buckets])
+
+    @cached_property
+    def inputs(self) -> np.ndarray:
+        """The item before each target, int32 ``[n_targets]``."""
+        return self.collect_targets([bucket.arrays["history"] for bucket in self.buckets])
+
+    def collect_targets(self, grids: Sequence[np.ndarray]) -> np.ndarray:
+        """Undo :meth:`spread_targets`.
+
+        Args:
+            grids: One array ``[n_rows, length]`` a bucket.
+
+        Returns:
+            ``[n_targets]`` in the order of :attr:`targets`.
+        """
+        flat = np.empty(self.target_offsets[-1], grids[0].dtype)
+        for bucket, grid in zip(self.buckets, grids, strict=True):
+            flat[self._flat_index(bucket)] = grid[self._targets(bucket) > 0]
         return flat
 
     def spread_targets(self, values: np.ndarray, *, padding: int) -> list[np.ndarray]:
@@ -190,7 +208,20 @@ class SequenceExamples:
             # A bucket with few examples gets a small batch, or padding rows would cost more than they hold.
             size = min(size, -(-len(chosen) // BATCH_MULTIPLE) * BATCH_MULTIPLE)
             buckets.append(Bucket({"history": history, "target": target}, chosen.astype(np.int32), size))
-        return Examples(tuple(buckets), split.item_counts(Part.TRAIN))
+        return Examples(
+            tuple(buckets), split.item_counts(Part.TRAIN), _gaps(split, offsets[users + 1], n_inputs[users])
+        )
+
+
+def _gaps(split: Split, stop: np.ndarray, n_targets: np.ndarray) -> np.ndarray | None:
+    """Take the time since the item before for the last ``n_targets`` rows before ``stop`` of the training part."""
+    timestamp = split.interactions.timestamp
+    if timestamp is None:
+        return None
+    timestamp = timestamp[split.part == Part.TRAIN].astype(np.float64)
+    begin = np.cumsum(n_targets) - n_targets
+    row = np.repeat(stop - n_targets - begin, n_targets) + np.arange(n_targets.sum())
+    return timestamp[row] - timestamp[row - 1]
 
 
 def bucket_lengths(lengths: tuple[int, ...], max_length: int) -> tuple[int, ...]:

@@ -208,6 +208,16 @@ def flatten(tree: Tree, prefix: str) -> dict[str, Any]:
     return {".".join((prefix, *path_names(path))): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
+def below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Give the arrays whose names begin with ``prefix.``, by the rest of their names.
+
+    >>> below({"a.b.c": 1, "ab": 2}, "a")
+    {'b.c': 1}
+    """
+    start = f"{prefix}."
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+
+
 def unflatten(arrays: Mapping[str, np.ndarray], prefix: str, template: Tree) -> Tree:
     """Undo :func:`flatten` for a tree of the template's structure and shapes.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import get_args
 
@@ -23,7 +23,8 @@ from curriculum_rec.streams import device_stream
 from curriculum_rec.training.feed import RANKS, Feed
 from curriculum_rec.training.placement import Placed
 from curriculum_rec.training.state import TrainState
-from curriculum_rec.training.step import LocalGradient, Precision, apply_gradient, local_gradient, reduction
+from curriculum_rec.training.step import LocalGradient, Precision, Weigh, apply_gradient, local_gradient, reduction
+from curriculum_rec.weighting.contract import Weighting
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Engine:
         steps_per_dispatch: Most steps that one call to the device makes.
         precision: What the model and the objective compute in; parameters and optimizer are float32.
         accumulate: Parts into which a device cuts its share of a batch, one after the other, for memory.
+        weighting: How much each loss of a batch counts; None lets all count the same.
 
     Attributes:
         traces: How often the program was traced, and so compiled.
@@ -76,6 +78,7 @@ class Engine:
     steps_per_dispatch: int = 16
     precision: Precision = "float32"
     accumulate: int = 1
+    weighting: Weighting | None = None
     traces: int = field(default=0, init=False)
     stopped: bool = field(default=False, init=False)
 
@@ -161,6 +164,7 @@ class Engine:
             "bucket": _pad_steps(draw.bucket, self.steps_per_dispatch),
             "n_steps": np.int32(len(draw)),
             "available": np.int32(draw.available),
+            "skipped": np.int32(draw.skipped),
         }
         return shared, own | self.placed.hand_out({"stop": np.full(self.placed.n_shards, stop, np.int32)})
 
@@ -217,14 +221,19 @@ class Engine:
         self, bucket: int, state: TrainState, shared: Tree, key: Array
     ) -> Callable[[Tree, Array], LocalGradient]:
         """Make the part of a step that depends on the bucket's shape; the update after it does not."""
-        per_target = self.scheduler.curriculum.unit == "target"
+        per_target, weigh = self.scheduler.curriculum.unit == "target", None
+        if self.weighting is not None:
+            weigh = Weigh(self.weighting, self.scheduler.total_steps, self.placed.axis_name)
 
         def branch(own: Tree, number: Array) -> LocalGradient:
             rows, arrays = self._feed.take(bucket, shared, own, number)
             size = len(rows)
             weight = (rows != PADDING).astype(jnp.float32)
+            if "weight" in own:
+                weight *= own["weight"][number][:size]
             if per_target:
-                weight = weight[:, None] * (arrays.pop(RANKS) < shared["available"])
+                rank = arrays.pop(RANKS)
+                weight = weight[:, None] * ((rank >= shared["skipped"]) & (rank < shared["available"]))
             first_row = 0 if self.placed.axis_name is None else size * jax.lax.axis_index(self.placed.axis_name)
             rng = BatchRng.for_rows(key, first_row + jnp.arange(size, dtype=jnp.int32))
             local = local_gradient(
@@ -235,6 +244,7 @@ class Engine:
                 per_target=per_target,
                 precision=self.precision,
                 accumulate=self.accumulate,
+                weigh=weigh,
             )
             return _pad_losses(local, own["rows"].shape[-1], self._longest_target)
 
@@ -287,4 +297,4 @@ def _pad_losses(local: LocalGradient, batch: int, length: int) -> LocalGradient:
     losses = local.losses
     shape = (batch, *(length,) * (losses.ndim - 1))
     padded = jnp.pad(losses, [(0, wide - narrow) for wide, narrow in zip(shape, losses.shape, strict=True)])
-    return LocalGradient(local.gradient, local.loss, local.weight, padded, local.metrics)
+    return replace(local, losses=padded)

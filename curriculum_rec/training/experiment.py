@@ -23,6 +23,7 @@ from curriculum_rec.training.optimizer import AdamW
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.stages import Stage, check_stages
 from curriculum_rec.training.step import Precision
+from curriculum_rec.weighting.contract import Weighting
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Experiment:
         objective: The loss.
         optimizer: Options, or a ready optax transformation.
         curriculum: What is trained when.
+        weighting: How much each loss of a batch counts; None lets all count the same.
         growth: How the model gets deeper; None where no stage grows.
         stages: Named stages, in order.
         placement: Which devices.
@@ -58,6 +60,7 @@ class Experiment:
     objective: Objective
     optimizer: AdamW | optax.GradientTransformation
     curriculum: Curriculum
+    weighting: Weighting | None
     growth: DepthGrowth | None
     stages: Mapping[str, Stage]
     placement: Placement

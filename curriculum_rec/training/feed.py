@@ -47,7 +47,9 @@ class Feed:
         Returns:
             What all devices share, and what each has for itself, for :meth:`take`.
         """
-        own = {"rows": self._device_rows(draw)}
+        own = {"rows": self._share_out(draw, draw.rows, PADDING)}
+        if draw.weight is not None:
+            own["weight"] = self._share_out(draw, draw.weight, 0)
         host_ranks, device_ranks = self._current_ranks(position)
         if self.placed.examples == "device":
             return {"data": self._data, "ranks": device_ranks}, self.placed.hand_out(own)
@@ -105,15 +107,15 @@ class Feed:
             self._ranks = epoch, ranks, on_device
         return self._ranks[1:]
 
-    def _device_rows(self, draw: Draw) -> np.ndarray:
-        """Share each batch out: int32 ``[n_shards, steps, widest batch / n_shards]``."""
+    def _share_out(self, draw: Draw, values: np.ndarray, padding: int) -> np.ndarray:
+        """Share values of each batch's rows out: ``[n_shards, steps, widest batch / n_shards]``."""
         n_shards = self.placed.n_shards
-        rows = np.full((n_shards, self.steps, draw.rows.shape[1] // n_shards), PADDING, np.int32)
+        shares = np.full((n_shards, self.steps, values.shape[1] // n_shards), padding, values.dtype)
         for number in range(len(self._shapes)):
             steps, size = np.flatnonzero(draw.bucket == number), self._size(number)
-            shared_out = draw.rows[steps, : n_shards * size].reshape(-1, n_shards, size)
-            rows[:, steps, :size] = shared_out.transpose(1, 0, 2)
-        return rows
+            shared_out = values[steps, : n_shards * size].reshape(-1, n_shards, size)
+            shares[:, steps, :size] = shared_out.transpose(1, 0, 2)
+        return shares
 
     def _gather(self, draw: Draw, ranks: list[np.ndarray] | None) -> dict[str, np.ndarray]:
         """Read this host's rows: ``[n_shards, steps, entries]`` for each array, a batch's part flat and in front."""

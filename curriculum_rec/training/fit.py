@@ -19,6 +19,7 @@ from curriculum_rec.training.engine import ChunkReport, Engine
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.training.step import Precision
+from curriculum_rec.weighting.contract import Weighting
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def fit(
     steps_per_dispatch: int = 16,
     precision: Precision = "float32",
     accumulate: int = 1,
+    weighting: Weighting | None = None,
 ) -> FitResult:
     """Train a model on examples under a curriculum.
 
@@ -67,6 +69,7 @@ def fit(
         steps_per_dispatch: Most steps that one call to the device makes.
         precision: What the model and the objective compute in; parameters and optimizer are float32.
         accumulate: Parts into which a device cuts its share of a batch, one after the other, for memory.
+        weighting: How much each loss of a batch counts; None lets all count the same.
 
     Returns:
         The trained state and the losses.
@@ -77,15 +80,18 @@ def fit(
     """
     if steps < 1:
         raise OptionError(f"steps={steps}: it must be at least 1")
+    curriculum = curriculum or Curriculum()
+    if len(curriculum.pacing.begin()):
+        raise OptionError(f"{type(curriculum.pacing).__name__} paces by evaluations, which fit does not make")
     placed = (placement if isinstance(placement, Placement) else Placement(placement)).place()
-    scheduler = Scheduler(curriculum or Curriculum(), examples, seed, steps)
-    engine = Engine(objective, optimizer, scheduler, placed, seed, steps_per_dispatch, precision, accumulate)
+    scheduler = Scheduler(curriculum, examples, seed, steps)
+    engine = Engine(objective, optimizer, scheduler, placed, seed, steps_per_dispatch, precision, accumulate, weighting)
     losses: list[np.ndarray] = []
 
     def on_chunk(chunk: ChunkReport) -> None:
         losses.append(chunk.loss)
 
     # A copy: the engine donates its state, and the caller's model must stay alive.
-    state = placed.place_state(jax.tree.map(jnp.copy, TrainState.create(model, optimizer)))
+    state = placed.place_state(jax.tree.map(jnp.copy, TrainState.create(model, optimizer, weighting)))
     state, _ = engine.train(state, scheduler.begin(), stop_at=steps, on_chunk=on_chunk)
     return FitResult(state, np.concatenate(losses))

@@ -22,7 +22,7 @@ from curriculum_rec.training.state import TrainState
 
 Which = Literal["best", "newest"] | int
 
-PARAMS, OPTIMIZER, CURRICULUM = "params", "optimizer", "curriculum"
+PARAMS, OPTIMIZER, CURRICULUM, WEIGHTING = "params", "optimizer", "curriculum", "weighting"
 
 
 def load_snapshot(directory: RunDirectory, which: Which = "best") -> Snapshot:

@@ -25,7 +25,7 @@ from curriculum_rec.files import write_frame, write_text
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.training import hosts
-from curriculum_rec.training.checkpoint import Checkpoints, flatten, unflatten
+from curriculum_rec.training.checkpoint import Checkpoints, below, flatten, unflatten
 from curriculum_rec.training.compilation import METER
 from curriculum_rec.training.engine import ChunkReport, Engine
 from curriculum_rec.training.experiment import Dataset, Experiment
@@ -38,6 +38,7 @@ from curriculum_rec.training.restore import (
     CURRICULUM,
     OPTIMIZER,
     PARAMS,
+    WEIGHTING,
     check_same_run,
     model_template,
     snapshot_parameters,
@@ -92,6 +93,7 @@ class Runner:
             steps_per_dispatch=self.experiment.steps_per_dispatch,
             precision=self.experiment.precision,
             accumulate=self.experiment.accumulate,
+            weighting=self.experiment.weighting,
         )
 
     def check(self) -> None:
@@ -165,7 +167,7 @@ class Runner:
     def _start(self) -> tuple[TrainState, CurriculumState]:
         self._log.rewind(0)
         model = self.experiment.build_model(self.n_items, depth=self.experiment.initial_depth())
-        state = TrainState.create(model, self.optimizer)
+        state = TrainState.create(model, self.optimizer, self.experiment.weighting)
         return self._enter_stage(state, next(iter(self.experiment.stages))), self.engine.scheduler.begin()
 
     def _resume(self) -> tuple[TrainState, CurriculumState] | None:
@@ -179,9 +181,9 @@ class Runner:
         self._record = RunRecord.from_json(snapshot.meta["record"])
         structure, params = snapshot_parameters(snapshot, self.experiment, n_items=self.n_items)
         opt_state = unflatten(snapshot.arrays, OPTIMIZER, jax.eval_shape(self.optimizer.init, params))
-        state = TrainState(params, opt_state, jnp.int32(snapshot.step), structure)
-        prefix = f"{CURRICULUM}."
-        arrays = {name.removeprefix(prefix): a for name, a in snapshot.arrays.items() if name.startswith(prefix)}
+        memory = below(snapshot.arrays, WEIGHTING)
+        state = TrainState(params, opt_state, jnp.int32(snapshot.step), structure, jax.tree.map(jnp.asarray, memory))
+        arrays = below(snapshot.arrays, CURRICULUM)
         self._shown.say(f"resumed at step {snapshot.step}")
         self._shown.stage(self._record.stage.name, self._record.stage.depth, snapshot.step)
         return self.placed.place_state(state), CurriculumState.from_arrays(arrays)
@@ -234,7 +236,7 @@ class Runner:
             traces = self.engine.traces
             # The order below is fixed: evaluate, save, and only then draw the next chunk.
             if boundary == end or boundary == self._next_evaluation(step):
-                self._evaluate(state)
+                position = self._evaluate(state, position)
             plateau = stage.patience is not None and self._record.stage.evaluations_since_best >= stage.patience
             if boundary == end or plateau:
                 self._record = self._record.with_stage(done=True)
@@ -321,17 +323,18 @@ class Runner:
     def _learning_rate(self, step: int) -> dict[str, float]:
         return {} if self._schedule is None else {"learning_rate": float(self._schedule(step))}
 
-    def _evaluate(self, state: TrainState) -> None:
+    def _evaluate(self, state: TrainState, position: CurriculumState) -> CurriculumState:
         options, step = self.experiment.evaluation, int(state.step)
         ranks = self._evaluations[Part.VALIDATION].ranks(state.structure, state.params)
         quality = mean_metrics(ranks, options.metrics)
         self._record = self._record.evaluated(step, quality, options.metric)
         self._log.write("evaluation", step=step, split="validation", **quality)
         self._shown.evaluation(step, quality, options.metric, best=self._record.best_step == step)
+        return self.engine.scheduler.evaluated(position, quality[options.metric])
 
     def _save(self, state: TrainState, position: CurriculumState) -> None:
         self._read_clock()
-        arrays = flatten(state.params, PARAMS) | flatten(state.opt_state, OPTIMIZER)
+        arrays = flatten(state.params, PARAMS) | flatten(state.opt_state, OPTIMIZER) | flatten(state.memory, WEIGHTING)
         arrays = {name: self.placed.snapshot(leaf) for name, leaf in arrays.items()}
         arrays |= {f"{CURRICULUM}.{name}": np.array(array) for name, array in position.arrays().items()}
         meta = {

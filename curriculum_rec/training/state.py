@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Int32
 
 from curriculum_rec.models.structure import Tree, join_model, split_model
+from curriculum_rec.weighting.contract import Weighting
 
 
 @jax.tree_util.register_dataclass
@@ -23,22 +24,27 @@ class TrainState:
         opt_state: The optimizer's state.
         step: int32 scalar, steps trained so far.
         structure: The model without its arrays.
+        memory: What a weighting remembers.
     """
 
     params: Tree
     opt_state: Tree
     step: Int32[Array, ""]
     structure: nnx.GraphDef = field(metadata={"static": True})
+    memory: dict[str, Array] = field(default_factory=dict)
 
     @classmethod
-    def create(cls, model: nnx.Module, optimizer: optax.GradientTransformation) -> TrainState:
-        """Take a model apart and initialise the optimizer.
+    def create(
+        cls, model: nnx.Module, optimizer: optax.GradientTransformation, weighting: Weighting | None = None
+    ) -> TrainState:
+        """Take a model apart and initialise the optimizer, and the memory of a weighting.
 
         Raises:
             OptionError: The model holds state that is no parameter, which a step would not carry on.
         """
         structure, params = split_model(model)
-        return cls(params, optimizer.init(params), jnp.zeros((), jnp.int32), structure)
+        memory = {} if weighting is None else weighting.begin()
+        return cls(params, optimizer.init(params), jnp.zeros((), jnp.int32), structure, memory)
 
     def model(self) -> nnx.Module:
         """Put the model together again."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import jax
@@ -14,8 +15,9 @@ from jaxtyping import Array, Float
 
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import Tree, join_model
-from curriculum_rec.objectives.losses import Losses, Objective, broadcast_weight
+from curriculum_rec.objectives.losses import Objective, broadcast_weight
 from curriculum_rec.training.state import TrainState
+from curriculum_rec.weighting.contract import Memory, Seen, Weighting
 
 Reduce = Callable[[Tree], Tree]
 
@@ -27,17 +29,21 @@ class LocalGradient:
 
     Attributes:
         gradient: Gradient of the weighted sum of the losses.
-        loss: The weighted sum of the losses.
-        weight: The sum of the weights.
+        loss: The sum of the losses, weighted as the curriculum says.
+        count: The sum of those weights: the number of targets that count where all weigh 1.
+        weight: What the gradient is divided by, summed over the devices.
         losses: float32 ``[batch]`` the weighted mean loss of each example, or ``[batch, length]`` one a target.
-        metrics: The objective's own scalars, times the sum of the weights.
+        metrics: The objective's and the weighting's own scalars, times ``count``.
+        memory: The weighting's, after the step.
     """
 
     gradient: Tree
     loss: Float[Array, ""]
+    count: Float[Array, ""]
     weight: Float[Array, ""]
     losses: Float[Array, "batch *length"]
     metrics: dict[str, Float[Array, ""]]
+    memory: Memory
 
 
 @jax.tree_util.register_dataclass
@@ -46,8 +52,8 @@ class StepMetrics:
     """What a step reports about the state before its update.
 
     Attributes:
-        loss: Weighted mean loss of the global batch.
-        weight: Sum of the weights: the number of targets trained where all weigh 1.
+        loss: Mean loss of the global batch, weighted as the curriculum says; a weighting's own weights do not enter.
+        weight: Sum of the curriculum's weights: the number of targets trained where all weigh 1.
         gradient_norm: Euclidean norm of the mean gradient.
         objective: The objective's own scalars, weighted means over the global batch.
     """
@@ -71,11 +77,15 @@ def local_gradient(
     per_target: bool = False,
     precision: Precision = "float32",
     accumulate: int = 1,
+    weigh: Weigh | None = None,
 ) -> LocalGradient:
     """Differentiate the local weighted *sum* of the losses.
 
     The sum, not the mean: curriculum weights and padding make the devices' weights unequal, so that a mean of local
     means would not be the global mean.
+
+    With a weighting, the losses are computed first, without a gradient, and weighed; the gradient is then computed for
+    what weighs anything, by the same random numbers.
 
     Args:
         objective: Per-example losses.
@@ -86,52 +96,133 @@ def local_gradient(
         precision: What the model and the objective compute in.
         accumulate: Parts into which the batch is cut, one after the other; memory shrinks with it, the sums stay the
             same. It must divide the batch.
+        weigh: The weighting, and what it needs to know of the run.
     """
-    whole = (batch, rng.row)
-    parts = jax.tree.map(lambda leaf: leaf.reshape(accumulate, -1, *leaf.shape[1:]), whole)
-
-    def one_part(part: tuple[Batch, Array]) -> LocalGradient:
-        return _part_gradient(
-            objective, state, part[0], BatchRng(rng.seed, part[1]), per_target=per_target, precision=precision
+    compute = partial(_part_losses, objective, state, precision=precision)
+    differentiate = partial(_part_gradient, compute, state.params)
+    if weigh is None:
+        local, losses, weight = _in_parts(differentiate, batch, rng, accumulate)
+        return LocalGradient(
+            gradient=local.gradient,
+            loss=local.loss,
+            count=local.weight,
+            weight=local.weight,
+            losses=losses if per_target else _mean_inside(losses, weight),
+            metrics=local.metrics,
+            memory=state.memory,
         )
-
-    if accumulate == 1:
-        return one_part(whole)
-
-    def sums(part: tuple[Batch, Array]) -> tuple[Tree, Array]:
-        local = one_part(part)
-        return (local.gradient, local.loss, local.weight, local.metrics), local.losses
-
-    def add(total: Tree, part: tuple[Batch, Array]) -> tuple[Tree, Array]:
-        more, losses = sums(part)
-        return jax.tree.map(jnp.add, total, more), losses
-
-    shapes, _ = jax.eval_shape(sums, jax.tree.map(lambda leaf: leaf[0], parts))
-    (gradient, loss, weight, metrics), losses = jax.lax.scan(
-        add, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes), parts
+    first, losses, count = _in_parts(partial(_part_sums, compute, state.params), batch, rng, accumulate)
+    seen = Seen.of(losses, count > 0, progress=weigh.progress(state), axis_name=weigh.axis_name)
+    factor, memory = weigh.weighting(seen, state.memory)
+    weight = count * jax.lax.stop_gradient(factor)
+    local, _, _ = _in_parts(differentiate, Batch(batch.arrays, weight), rng, accumulate)
+    used = jnp.where(count > 0, factor, 0)
+    return LocalGradient(
+        gradient=local.gradient,
+        loss=first.loss,
+        count=first.weight,
+        weight=first.weight if weigh.weighting.normalise == "count" else local.weight,
+        losses=losses if per_target else _mean_inside(losses, count),
+        metrics=first.metrics | {"weight": (count * used).sum(), "weightless": (count * (used == 0)).sum()},
+        memory=memory,
     )
-    return LocalGradient(gradient, loss, weight, losses.reshape(-1, *losses.shape[2:]), metrics)
 
 
-def _part_gradient(
-    objective: Objective, state: TrainState, batch: Batch, rng: BatchRng, *, per_target: bool, precision: Precision
-) -> LocalGradient:
-    def weighted_sum(params: Tree) -> tuple[Array, tuple[Array, Losses]]:
-        with jax.named_scope("model and objective"):
-            losses = objective(join_model(state.structure, _cast(params, precision)), batch, rng)
-        per_example = losses.per_example.astype(jnp.float32)
-        weight = jnp.broadcast_to(broadcast_weight(batch.weight, per_example), per_example.shape)
-        if losses.mask is not None:
-            weight = jnp.where(losses.mask, weight, 0)
-        return (weight * per_example).sum(), (weight, replace(losses, per_example=per_example))
+@dataclass(frozen=True)
+class Weigh:
+    """A weighting in a run.
 
-    (loss, (weight, losses)), gradient = jax.value_and_grad(weighted_sum, has_aux=True)(state.params)
-    per_example = losses.per_example
-    if not per_target and per_example.ndim > 1:
-        inner = tuple(range(1, per_example.ndim))
-        per_example = (weight * per_example).sum(inner) / jnp.maximum(weight.sum(inner), 1e-9)
+    Attributes:
+        weighting: The rule.
+        total_steps: Steps of the run.
+        axis_name: The mapped axis over which a batch is spread; None on one device.
+    """
+
+    weighting: Weighting
+    total_steps: int
+    axis_name: str | None
+
+    def progress(self, state: TrainState) -> Float[Array, ""]:
+        """Give the fraction of the run that has been trained."""
+        return state.step.astype(jnp.float32) / self.total_steps
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Sums:
+    """What adds up over the parts of a batch."""
+
+    gradient: Tree
+    loss: Float[Array, ""]
+    weight: Float[Array, ""]
+    metrics: dict[str, Float[Array, ""]]
+
+
+_Compute = Callable[[Batch, BatchRng, Tree], tuple[Array, Array, dict[str, Array]]]
+"""Losses, weights and scalars of a batch under some parameters."""
+
+
+def _in_parts(
+    compute: Callable[[Batch, BatchRng], tuple[_Sums, Array, Array]], batch: Batch, rng: BatchRng, accumulate: int
+) -> tuple[_Sums, Array, Array]:
+    """Compute sums, losses and weights of a batch, part by part."""
+    if accumulate == 1:
+        return compute(batch, rng)
+    parts = jax.tree.map(lambda leaf: leaf.reshape(accumulate, -1, *leaf.shape[1:]), (batch, rng.row))
+
+    def one(part: tuple[Batch, Array]) -> tuple[_Sums, Array, Array]:
+        return compute(part[0], BatchRng(rng.seed, part[1]))
+
+    def add(total: _Sums, part: tuple[Batch, Array]) -> tuple[_Sums, tuple[Array, Array]]:
+        more, losses, weight = one(part)
+        return jax.tree.map(jnp.add, total, more), (losses, weight)
+
+    shapes = jax.eval_shape(one, jax.tree.map(lambda leaf: leaf[0], parts))[0]
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    sums, flat = jax.lax.scan(add, nothing, parts)
+    losses, weight = (array.reshape(-1, *array.shape[2:]) for array in flat)
+    return sums, losses, weight
+
+
+def _part_losses(
+    objective: Objective, state: TrainState, batch: Batch, rng: BatchRng, params: Tree, *, precision: Precision
+) -> tuple[Array, Array, dict[str, Array]]:
+    """Give losses, the weights with which they count, and the objective's own scalars."""
+    with jax.named_scope("model and objective"):
+        losses = objective(join_model(state.structure, _cast(params, precision)), batch, rng)
+    per_example = losses.per_example.astype(jnp.float32)
+    weight = jnp.broadcast_to(broadcast_weight(batch.weight, per_example), per_example.shape)
+    if losses.mask is not None:
+        weight = jnp.where(losses.mask, weight, 0)
+    return per_example, weight, dict(losses.metrics)
+
+
+def _part_sums(compute: _Compute, params: Tree, batch: Batch, rng: BatchRng) -> tuple[_Sums, Array, Array]:
+    """Compute a part without its gradient."""
+    losses, weight, metrics = compute(batch, rng, params)
     total = weight.sum()
-    return LocalGradient(gradient, loss, total, per_example, {k: v * total for k, v in losses.metrics.items()})
+    sums = _Sums((), (weight * losses).sum(), total, {name: value * total for name, value in metrics.items()})
+    return sums, losses, weight
+
+
+def _part_gradient(compute: _Compute, params: Tree, batch: Batch, rng: BatchRng) -> tuple[_Sums, Array, Array]:
+    """Compute a part and its gradient."""
+
+    def weighted_sum(params: Tree) -> tuple[Array, tuple[Array, Array, dict[str, Array]]]:
+        losses, weight, metrics = compute(batch, rng, params)
+        return (weight * losses).sum(), (losses, weight, metrics)
+
+    (loss, (losses, weight, metrics)), gradient = jax.value_and_grad(weighted_sum, has_aux=True)(params)
+    total = weight.sum()
+    return _Sums(gradient, loss, total, {name: value * total for name, value in metrics.items()}), losses, weight
+
+
+def _mean_inside(losses: Array, weight: Array) -> Array:
+    """Average the losses of each example's targets."""
+    if losses.ndim == 1:
+        return losses
+    inner = tuple(range(1, losses.ndim))
+    return (weight * losses).sum(inner) / jnp.maximum(weight.sum(inner), 1e-9)
 
 
 def _cast(params: Tree, precision: Precision) -> Tree:
@@ -150,13 +241,15 @@ def apply_gradient(
         local: This device's sums.
         reduce: Sums a tree over all devices.
     """
-    gradient, loss, weight, metrics = reduce((local.gradient, local.loss, local.weight, local.metrics))
-    scale = 1 / jnp.maximum(weight, 1e-9)  # a batch without weight gives a gradient of 0, not NaN
+    sums = local.gradient, local.loss, local.count, local.weight, local.metrics
+    gradient, loss, count, weight, metrics = reduce(sums)
+    scale, mean = (1 / jnp.maximum(total, 1e-9) for total in (weight, count))  # without weight 0, not NaN
     gradient = jax.tree.map(lambda leaf: leaf * scale, gradient)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-    new = TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1, state.structure)
-    own = {name: value * scale for name, value in metrics.items()}
-    return new, StepMetrics(loss * scale, weight, optax.tree.norm(gradient), own)
+    params = optax.apply_updates(state.params, updates)
+    new = TrainState(params, opt_state, state.step + 1, state.structure, local.memory)
+    own = {name: value * mean for name, value in metrics.items()}
+    return new, StepMetrics(loss * mean, count, optax.tree.norm(gradient), own)
 
 
 def make_step(
@@ -166,6 +259,7 @@ def make_step(
     axis_name: str | None = None,
     precision: Precision = "float32",
     accumulate: int = 1,
+    weigh: Weigh | None = None,
 ) -> Callable[[TrainState, Batch, BatchRng], tuple[TrainState, StepMetrics]]:
     """Make the bare step, a pure function to ``jit``, ``pmap`` or ``shard_map`` yourself.
 
@@ -176,13 +270,14 @@ def make_step(
             ``check_vma=False``: its own reduction would count every gradient once a device.
         precision: What the model and the objective compute in; all else is float32.
         accumulate: Parts into which a device's batch is cut, one after the other, for memory; it must divide the batch.
+        weigh: A weighting, which the state was made with, too.
 
     Returns:
         ``step(state, batch, rng) -> (state, metrics)``.
     """
 
     def step(state: TrainState, batch: Batch, rng: BatchRng) -> tuple[TrainState, StepMetrics]:
-        local = local_gradient(objective, state, batch, rng, precision=precision, accumulate=accumulate)
+        local = local_gradient(objective, state, batch, rng, precision=precision, accumulate=accumulate, weigh=weigh)
         return apply_gradient(optimizer, state, local, reduce=reduction(axis_name))
 
     return step

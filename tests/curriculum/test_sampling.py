@@ -3,7 +3,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curriculum_rec.curriculum.sampling import PADDING, Prefix
+from curriculum_rec.curriculum.sampling import (
+    PADDING,
+    Boltzmann,
+    ImportanceCorrected,
+    Pool,
+    Prefix,
+    PrefixWithReplacement,
+    Replay,
+    SoftPrefix,
+    Stratified,
+    plan_epoch,
+)
 from curriculum_rec.data.examples import Bucket, Examples
 from curriculum_rec.errors import OptionError
 
@@ -34,7 +45,8 @@ def test_an_epoch_draws_every_available_example_exactly_once(case, seed):
     parts, batch_sizes, available = case
     examples = Examples(tuple(Bucket({"x": np.zeros(len(p))}, p, n) for p, n in zip(parts, batch_sizes, strict=True)))
     available[0] = True
-    plan = Prefix().plan(examples, available, np.random.default_rng(seed))
+    stream = np.random.default_rng(seed)
+    plan = plan_epoch(examples, Prefix().choose(Pool(examples, available, 1.0, np.zeros(0)), stream), stream)
     np.testing.assert_array_equal(np.sort(drawn_examples(examples, plan)), np.flatnonzero(available))
     for number, rows in zip(plan.bucket, plan.rows, strict=True):
         assert len(rows) == examples.buckets[number].batch_size
@@ -47,7 +59,10 @@ def test_the_stream_decides_the_order(tiny_examples):
     everything = np.ones(len(tiny_examples), bool)
 
     def draw(seed):
-        plan = Prefix().plan(tiny_examples, everything, np.random.default_rng(seed))
+        stream = np.random.default_rng(seed)
+        plan = plan_epoch(
+            tiny_examples, Prefix().choose(Pool(tiny_examples, everything, 1.0, np.zeros(0)), stream), stream
+        )
         return plan.bucket.tolist(), drawn_examples(tiny_examples, plan).tolist()
 
     assert draw(1) == draw(1)
@@ -70,3 +85,129 @@ def test_the_count_rounds_up_but_not_for_rounding_errors(share, expected):
 def test_a_floor_below_one_is_refused():
     with pytest.raises(OptionError, match="min_examples=0"):
         Prefix(min_examples=0)
+
+
+N = 200
+QUANTILE = (np.random.default_rng(5).permutation(N) + 0.5) / N
+
+
+@pytest.fixture
+def sequences():
+    """200 sequences of two targets each, whose popularity is independent of their quantile."""
+    rng = np.random.default_rng(6)
+    target = rng.integers(1, 21, (N, 2)).astype(np.int32)
+    counts = np.bincount(target.ravel(), minlength=21)
+    return Examples((Bucket({"history": target, "target": target}, np.arange(N, dtype=np.int32), 8),), counts)
+
+
+def pool(examples, share):
+    return Pool(examples, share >= QUANTILE, share, QUANTILE)
+
+
+def draws(sampler, examples, share, *, epochs=1, seed=0):
+    stream = np.random.default_rng(seed)
+    return np.array([sampler.choose(pool(examples, share), stream).counts for _ in range(epochs)])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_draws_with_replacement_are_uniform_over_the_prefix(sequences, share):
+    counts = draws(PrefixWithReplacement(min_examples=1), sequences, share, epochs=500)
+    assert (counts.sum(axis=1) == round(share * N)).all()
+    assert (counts[:, share < QUANTILE] == 0).all()
+    inside = counts[:, share >= QUANTILE].sum(axis=0)
+    expected = 500.0
+    assert ((inside - expected) ** 2 / expected).sum() < len(inside) + 5 * np.sqrt(2 * len(inside))  # chi-square
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_the_soft_edge_becomes_the_sharp_one(sequences, share):
+    sharp = PrefixWithReplacement(min_examples=1).probabilities(pool(sequences, share))
+    soft = SoftPrefix(min_examples=1, temperature=1e-6).probabilities(pool(sequences, share))
+    np.testing.assert_allclose(soft, sharp, atol=1e-12)
+
+
+def test_the_soft_edge_by_hand(sequences):
+    probability = SoftPrefix(min_examples=1, temperature=0.1).probabilities(pool(sequences, 0.5))
+    relative = probability * (1 + np.exp((QUANTILE - 0.5) / 0.1))
+    np.testing.assert_allclose(relative, relative[0])
+
+
+def test_boltzmann_prefers_the_easy_and_ends_uniform(sequences):
+    sampler = Boltzmann(beta=5.0)
+    early, late = (sampler.probabilities(pool(sequences, share)) for share in (0.0, 1.0))
+    assert np.abs(late - 1 / N).sum() / 2 < 1e-6
+    relative = np.log(early) + 5 * QUANTILE
+    np.testing.assert_allclose(relative, relative[0])
+    assert draws(sampler, sequences, 0.0).sum() == N
+
+
+@pytest.mark.parametrize("by", ["popularity", "activity"])
+@pytest.mark.parametrize("share", [0.1, 0.33, 1.0])
+def test_every_stratum_gives_its_easiest_share(sequences, by, share):
+    sampler = Stratified(min_examples=1, by=by, strata=7)
+    chosen = draws(sampler, sequences, share)[0]
+    stratum = sampler.stratum(sequences)
+    n_chosen = chosen.sum()
+    for number in range(7):
+        members = stratum == number
+        assert abs(chosen[members].sum() / n_chosen - members.mean()) <= 1 / (share * N) * 7
+        easiest = QUANTILE[members & (chosen == 0)].min(initial=1)
+        assert QUANTILE[members & (chosen == 1)].max() < easiest
+        assert chosen[members].sum() == np.ceil(share * members.sum() - 1e-9)
+
+
+def test_strata_of_popularity_hold_targets_of_like_counts(sequences):
+    popularity = sequences.item_counts[sequences.buckets[0].arrays["target"]].mean(axis=1)
+    stratum = Stratified(strata=5).stratum(sequences)
+    assert np.bincount(stratum).tolist() == [40] * 5
+    for number in range(4):
+        assert popularity[stratum == number].max() <= popularity[stratum == number + 1].min()
+
+
+@pytest.mark.parametrize(("rate", "slices"), [(0.0, 10), (0.5, 10), (1.0, 10), (0.5, 1)])
+def test_replay_mixes_the_hardest_slice_with_the_whole_prefix(sequences, rate, slices):
+    probability = Replay(min_examples=1, rate=rate, slices=slices).probabilities(pool(sequences, 0.5))
+    hardest = (QUANTILE <= 0.5) & (0.5 - 0.5 / slices < QUANTILE)
+    assert probability.sum() == pytest.approx(1)
+    assert probability[QUANTILE > 0.5].sum() == 0
+    assert probability[hardest].sum() == pytest.approx(rate / slices + 1 - rate)
+    np.testing.assert_allclose(probability[(QUANTILE <= 0.5) & ~hardest], rate / 100)
+
+
+@pytest.mark.parametrize(
+    "inner", [Boltzmann(beta=2.0), SoftPrefix(temperature=1.0), Replay(rate=0.9, slices=2)], ids=str
+)
+def test_importance_weights_undo_what_the_probabilities_do(sequences, inner):
+    sampler = ImportanceCorrected(inner, max_weight=1e6)
+    whole = Pool(sequences, np.ones(N, bool), 0.5, QUANTILE)
+    value = np.random.default_rng(7).normal(size=N) + QUANTILE
+    stream = np.random.default_rng(8)
+    choices = [sampler.choose(whole, stream) for _ in range(1_000_000 // N)]
+    drawn = np.repeat(value * choices[0].weight, sum(choice.counts for choice in choices))
+    assert abs(drawn.mean() - value.mean()) < 4 * drawn.std() / np.sqrt(len(drawn))
+
+
+def test_importance_weights_are_cut_off(sequences):
+    weight = ImportanceCorrected(Boltzmann(beta=50.0), max_weight=3.0).choose(
+        pool(sequences, 0.0), np.random.default_rng(0)
+    )
+    assert weight.weight.max() == 3
+    assert weight.weight.min() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SoftPrefix(temperature=0.0), "temperature=0"),
+        (lambda: Boltzmann(beta=-1.0), "beta=-1"),
+        (lambda: Stratified(by="age"), "by=age"),
+        (lambda: Stratified(strata=1), "strata=1"),
+        (lambda: Replay(rate=1.5), "rate=1.5"),
+        (lambda: Replay(slices=0), "slices=0"),
+        (lambda: ImportanceCorrected(max_weight=0.5), "max_weight=0.5"),
+        (lambda: Boltzmann(min_examples=0), "min_examples=0"),
+    ],
+)
+def test_options_out_of_range_are_refused(make, message):
+    with pytest.raises(OptionError, match=message):
+        make()

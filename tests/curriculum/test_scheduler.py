@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 
 from curriculum_rec.curriculum.difficulty import Length, Loss, Popularity
-from curriculum_rec.curriculum.pacing import Constant, Linear
+from curriculum_rec.curriculum.pacing import Constant, Linear, OnePass, Plateau
 from curriculum_rec.curriculum.quantile import apply_order, quantiles
-from curriculum_rec.curriculum.sampling import PADDING, Prefix
+from curriculum_rec.curriculum.sampling import (
+    PADDING,
+    Boltzmann,
+    ImportanceCorrected,
+    Prefix,
+    PrefixWithReplacement,
+    Replay,
+    SoftPrefix,
+    Stratified,
+)
 from curriculum_rec.curriculum.scheduler import Curriculum, CurriculumState, Draw, Scheduler
 from curriculum_rec.errors import OptionError
 
@@ -227,3 +236,70 @@ def test_target_ranks_lie_in_the_shape_of_the_buckets(tiny_examples):
 def test_contradictions_are_refused(options, message):
     with pytest.raises(OptionError, match=message):
         Curriculum(**options)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        PrefixWithReplacement(min_examples=4),
+        SoftPrefix(min_examples=4),
+        Boltzmann(min_examples=4),
+        Replay(min_examples=4),
+        Stratified(min_examples=4, strata=3),
+        ImportanceCorrected(Boltzmann(min_examples=4)),
+    ],
+    ids=lambda sampler: type(sampler).__name__,
+)
+def test_every_sampler_resumes_to_the_same_batches_and_weights(tiny_examples, sampler):
+    scheduler = make_scheduler(tiny_examples, sampler=sampler)
+    history = run(scheduler, scheduler.begin())
+    state, drawn, _ = history[5]
+    resumed, weighs = make_scheduler(tiny_examples, sampler=sampler), isinstance(sampler, ImportanceCorrected)
+    again, _ = resumed.draw(CurriculumState.from_arrays(state.arrays()), step=15, at_most=3)
+    np.testing.assert_array_equal(again.rows, drawn.rows)
+    np.testing.assert_array_equal(again.bucket, drawn.bucket)
+    assert (again.weight is None) == (drawn.weight is None) == (not weighs)
+    if weighs:
+        np.testing.assert_array_equal(again.weight, drawn.weight)
+        assert drawn.weight[drawn.rows != PADDING].min() > 0
+
+
+def test_one_pass_draws_each_slice_alone_then_everything(tiny_examples):
+    scheduler = make_scheduler(tiny_examples, pacing=OnePass(slices=4, full_at=0.5), sampler=Prefix(min_examples=1))
+    epochs = epochs_of(scheduler, run(scheduler, scheduler.begin(), at_most=1))
+    quantile = quantiles(Popularity()(tiny_examples, "sequence"), seed=3)
+    seen = []
+    for state, drawn in epochs[:-1]:
+        inside = (quantile * len(quantile) > state.skipped) & (quantile * len(quantile) <= state.available)
+        np.testing.assert_array_equal(np.sort(drawn), np.flatnonzero(inside))
+        seen.append((state.skipped, state.available))
+    assert seen[0][0] == 0
+    assert {end - begin for begin, end in seen} <= {len(quantile) // 4, len(quantile) // 4 + 1, len(quantile)}
+    assert seen[-1] == (0, len(quantile))
+
+
+def test_a_pacing_by_evaluations_remembers_them_across_a_checkpoint(tiny_examples):
+    pacing = Plateau(start=0.25, factor=2.0, patience=1)
+    scheduler = make_scheduler(tiny_examples, pacing=pacing, sampler=Prefix(min_examples=1))
+    state = scheduler.begin()
+    shares = [state.share]
+    for value in (0.5, 0.4, 0.3):
+        state = scheduler.evaluated(CurriculumState.from_arrays(state.arrays()), value)
+        while not scheduler.epoch_ended(state):
+            _, state = scheduler.draw(state, step=0, at_most=10)
+        _, state = scheduler.draw(state, step=0, at_most=1)
+        shares.append(state.share)
+    assert shares == [0.25, 0.25, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"order": "standard", "sampler": Boltzmann()}, "Boltzmann has no effect with order=standard"),
+        ({"unit": "target", "sampler": Replay()}, "Replay does not go with unit=target"),
+        ({"pacing": OnePass(), "sampler": SoftPrefix()}, "SoftPrefix does not go with pacing=OnePass"),
+    ],
+)
+def test_combinations_without_meaning_are_refused(tiny_examples, options, message):
+    with pytest.raises(OptionError, match=message):
+        make_scheduler(tiny_examples, **options)

@@ -19,6 +19,7 @@ from curriculum_rec.training.engine import Engine
 from curriculum_rec.training.optimizer import AdamW
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.state import TrainState
+from curriculum_rec.weighting import SuperLoss, Truncated
 
 STEPS = 12
 SOFTMAX = Softmax(chunk=16)
@@ -52,13 +53,15 @@ def run(tiny_examples):
     """Trains the same run on given devices, with dropout, masked targets, three buckets and batches not full."""
 
     @cache
-    def train(kind, devices, table=1, objective=SOFTMAX, examples="device", **engine_options):
+    def train(kind, devices, table=1, objective=SOFTMAX, examples="device", weighting=None, **engine_options):
         placed = Placement(kind, devices, table, examples).place()
         tx = AdamW(learning_rate=1e-2, eps=1e-4, clip_norm=1.0)(STEPS)
         scheduler = Scheduler(CURRICULUM, tiny_examples, seed=5, total_steps=STEPS)
-        engine = Engine(objective, tx, scheduler, placed, seed=5, steps_per_dispatch=5, **engine_options)
+        engine = Engine(
+            objective, tx, scheduler, placed, seed=5, steps_per_dispatch=5, weighting=weighting, **engine_options
+        )
         options = SASRec(width=8, depth=1, dropout=0.3, feed_forward_factor=1)
-        state = TrainState.create(options(n_items=40, max_length=12, rngs=nnx.Rngs(0)), tx)
+        state = TrainState.create(options(n_items=40, max_length=12, rngs=nnx.Rngs(0)), tx, weighting)
         chunks = []
         state, position = engine.train(
             placed.place_state(state), scheduler.begin(), stop_at=STEPS, on_chunk=chunks.append
@@ -96,6 +99,20 @@ def test_examples_sent_by_the_host_train_the_same_run(run, kind, devices, table)
     got = run(kind, devices, table, examples="host")
     assert_same_run(got, run("jit", 1))
     assert got.traces == 1
+
+
+@pytest.mark.parametrize("weighting", [SuperLoss(), Truncated(full_at=0.1, normalise="weight")], ids=str)
+@pytest.mark.parametrize(("kind", "devices", "table"), [("pmap", 4, 1), ("shard_map", 4, 2)])
+def test_weights_do_not_depend_on_the_devices(run, kind, devices, table, weighting):
+    expected = run("jit", 1, weighting=weighting)
+    assert_same_run(run(kind, devices, table, weighting=weighting), expected)
+    assert expected.chunks[-1].metrics["weight"] != pytest.approx(1, abs=1e-3)
+    assert np.abs(expected.losses - run("jit", 1).losses).max() > 1e-4
+
+
+def test_weights_are_those_of_the_whole_batch_however_it_is_accumulated(run):
+    weighting = Truncated(full_at=0.1)
+    assert_same_run(run("jit", 1, weighting=weighting, accumulate=2), run("jit", 1, weighting=weighting))
 
 
 @pytest.mark.slow

@@ -60,9 +60,19 @@ def assert_same_run(a, b):
     [
         pytest.param(["curriculum=none"], marks=pytest.mark.slow),
         pytest.param(["curriculum=loss", "curriculum.sampler.min_examples=8"], marks=pytest.mark.slow),
-        ["curriculum=loss", "curriculum.unit=target", "curriculum.sampler.min_examples=8"],
+        ["curriculum=loss", "curriculum.unit=target", "curriculum.sampler.min_examples=8", "weighting=super_loss"],
+        pytest.param(
+            [
+                "curriculum=popularity",
+                "curriculum/pacing=plateau",
+                "curriculum/sampler=importance_corrected",
+                "curriculum.sampler.sampler.min_examples=8",
+                "weighting=truncated",
+            ],
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["none", "loss", "loss_target"],
+    ids=["none", "loss", "loss_target", "plateau"],
 )
 def test_a_killed_run_ends_with_the_same_bits(tmp_path, monkeypatch, curriculum):
     overrides = [*STEPS, *OFTEN, *curriculum]

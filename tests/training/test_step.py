@@ -9,7 +9,8 @@ from jax.sharding import Mesh, PartitionSpec
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.objectives import Losses
 from curriculum_rec.training.state import TrainState
-from curriculum_rec.training.step import local_gradient, make_step
+from curriculum_rec.training.step import Weigh, local_gradient, make_step
+from curriculum_rec.weighting import Focal
 
 N, DEVICES, RATE = 16, 4, 0.1
 
@@ -19,8 +20,8 @@ def squared_error(model, batch, rng):
     return Losses(error, metrics={"mean_error": (batch.weight * error).sum() / jnp.maximum(batch.weight.sum(), 1e-9)})
 
 
-def make_state(tx):
-    return TrainState.create(nnx.Linear(3, 1, rngs=nnx.Rngs(0)), tx)
+def make_state(tx, weighting=None):
+    return TrainState.create(nnx.Linear(3, 1, rngs=nnx.Rngs(0)), tx, weighting)
 
 
 def make_batch(weight):
@@ -85,6 +86,28 @@ def test_a_step_follows_the_global_weighted_mean_however_it_is_mapped(kind):
         moved = (np.asarray(after.params[name]) - np.asarray(state.params[name])).ravel()
         np.testing.assert_allclose(moved, -RATE * np.ravel(gradient[name]), rtol=1e-4, atol=1e-6)
     assert int(after.step) == 1
+
+
+@pytest.mark.parametrize("kind", ["jit", "vmap", "pmap", "shard_map"])
+@pytest.mark.parametrize("normalise", ["count", "weight"])
+def test_a_weighting_weighs_the_gradient_and_not_the_reported_loss(kind, normalise):
+    tx, batch, weighting = optax.sgd(RATE), make_batch(unequal_weights()), Focal(gamma=1.0, normalise=normalise)
+    state, axis_name = make_state(tx, weighting), None if kind == "jit" else "data"
+    weigh = Weigh(weighting, 10, axis_name)
+    step = map_over_devices(kind, make_step(squared_error, tx, axis_name=axis_name, weigh=weigh))
+    after, metrics = step(state, batch, make_rng())
+    loss, _ = by_hand(state, batch)
+    np.testing.assert_allclose(metrics.loss, loss, rtol=1e-5)
+    np.testing.assert_allclose(metrics.weight, batch.weight.sum(), rtol=1e-6)
+    error = (np.asarray(state.model()(batch["x"]))[:, 0] - np.asarray(batch["y"])) ** 2
+    factor = 1 - np.exp(-error)
+    base = np.asarray(batch.weight)
+    np.testing.assert_allclose(metrics.objective["weight"], (base * factor).sum() / base.sum(), rtol=1e-5)
+    _, gradient = by_hand(state, Batch(batch.arrays, jnp.asarray(base * factor)))
+    scale = (base * factor).sum() / base.sum() if normalise == "count" else 1
+    for name in ("kernel", "bias"):
+        moved = (np.asarray(after.params[name]) - np.asarray(state.params[name])).ravel()
+        np.testing.assert_allclose(moved, -RATE * scale * np.ravel(gradient[name]), rtol=1e-4, atol=1e-6)
 
 
 def test_the_weights_of_this_file_tell_a_mean_of_means_from_the_global_mean():
