@@ -243,6 +243,13 @@ def test_contradictions_are_refused(options, message):
         Curriculum(**options)
 
 
+@pytest.mark.parametrize("order", ["anti-curr", "anti_curr", "Anti"])
+def test_an_order_that_is_none_is_refused(order):
+    """understanding-curricula documents "anti-curr", tests for "anti_curr", and trains the easy ones first."""
+    with pytest.raises(OptionError, match="must be one of curriculum, anti, random, standard"):
+        Curriculum(Length(), order=order)
+
+
 @pytest.mark.parametrize(
     "sampler",
     [

@@ -117,6 +117,18 @@ def test_a_look_is_the_mean_loss_of_each_group_and_always_the_same(tiny_examples
         assert value == pytest.approx(np.mean(means), rel=1e-5)
 
 
+def test_a_look_does_not_carry_on_what_was_seen_before(tiny_examples):
+    """CurBench's teacher never resets its count of right answers, so that its reward is an average over all looks."""
+    states = []
+    for seed in (0, 1):
+        model = SASRec(width=8, depth=1, dropout=0.0)(n_items=40, max_length=12, rngs=nnx.Rngs(seed))
+        states.append(TrainState.create(model, optax.sgd(0.1)))
+    groups, placed = np.array([[0, 1], [2, 3]]), Placement("jit").place()
+    probe = Probe(Softmax(), tiny_examples, groups, placed, 0)
+    probe(states[0])
+    np.testing.assert_array_equal(probe(states[1]), Probe(Softmax(), tiny_examples, groups, placed, 0)(states[1]))
+
+
 def test_training_with_a_teacher_learns_and_repeats_itself(tiny_examples):
     def train():
         model = SASRec(width=8, depth=1)(n_items=40, max_length=12, rngs=nnx.Rngs(0))
