@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -32,6 +32,21 @@ class Bucket:
 
 
 @dataclass(frozen=True)
+class Histories:
+    """The whole training history of each example's user, of which the example may show only the end.
+
+    Attributes:
+        items: int32, the histories one after the other, in any order.
+        start: Where each example's begins, int64 ``[n]``.
+        stop: Where it ends, int64 ``[n]``.
+    """
+
+    items: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+
+
+@dataclass(frozen=True)
 class Examples:
     """All training examples.
 
@@ -40,11 +55,13 @@ class Examples:
         item_counts: Training count of every item, int64 ``[n_items + 1]``; None where there are no items.
         gaps: Time between each target and the item before it, float64 ``[n_targets]`` in the order of :attr:`targets`
             and the unit of the data's timestamps; None where there are none.
+        histories: What each example's user is known to like; None where only the examples themselves are known.
     """
 
     buckets: tuple[Bucket, ...]
     item_counts: np.ndarray | None = None
     gaps: np.ndarray | None = None
+    histories: Histories | None = None
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Examples:
@@ -79,6 +96,22 @@ class Examples:
     def has_targets(self) -> bool:
         """Whether the examples are sequences whose single targets can be told apart."""
         return all("target" in bucket.arrays and bucket.arrays["target"].ndim == 2 for bucket in self.buckets)
+
+    def with_positives(self) -> Examples:
+        """Add the array ``positives`` to every bucket, unless it is there or nobody knows the whole histories.
+
+        It holds each user's training items, int32 ``[n_rows, longest history of the bucket]``, in ascending order and
+        filled up with the largest int32, so that membership is a binary search.
+        """
+        if self.histories is None or all("positives" in bucket.arrays for bucket in self.buckets):
+            return self
+        buckets = []
+        for bucket in self.buckets:
+            start, stop = self.histories.start[bucket.example], self.histories.stop[bucket.example]
+            items = pad_left_aligned(self.histories.items, start, stop, int((stop - start).max()))
+            positives = np.sort(np.where(items > 0, items, np.iinfo(np.int32).max), axis=1)
+            buckets.append(replace(bucket, arrays={**bucket.arrays, "positives": positives}))
+        return replace(self, buckets=tuple(buckets))
 
     @cached_property
     def target_offsets(self) -> np.ndarray:
@@ -209,7 +242,10 @@ class SequenceExamples:
             size = min(size, -(-len(chosen) // BATCH_MULTIPLE) * BATCH_MULTIPLE)
             buckets.append(Bucket({"history": history, "target": target}, chosen.astype(np.int32), size))
         return Examples(
-            tuple(buckets), split.item_counts(Part.TRAIN), _gaps(split, offsets[users + 1], n_inputs[users])
+            tuple(buckets),
+            item_counts=split.item_counts(Part.TRAIN),
+            gaps=_gaps(split, offsets[users + 1], n_inputs[users]),
+            histories=Histories(items, offsets[users], offsets[users + 1]),
         )
 
 
