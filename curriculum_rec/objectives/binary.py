@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -68,8 +69,7 @@ class BinaryCrossEntropy(WithNegatives):
 
     @property
     def _drawing(self) -> PerPosition:
-        assert isinstance(self.negatives, PerPosition)  # __post_init__ refuses others
-        return self.negatives
+        return cast("PerPosition", self.negatives)  # __post_init__ refuses others
 
     @jax.named_scope("negatives")
     def _draw(self, asked: Asked, rng: BatchRng) -> Drawn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -80,5 +80,5 @@ class SampledSoftmax(WithNegatives):
 
     @jax.named_scope("negatives")
     def _draw(self, model: Recommender, batch: Batch, rng: BatchRng) -> SharedDraw:
-        assert isinstance(self.negatives, Shared)  # __post_init__ refuses others
-        return self.negatives.shared(batch, self.n_negatives, rng, n_items=model.n_items)
+        negatives = cast("Shared", self.negatives)  # __post_init__ refuses others
+        return negatives.shared(batch, self.n_negatives, rng, n_items=model.n_items)

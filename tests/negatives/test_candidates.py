@@ -95,7 +95,9 @@ def test_the_hardest_of_m_has_the_mean_quantile_of_their_maximum(m):
     items = np.asarray(draw(Hardest(candidates=m), asked).items)[..., 0]
     everything = np.sort(np.asarray(asked.hidden, np.float64) @ np.asarray(asked.model.table, np.float64)[1:].T)
     chosen = scores_of(asked, items[..., None])[..., 0]
-    below = np.array([np.searchsorted(row, s) for row, s in zip(everything.reshape(-1, 2000), chosen.ravel(), strict=True)])
+    below = np.array(
+        [np.searchsorted(row, s) for row, s in zip(everything.reshape(-1, 2000), chosen.ravel(), strict=True)]
+    )
     quantile = (below + 0.5) / 2000
     deviation = math.sqrt(m / (m + 2)) / (m + 1)  # of Beta(m, 1)
     assert abs(quantile.mean() - m / (m + 1)) < 4 * deviation / math.sqrt(quantile.size) + 1e-3
@@ -111,7 +113,7 @@ def test_a_growing_pool_never_gets_easier_and_ends_as_the_whole():
     hardness = [float(one.hardness.mean()) for one in drawn]
     assert (np.diff(hardness) >= 0).all()
     assert hardness[0] == pytest.approx(0.5, abs=0.05)
-    assert hardness[-1] == pytest.approx(15.5 / 16)
+    assert hardness[-1] == pytest.approx(15.5 / 16, abs=1e-3)  # less where the hardest was drawn twice
     whole = draw(Hardest(candidates=16), asked, n=2)
     for one in drawn[10:]:
         np.testing.assert_array_equal(one.items, whole.items)
@@ -154,7 +156,7 @@ def test_the_top_are_each_as_likely():
 
 @pytest.mark.parametrize("progress", [0.0, 0.2, 0.5, 1.0])
 def test_the_quantile_that_is_wanted_is_reached(progress):
-    asked, rule = ask(progress=progress, rows=20), Quantile(candidates=32)
+    asked, rule = ask(progress=progress, rows=20, n_items=100_000), Quantile(candidates=32)
     drawn = draw(rule, asked, n=2)
     wanted = 0.05 + 0.9 * min(1, progress / 0.5)
     scores = scores_of(asked, candidates_of(rule, asked, n=2))
@@ -199,7 +201,9 @@ def test_mixed_takes_the_hardest_mixture_and_without_mixing_the_hardest():
     np.testing.assert_array_equal(draw(bare, asked).items, draw(Hardest(candidates=8), asked).items)
 
 
-@pytest.mark.parametrize("rule", [Uniform(), *BY_SCORE, Hardest(schedule="growing"), CachedHard(size=20, rate=1.0)], ids=str)
+@pytest.mark.parametrize(
+    "rule", [Uniform(), *BY_SCORE, Hardest(schedule="growing"), CachedHard(size=20, rate=1.0)], ids=str
+)
 def test_no_training_item_of_the_user_is_drawn(rule):
     rng = np.random.default_rng(3)
     known = np.full((6, 18), FILL, np.int32)

@@ -41,7 +41,9 @@ def test_membership_is_that_of_sets(length):
     known = np.sort(rng.integers(1, 30, (5, length)).astype(np.int32), axis=1)
     known[2, length // 2 :] = FILL
     items = rng.integers(1, 32, (5, 4, 3)).astype(np.int32)
-    expected = [[[item in set(row) for item in line] for line in lines] for row, lines in zip(known, items, strict=True)]
+    expected = [
+        [[item in set(row) for item in line] for line in lines] for row, lines in zip(known, items, strict=True)
+    ]
     np.testing.assert_array_equal(is_known(jnp.asarray(known), jnp.asarray(items)), expected)
 
 
@@ -193,7 +195,10 @@ def test_items_from_lists_come_at_their_rate(progress):
         (lambda: CachedHard(size=0), "size=0"),
         (lambda: CachedHard(every_steps=0), "every_steps=0"),
         (lambda: CachedHard(rate=1.5), r"rate=1\.5"),
-        (lambda: CachedHard(size=13).begin(1, n_items=12, item_counts=None), "size=13: the catalogue has only 12 items"),
+        (
+            lambda: CachedHard(size=13).begin(1, n_items=12, item_counts=None),
+            "size=13: the catalogue has only 12 items",
+        ),
     ],
 )
 def test_options_out_of_range_are_refused(make, message):

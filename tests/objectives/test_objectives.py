@@ -7,7 +7,17 @@ import pytest
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
-from curriculum_rec.negatives import Adaptive, CachedHard, Hardest, InBatch, Mixed, Popularity, Quantile, SoftmaxNegatives, Uniform
+from curriculum_rec.negatives import (
+    Adaptive,
+    CachedHard,
+    Hardest,
+    InBatch,
+    Mixed,
+    Popularity,
+    Quantile,
+    SoftmaxNegatives,
+    Uniform,
+)
 from curriculum_rec.negatives.known import FILL
 from curriculum_rec.objectives import BinaryCrossEntropy, SampledSoftmax, Softmax
 from curriculum_rec.objectives.softmax import Candidates, Positions, cross_entropy
@@ -247,9 +257,13 @@ def test_the_gradient_flows_through_the_chosen_candidates_alone():
     for row, position in zip(*np.nonzero(np.asarray(batch["target"])), strict=True):
         own = {*np.asarray(batch["target"][row]).tolist(), *np.asarray(batch["history"][row]).tolist()}
         target = int(batch["target"][row, position])
-        negative = max((1 + b % 200 for b in bits[row, position] if 1 + b % 200 not in own), key=scores[row, position].item)
+        negative = max(
+            (1 + b % 200 for b in bits[row, position] if 1 + b % 200 not in own), key=scores[row, position].item
+        )
         s, vectors = scores[row, position], np.asarray(model.table)
-        expected[row, position] = -vectors[target] / (1 + np.exp(s[target])) + vectors[negative] / (1 + np.exp(-s[negative]))
+        expected[row, position] = -vectors[target] / (1 + np.exp(s[target])) + vectors[negative] / (
+            1 + np.exp(-s[negative])
+        )
     np.testing.assert_allclose(hidden, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -258,7 +272,9 @@ def test_mixed_negatives_send_their_gradient_to_the_target_too():
     objective = BinaryCrossEntropy(negatives=Mixed(candidates=1))
     mix = np.asarray(make_rng().named("negatives").named("mix").bits(LENGTH, 1, 1))[..., 0, 0] / 2**32
     bits = np.asarray(make_rng().named("negatives").bits(LENGTH, 1, 1))[..., 0, 0]
-    own = [{*np.asarray(batch["target"][row]).tolist(), *np.asarray(batch["history"][row]).tolist()} for row in range(3)]
+    own = [
+        {*np.asarray(batch["target"][row]).tolist(), *np.asarray(batch["history"][row]).tolist()} for row in range(3)
+    ]
 
     def by_hand(hidden):
         at = jnp.arange(BATCH)[:, None], jnp.arange(LENGTH)[None, :]

@@ -156,9 +156,7 @@ def test_what_negatives_remember_does_not_depend_on_the_devices(run, objective):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "objective", [SampledSoftmax(16), BinaryCrossEntropy(2), IN_BATCH, CACHED, GROWING], ids=str
-)
+@pytest.mark.parametrize("objective", [SampledSoftmax(16), BinaryCrossEntropy(2), IN_BATCH, CACHED, GROWING], ids=str)
 def test_negatives_do_not_depend_on_the_devices(run, objective):
     assert_same_run(run("pmap", 4, objective=objective), run("jit", 1, objective=objective))
     assert_same_run(run("shard_map", 4, 2, objective=objective), run("jit", 1, objective=objective))
