@@ -25,6 +25,9 @@ from curriculum_rec.negatives.contract import (
 )
 from curriculum_rec.negatives.known import is_known
 
+VECTORS_AT_ONCE = 8192
+"""Candidates whose vectors a CPU holds at once, 2 MiB for vectors of 64 numbers."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -238,11 +241,21 @@ class Quantile(FromCandidates):
 
 
 def score(asked: Asked, items: Int32[Array, "batch length *n"]) -> Float[Array, "batch length *n"]:
-    """Score items of every position, without a gradient."""
-    flat = items.reshape(*items.shape[:2], -1)
-    vectors = jax.lax.stop_gradient(asked.model.item_vectors(flat))
-    hidden = jax.lax.stop_gradient(asked.hidden)
-    return jnp.einsum("bld,bled->ble", hidden, vectors, preferred_element_type=jnp.float32).reshape(items.shape)
+    """Score items of every position, without a gradient.
+
+    On a CPU a few rows at a time, whose vectors stay in its cache.
+    """
+
+    def some(rows: tuple[Array, Array]) -> Array:
+        hidden, chosen = rows
+        vectors = jax.lax.stop_gradient(asked.model.item_vectors(chosen))
+        return jnp.einsum("...d,...ed->...e", hidden, vectors, preferred_element_type=jnp.float32)
+
+    rows = jax.lax.stop_gradient(asked.hidden), items.reshape(*items.shape[:2], -1)
+    at_once = max(1, VECTORS_AT_ONCE // rows[1][0].size)
+    if jax.default_backend() != "cpu" or at_once >= len(items):
+        return some(rows).reshape(items.shape)
+    return jax.lax.map(some, rows, batch_size=at_once).reshape(items.shape)
 
 
 def rank(scores: Float[Array, "*shape n"], counted: Bool[Array, "*shape n"]) -> Int32[Array, "*shape n"]:

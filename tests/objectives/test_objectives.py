@@ -202,7 +202,7 @@ def test_corrected_sampled_softmax_estimates_the_full_one():
     np.testing.assert_allclose(sampled, full, rtol=0.05)
     popular = SampledSoftmax(50_000, correct=True, negatives=Popularity(beta=0.5))
     memory = popular.begin(n_items=200, item_counts=np.arange(201) ** 2)
-    sampled = popular(model, replace(batch, memory=memory), make_rng()).per_example[0]
+    sampled = jax.jit(lambda: popular(model, replace(batch, memory=memory), make_rng()).per_example[0])()
     np.testing.assert_allclose(sampled, full, rtol=0.05)
 
 
@@ -247,7 +247,7 @@ def test_the_gradient_flows_through_the_chosen_candidates_alone():
         losses = objective(FixedModel(hidden, table), batch, make_rng())
         return jnp.where(losses.mask, losses.per_example, 0).sum()
 
-    table, hidden = jax.grad(loss, argnums=(0, 1))(model.table, model.hidden)
+    table, hidden = jax.jit(jax.grad(loss, argnums=(0, 1)))(model.table, model.hidden)
     touched = np.flatnonzero(np.abs(table).sum(axis=1))
     n_targets = int((batch["target"] > 0).sum())
     assert n_targets < len(touched) <= 2 * n_targets
@@ -284,7 +284,9 @@ def test_mixed_negatives_send_their_gradient_to_the_target_too():
         return jax.nn.softplus(-positive) + allowed * jax.nn.softplus(mix * positive + (1 - mix) * negative)
 
     def total(f):
-        return jax.value_and_grad(lambda hidden: jnp.where(batch["target"] > 0, f(hidden), 0).sum())(model.hidden)
+        return jax.jit(jax.value_and_grad(lambda hidden: jnp.where(batch["target"] > 0, f(hidden), 0).sum()))(
+            model.hidden
+        )
 
     got = total(lambda hidden: objective(FixedModel(hidden, model.table), batch, make_rng()).per_example)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), got, total(by_hand))
@@ -293,7 +295,7 @@ def test_mixed_negatives_send_their_gradient_to_the_target_too():
 def test_what_negatives_report_is_averaged_over_the_targets_that_count():
     model, batch = make_case(n_items=9, weight=[1.0, 0.0, 0.5])
     drawn_bits = np.asarray(make_rng().named("negatives").bits(LENGTH, 1, 4))[:, :, 0]
-    metrics = BinaryCrossEntropy(negatives=Hardest(candidates=4))(model, batch, make_rng()).metrics
+    metrics = jax.jit(lambda: BinaryCrossEntropy(negatives=Hardest(candidates=4))(model, batch, make_rng()).metrics)()
     avoided = weights = 0.0
     for row, position in zip(*np.nonzero(np.asarray(batch["target"])), strict=True):
         own = {*np.asarray(batch["target"][row]).tolist(), *np.asarray(batch["history"][row]).tolist()}
