@@ -27,6 +27,7 @@ OWN = tuple(
         "evaluation",
         "growth",
         "models",
+        "negatives",
         "objectives",
         "training.optimizer",
         "training.placement",

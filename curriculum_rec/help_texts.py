@@ -31,6 +31,8 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
   data          online_retail (in the package), sequences, table, joined (several of them)
   model         sasrec, dnn
   objective     softmax, sampled_softmax, bce
+                objective/negatives=uniform|popularity|hardest|softmax|quantile|adaptive|mixed|cached_hard   (bce)
+                objective/negatives=uniform|popularity|in_batch                              (sampled_softmax)
   optimizer     adamw
   curriculum    none, or by difficulty: length, user_activity, popularity, sequence_rarity, transition_surprisal,
                 time_gap, history_distance, history_entropy, loss (ordered: the one that curriculum/difficulty names)

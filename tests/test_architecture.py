@@ -15,6 +15,7 @@ RANKS = {
     "data": 0,
     "curriculum": 1,
     "models": 1,
+    "negatives": 1,
     "objectives": 1,
     "weighting": 1,
     "growth": 2,
@@ -24,7 +25,7 @@ RANKS = {
 }
 FOR_ALL = {"errors": -2, "streams": -1, "files": -1}
 TOP = 5
-BESIDE = {("objectives", "models")}
+BESIDE = {("negatives", "models"), ("objectives", "models"), ("objectives", "negatives")}
 """Parts of one rank of which the first may import the second."""
 HYDRA_DOORS = {"config", "commands", "hydra_door", "cli"}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
@@ -90,6 +91,7 @@ def test_no_import_points_back(path):
         ("training", "models", True),
         ("objectives", "models", True),
         ("models", "objectives", False),
+        ("negatives", "objectives", False),
         ("models", "curriculum", False),
         ("curriculum", "data", True),
         ("data", "curriculum", False),

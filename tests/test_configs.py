@@ -22,6 +22,8 @@ NEEDS = {
     ("data", "sequences"): ["data.path=x.txt"],
     ("data", "table"): ["data.path=x.csv"],
     ("stages", "grow_2_4"): ["growth=stack"],
+    **{(group, name): ["objective=bce"] for group, name in CHOICES if group == "objective/negatives"},
+    ("objective/negatives", "in_batch"): ["objective=sampled_softmax"],
     **{(group, name): ["curriculum=ordered"] for group, name in CHOICES if group.startswith("curriculum/")},
 }
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from curriculum_rec.data.examples import BATCH_MULTIPLE, Bucket, Examples, pad_left_aligned
+from curriculum_rec.data.examples import BATCH_MULTIPLE, POSITIVES, Bucket, Examples, filling, pad_left_aligned
 from curriculum_rec.errors import OptionError
 
 Longer = Literal["cut", "split"]
@@ -94,14 +94,14 @@ class GrowingLength:
             rows.append(
                 {
                     name: pad_left_aligned(array.reshape(-1), start, stop, length)
-                    if array.shape[1:] == (bucket.length,)
+                    if array.shape[1:] == (bucket.length,) and name != POSITIVES
                     else array[row]
                     for name, array in bucket.arrays.items()
                 }
             )
             of_example.append(bucket.example[row])
             first.append(begin)
-        arrays = {name: _join([part[name] for part in rows]) for name in rows[0]}
+        arrays = {name: _join([part[name] for part in rows], filling(name)) for name in rows[0]}
         example = np.concatenate(of_example)
         positions = max(bucket.batch_size * bucket.length for bucket in examples.whole)
         size = positions // length // BATCH_MULTIPLE * BATCH_MULTIPLE
@@ -114,11 +114,14 @@ def bucket_lengths(examples: Examples) -> tuple[int, ...]:
     return tuple(sorted({bucket.length for bucket in examples.whole}))
 
 
-def _join(arrays: list[np.ndarray]) -> np.ndarray:
-    """Put arrays of several buckets below each other; narrower ones repeat their last entry, which is padding."""
+def _join(arrays: list[np.ndarray], padding: int) -> np.ndarray:
+    """Put arrays of several buckets below each other, narrower ones filled up."""
     if arrays[0].ndim < 2:
         return np.concatenate(arrays)
     width = max(array.shape[1] for array in arrays)
-    return np.concatenate(
-        [np.pad(a, [(0, 0), (0, width - a.shape[1])] + [(0, 0)] * (a.ndim - 2), "edge") for a in arrays]
-    )
+    joined = np.full((sum(map(len, arrays)), width, *arrays[0].shape[2:]), padding, arrays[0].dtype)
+    begin = 0
+    for array in arrays:
+        joined[begin : begin + len(array), : array.shape[1]] = array
+        begin += len(array)
+    return joined

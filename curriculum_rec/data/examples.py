@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from curriculum_rec.data.split import Part, Split
 from curriculum_rec.errors import DataError, OptionError
+
+POSITIVES = "positives"
+"""Name of the array with each user's own training items; what fills it up is larger than any item."""
 
 BATCH_MULTIPLE = 8
 """Batch sizes are multiples of this, so that 1, 2, 4 and 8 devices all see the same batches."""
@@ -48,6 +51,21 @@ class Bucket:
 
 
 @dataclass(frozen=True)
+class Histories:
+    """The whole training history of each example's user, of which the example may show only the end.
+
+    Attributes:
+        items: int32, the histories one after the other, in any order.
+        start: Where each example's begins, int64 ``[n]``.
+        stop: Where it ends, int64 ``[n]``.
+    """
+
+    items: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+
+
+@dataclass(frozen=True)
 class Examples:
     """All training examples.
 
@@ -59,6 +77,7 @@ class Examples:
         source: int64 ``[n]``, number of the source that most of an example's interactions come from; None where all
             come from one.
         source_names: The sources' names.
+        histories: What each example's user is known to like; None where only the examples themselves are known.
     """
 
     buckets: tuple[Bucket, ...]
@@ -66,6 +85,7 @@ class Examples:
     gaps: np.ndarray | None = None
     source: np.ndarray | None = None
     source_names: tuple[str, ...] = ()
+    histories: Histories | None = None
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Examples:
@@ -105,6 +125,22 @@ class Examples:
     def has_targets(self) -> bool:
         """Whether the examples are sequences whose single targets can be told apart."""
         return all("target" in bucket.arrays and bucket.arrays["target"].ndim == 2 for bucket in self.buckets)
+
+    def with_positives(self) -> Examples:
+        """Add the array ``positives`` to every bucket, unless it is there or nobody knows the whole histories.
+
+        It holds each user's training items, int32 ``[n_rows, longest history of the bucket]``, in ascending order and
+        filled up with the largest int32, so that membership is a binary search.
+        """
+        if self.histories is None or all(POSITIVES in bucket.arrays for bucket in self.buckets):
+            return self
+        buckets = []
+        for bucket in self.buckets:
+            start, stop = self.histories.start[bucket.example], self.histories.stop[bucket.example]
+            items = pad_left_aligned(self.histories.items, start, stop, int((stop - start).max()))
+            positives = np.sort(np.where(items > 0, items, filling(POSITIVES)), axis=1).astype(np.int32)
+            buckets.append(replace(bucket, arrays={**bucket.arrays, POSITIVES: positives}))
+        return replace(self, buckets=tuple(buckets))
 
     @cached_property
     def target_offsets(self) -> np.ndarray:
@@ -240,11 +276,17 @@ class SequenceExamples:
             buckets.append(Bucket({"history": history, "target": target}, chosen.astype(np.int32), size))
         return Examples(
             tuple(buckets),
-            split.item_counts(Part.TRAIN),
-            _gaps(split, offsets[users + 1], n_inputs[users]),
-            _main_sources(split, users),
-            split.interactions.source_names,
+            item_counts=split.item_counts(Part.TRAIN),
+            gaps=_gaps(split, offsets[users + 1], n_inputs[users]),
+            source=_main_sources(split, users),
+            source_names=split.interactions.source_names,
+            histories=Histories(items, offsets[users], offsets[users + 1]),
         )
+
+
+def filling(name: str) -> int:
+    """Give what fills rows of an array up to a common width."""
+    return np.iinfo(np.int32).max if name == POSITIVES else 0
 
 
 def _main_sources(split: Split, users: np.ndarray) -> np.ndarray | None:

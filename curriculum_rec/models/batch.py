@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +22,14 @@ class Batch:
             ``[batch, length]``, filled from the left, 0 where nothing follows.
         weight: float32 ``[batch]``, or ``[batch, length]`` where single targets are weighted; 0 for rows that only
             fill the batch up.
+        progress: float32 scalar, steps trained as a fraction of the run; None where nobody says.
+        memory: What the objective remembers, brought up to this step.
     """
 
     arrays: Mapping[str, Array]
     weight: Float[Array, "batch *length"]
+    progress: Float[Array, ""] | None = None
+    memory: Mapping[str, Array] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Array:
         return self.arrays[name]

@@ -3,59 +3,82 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int32
+from jaxtyping import Array, Float
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
-from curriculum_rec.objectives.losses import Losses
+from curriculum_rec.negatives import Asked, Drawn, Negatives, PerPosition, Uniform
+from curriculum_rec.objectives.losses import Losses, broadcast_weight
+from curriculum_rec.objectives.sampling import WithNegatives
 
 
 @dataclass(frozen=True)
-class BinaryCrossEntropy:
-    """``-log sigmoid(s+) - mean log(1 - sigmoid(s-))`` with uniform negatives of each position's own.
+class BinaryCrossEntropy(WithNegatives):
+    """``-log sigmoid(s+) - mean log(1 - sigmoid(s-))`` with negatives of each position's own.
 
-    A negative that the example itself contains is left out; where that leaves none, only the positive counts.
+    An item of the user's training history is no negative, even where the example shows only the end of that history;
+    where a position has no negative, only its target counts. The log gets ``false_negatives_avoided``, the share of the
+    candidates that were such items, and ``negative_hardness``, the mean quantile of the negatives' scores among those
+    of their candidates.
 
     Args:
         n_negatives: Negatives a position, at least 1.
+        negatives: How they are drawn, for each position by itself.
 
-    Source: Kang and McAuley (2018), equation 6, with one negative.
+    Source: Kang and McAuley (2018), equation 6, with one uniform negative.
     """
 
     n_negatives: int = 1
+    negatives: Negatives = Uniform()
 
     def __post_init__(self) -> None:
-        if self.n_negatives < 1:
-            raise OptionError(f"objective.n_negatives={self.n_negatives}: it must be at least 1")
+        super().__post_init__()
+        if not isinstance(self.negatives, PerPosition):
+            raise OptionError(
+                f"objective.negatives={type(self.negatives).__name__}: BinaryCrossEntropy takes negatives that every "
+                "position draws for itself, such as Uniform, Popularity or Hardest"
+            )
+
+    @property
+    def needs_positives(self) -> bool:
+        """No item of the user's own is drawn."""
+        return True
 
     def __call__(self, model: Recommender, batch: Batch, rng: BatchRng) -> Losses:
         """Compute the losses, ``[batch, length]``."""
         hidden, target = model(batch, rng), batch["target"]
-        bits = rng.named("negatives").bits(target.shape[1], self.n_negatives)
-        negatives = (1 + bits % jnp.uint32(model.n_items)).astype(jnp.int32)
-        allowed = ~_occurs(negatives, jnp.concatenate([batch["history"][:, :1], target], axis=1))
         positive = (hidden * model.item_vectors(target)).sum(axis=-1, dtype=jnp.float32)
-        vectors = model.item_vectors(negatives)
+        drawn = self._draw(Asked(model, hidden, positive, batch), rng.named("negatives"))
+        vectors = model.item_vectors(drawn.items)
         negative = jnp.einsum("bld,blnd->bln", hidden, vectors, preferred_element_type=jnp.float32)
-        count = jnp.maximum(allowed.sum(axis=-1), 1).astype(negative.dtype)
-        penalty = jnp.where(allowed, jax.nn.softplus(negative), 0).sum(axis=-1) / count
-        return Losses(jax.nn.softplus(-positive) + penalty, target > 0)
+        if drawn.mix is not None:
+            negative = drawn.mix * positive[..., None] + (1 - drawn.mix) * negative
+        count = jnp.maximum(drawn.allowed.sum(axis=-1), 1).astype(negative.dtype)
+        penalty = jnp.where(drawn.allowed, jax.nn.softplus(negative), 0).sum(axis=-1) / count
+        return Losses(jax.nn.softplus(-positive) + penalty, target > 0, _metrics(drawn, batch))
 
     def scores_per_target(self, n_items: int) -> int:
-        """The negatives and the target, whatever the catalogue."""
+        """The negatives and the target, whatever the catalogue; a candidate without a gradient is a third of one."""
         del n_items
-        return self.n_negatives + 1
+        return 1 + self.n_negatives + self.n_negatives * self._drawing.scored // 3
+
+    @property
+    def _drawing(self) -> PerPosition:
+        return cast("PerPosition", self.negatives)  # __post_init__ refuses others
+
+    @jax.named_scope("negatives")
+    def _draw(self, asked: Asked, rng: BatchRng) -> Drawn:
+        return self._drawing.per_position(asked, self.n_negatives, rng)
 
 
-def _occurs(candidates: Int32[Array, "batch length n"], items: Int32[Array, "batch all"]) -> Array:
-    """Say which candidates stand anywhere in their example; items are scanned one by one to keep memory flat."""
-    return jax.lax.fori_loop(
-        0,
-        items.shape[1],
-        lambda i, found: found | (candidates == jax.lax.dynamic_slice_in_dim(items, i, 1, axis=1)[:, :, None]),
-        jnp.zeros(candidates.shape, bool),
-    )
+def _metrics(drawn: Drawn, batch: Batch) -> dict[str, Float[Array, ""]]:
+    """Average over the targets that count, as the losses are."""
+    weight = jnp.where(batch["target"] > 0, broadcast_weight(batch.weight, batch["target"]), 0)
+    total = jnp.maximum(weight.sum(), 1e-9)
+    named = {"false_negatives_avoided": drawn.avoided, "negative_hardness": drawn.hardness}
+    return {name: (weight * values).sum() / total for name, values in named.items() if values is not None}

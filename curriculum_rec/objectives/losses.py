@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from curriculum_rec.data.examples import Examples
 from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.negatives.contract import Memory
 
 
 @jax.tree_util.register_dataclass
@@ -42,6 +45,37 @@ class CountsScores(Protocol):
     def scores_per_target(self, n_items: int) -> int:
         """Count the candidates whose scores a target takes, itself included."""
         ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """An objective that remembers something from step to step; it finds it in ``batch.memory``."""
+
+    def begin(self, *, n_items: int, item_counts: np.ndarray | None) -> Memory:
+        """Give the memory before the first step."""
+        ...
+
+    def remember(
+        self, memory: Memory, model: Any, batch: Batch, rng: BatchRng, *, step: Array, axis_name: str | None
+    ) -> Memory:
+        """Bring the memory up to a step, before its losses are computed; the result is the same on every device."""
+        ...
+
+
+@runtime_checkable
+class NeedsPositives(Protocol):
+    """An objective that may want the whole training history of every user."""
+
+    @property
+    def needs_positives(self) -> bool:
+        """Whether it does."""
+        ...
+
+
+def examples_for(objective: Objective, examples: Examples) -> Examples:
+    """Give the examples with what the objective needs besides them."""
+    wanted = isinstance(objective, NeedsPositives) and objective.needs_positives
+    return examples.with_positives() if wanted else examples
 
 
 def broadcast_weight(weight: Float[Array, "batch *length"], like: Array) -> Array:

@@ -251,12 +251,13 @@ class Engine:
             local = local_gradient(
                 self.objective,
                 state,
-                Batch(arrays, weight),
+                Batch(arrays, weight, progress=state.step.astype(jnp.float32) / self.scheduler.total_steps),
                 rng,
                 per_target=per_target,
                 precision=self.precision,
                 accumulate=self.accumulate,
                 weigh=weigh,
+                axis_name=self.placed.axis_name,
             )
             return _pad_losses(local, own["rows"].shape[-1], self._longest_target)
 

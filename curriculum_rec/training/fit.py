@@ -14,7 +14,7 @@ from flax import nnx
 from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
-from curriculum_rec.objectives.losses import Objective
+from curriculum_rec.objectives.losses import Objective, examples_for
 from curriculum_rec.training.engine import ChunkReport, Engine
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.state import TrainState
@@ -84,7 +84,7 @@ def fit(
     if len(curriculum.pacing.begin()):
         raise OptionError(f"{type(curriculum.pacing).__name__} paces by evaluations, which fit does not make")
     placed = (placement if isinstance(placement, Placement) else Placement(placement)).place()
-    scheduler = Scheduler(curriculum, examples, seed, steps)
+    scheduler = Scheduler(curriculum, examples_for(objective, examples), seed, steps)
     engine = Engine(objective, optimizer, scheduler, placed, seed, steps_per_dispatch, precision, accumulate, weighting)
     losses: list[np.ndarray] = []
 
@@ -92,6 +92,7 @@ def fit(
         losses.append(chunk.loss)
 
     # A copy: the engine donates its state, and the caller's model must stay alive.
-    state = placed.place_state(jax.tree.map(jnp.copy, TrainState.create(model, optimizer, weighting)))
+    state = TrainState.create(model, optimizer, weighting, objective=objective, item_counts=examples.item_counts)
+    state = placed.place_state(jax.tree.map(jnp.copy, state))
     state, _ = engine.train(state, scheduler.begin(), stop_at=steps, on_chunk=on_chunk)
     return FitResult(state, np.concatenate(losses))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from curriculum_rec.data.examples import Examples
+from curriculum_rec.data.examples import Examples, filling
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import Tree, join_model
 from curriculum_rec.objectives.losses import Objective
@@ -49,15 +49,16 @@ class Probe:
 
     def __call__(self, state: TrainState) -> np.ndarray:
         """Give each group's mean loss, float64 ``[n_groups]``."""
-        losses = self._losses(state.structure, state.params, self._arrays, self._key)
+        memory = state.memory.get("objective", {})
+        losses = self._losses(state.structure, state.params, self._arrays, self._key, memory)
         return np.asarray(self.placed.fetch(losses), np.float64).reshape(self.groups.shape).mean(axis=1)
 
     @cached_property
     def _losses(self) -> jax.stages.Wrapped:
-        def losses(structure: Tree, params: Tree, arrays: dict[str, Array], key: Array) -> Float[Array, " batch"]:
+        def losses(structure: Tree, params: Tree, arrays: Tree, key: Array, memory: Tree) -> Float[Array, " batch"]:
             size = len(next(iter(arrays.values())))
             rng = BatchRng.for_rows(key, jnp.arange(size, dtype=jnp.int32))
-            result = self.objective(join_model(structure, params), Batch(arrays, jnp.ones(size)), rng)
+            result = self.objective(join_model(structure, params), Batch(arrays, jnp.ones(size), memory=memory), rng)
             if result.per_example.ndim == 1:
                 return result.per_example
             mask = jnp.ones(result.per_example.shape, bool) if result.mask is None else result.mask
@@ -68,7 +69,7 @@ class Probe:
 
 
 def gather(examples: Examples, numbers: np.ndarray) -> dict[str, np.ndarray]:
-    """Bring examples of all buckets into arrays of the widest shape, filled up with zeros.
+    """Bring examples of all buckets into arrays of the widest shape, filled up.
 
     Args:
         examples: All examples.
@@ -81,7 +82,7 @@ def gather(examples: Examples, numbers: np.ndarray) -> dict[str, np.ndarray]:
     for name in examples.whole[0].arrays:
         parts = [bucket.arrays[name] for bucket in examples.whole]
         shape = tuple(max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True))
-        joined = np.zeros((len(examples), *shape), parts[0].dtype)
+        joined = np.full((len(examples), *shape), filling(name), parts[0].dtype)
         for bucket, part in zip(examples.whole, parts, strict=True):
             joined[(bucket.example, *(slice(size) for size in part.shape[1:]))] = part
         arrays[name] = joined[numbers]

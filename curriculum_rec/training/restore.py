@@ -22,7 +22,7 @@ from curriculum_rec.training.state import TrainState
 
 Which = Literal["best", "newest"] | int
 
-PARAMS, OPTIMIZER, CURRICULUM, WEIGHTING = "params", "optimizer", "curriculum", "weighting"
+PARAMS, OPTIMIZER, CURRICULUM, MEMORY = "params", "optimizer", "curriculum", "memory"
 
 
 def load_snapshot(directory: RunDirectory, which: Which = "best") -> Snapshot:

@@ -24,6 +24,7 @@ from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import write_frame, write_text
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.models.structure import Tree
+from curriculum_rec.objectives.losses import examples_for
 from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Checkpoints, below, flatten, unflatten
 from curriculum_rec.training.compilation import METER
@@ -36,9 +37,9 @@ from curriculum_rec.training.progress import RunProgress
 from curriculum_rec.training.record import RunRecord
 from curriculum_rec.training.restore import (
     CURRICULUM,
+    MEMORY,
     OPTIMIZER,
     PARAMS,
-    WEIGHTING,
     check_same_run,
     model_template,
     snapshot_parameters,
@@ -48,7 +49,7 @@ from curriculum_rec.training.restore import (
 from curriculum_rec.training.run_directory import MetricsLog, NoLog, RunDirectory, to_json
 from curriculum_rec.training.speed import Stretch
 from curriculum_rec.training.stages import check_depth
-from curriculum_rec.training.state import TrainState, count_parameters
+from curriculum_rec.training.state import TrainState, begin_memory, count_parameters
 from curriculum_rec.training.summary import reference_metrics, summarise, user_results
 
 
@@ -86,7 +87,10 @@ class Runner:
             objective=self.experiment.objective,
             optimizer=self.optimizer,
             scheduler=Scheduler(
-                self.experiment.curriculum, self.dataset.examples, self.experiment.seed, self.total_steps
+                self.experiment.curriculum,
+                examples_for(self.experiment.objective, self.dataset.examples),
+                self.experiment.seed,
+                self.total_steps,
             ),
             placed=self.placed,
             seed=self.experiment.seed,
@@ -103,6 +107,7 @@ class Runner:
             RunError: A run that a stage wants to start from does not exist or does not fit.
             OptionError: A depth or a placement does not suit the model.
         """
+        self._begin_memory()
         _, template = model_template(self.experiment, n_items=self.n_items, depth=self.experiment.initial_depth())
         self.placed.check_table(template)
         self.engine.scheduler.check()
@@ -168,7 +173,13 @@ class Runner:
     def _start(self) -> tuple[TrainState, CurriculumState]:
         self._log.rewind(0)
         model = self.experiment.build_model(self.n_items, depth=self.experiment.initial_depth())
-        state = TrainState.create(model, self.optimizer, self.experiment.weighting)
+        state = TrainState.create(
+            model,
+            self.optimizer,
+            self.experiment.weighting,
+            objective=self.experiment.objective,
+            item_counts=self.dataset.examples.item_counts,
+        )
         return self._enter_stage(state, next(iter(self.experiment.stages))), self.engine.scheduler.begin()
 
     def _resume(self) -> tuple[TrainState, CurriculumState] | None:
@@ -182,12 +193,16 @@ class Runner:
         self._record = RunRecord.from_json(snapshot.meta["record"])
         structure, params = snapshot_parameters(snapshot, self.experiment, n_items=self.n_items)
         opt_state = unflatten(snapshot.arrays, OPTIMIZER, jax.eval_shape(self.optimizer.init, params))
-        memory = below(snapshot.arrays, WEIGHTING)
-        state = TrainState(params, opt_state, jnp.int32(snapshot.step), structure, jax.tree.map(jnp.asarray, memory))
+        memory = jax.tree.map(jnp.asarray, unflatten(snapshot.arrays, MEMORY, self._begin_memory()))
+        state = TrainState(params, opt_state, jnp.int32(snapshot.step), structure, memory)
         arrays = below(snapshot.arrays, CURRICULUM)
         self._shown.say(f"resumed at step {snapshot.step}")
         self._shown.stage(self._record.stage.name, self._record.stage.depth, snapshot.step)
         return self.placed.place_state(state), CurriculumState.from_arrays(arrays)
+
+    def _begin_memory(self) -> Tree:
+        experiment, counts = self.experiment, self.dataset.examples.item_counts
+        return begin_memory(experiment.weighting, experiment.objective, n_items=self.n_items, item_counts=counts)
 
     def _enter_stage(self, state: TrainState, name: str) -> TrainState:
         stage = self.experiment.stages[name]
@@ -335,7 +350,7 @@ class Runner:
 
     def _save(self, state: TrainState, position: CurriculumState) -> None:
         self._read_clock()
-        arrays = flatten(state.params, PARAMS) | flatten(state.opt_state, OPTIMIZER) | flatten(state.memory, WEIGHTING)
+        arrays = flatten(state.params, PARAMS) | flatten(state.opt_state, OPTIMIZER) | flatten(state.memory, MEMORY)
         arrays = {name: self.placed.snapshot(leaf) for name, leaf in arrays.items()}
         arrays |= {f"{CURRICULUM}.{name}": np.array(array) for name, array in position.arrays().items()}
         meta = {

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Int32
 
 from curriculum_rec.models.structure import Tree, join_model, split_model
+from curriculum_rec.objectives.losses import Objective, Remembers
 from curriculum_rec.weighting.contract import Weighting
 
 
@@ -24,31 +26,51 @@ class TrainState:
         opt_state: The optimizer's state.
         step: int32 scalar, steps trained so far.
         structure: The model without its arrays.
-        memory: What a weighting remembers.
+        memory: What the weighting and the objective remember, each under its name; a part without memory is left out.
     """
 
     params: Tree
     opt_state: Tree
     step: Int32[Array, ""]
     structure: nnx.GraphDef = field(metadata={"static": True})
-    memory: dict[str, Array] = field(default_factory=dict)
+    memory: dict[str, dict[str, Array]] = field(default_factory=dict)
 
     @classmethod
     def create(
-        cls, model: nnx.Module, optimizer: optax.GradientTransformation, weighting: Weighting | None = None
+        cls,
+        model: nnx.Module,
+        optimizer: optax.GradientTransformation,
+        weighting: Weighting | None = None,
+        *,
+        objective: Objective | None = None,
+        item_counts: np.ndarray | None = None,
     ) -> TrainState:
-        """Take a model apart and initialise the optimizer, and the memory of a weighting.
+        """Take a model apart and initialise the optimizer, and the memory of a weighting and an objective.
 
         Raises:
-            OptionError: The model holds state that is no parameter, which a step would not carry on.
+            OptionError: The model holds state that is no parameter, which a step would not carry on; or the objective
+                needs ``item_counts``, the training count of every item ``[n_items + 1]``.
         """
         structure, params = split_model(model)
-        memory = {} if weighting is None else weighting.begin()
+        memory = begin_memory(weighting, objective, n_items=getattr(model, "n_items", 0), item_counts=item_counts)
         return cls(params, optimizer.init(params), jnp.zeros((), jnp.int32), structure, memory)
 
     def model(self) -> nnx.Module:
         """Put the model together again."""
         return join_model(self.structure, self.params)
+
+
+def begin_memory(
+    weighting: Weighting | None, objective: Objective | None, *, n_items: int, item_counts: np.ndarray | None
+) -> dict[str, dict[str, Array]]:
+    """Give what a weighting and an objective remember before the first step."""
+    parts = {
+        "weighting": {} if weighting is None else weighting.begin(),
+        "objective": objective.begin(n_items=n_items, item_counts=item_counts)
+        if isinstance(objective, Remembers)
+        else {},
+    }
+    return {name: part for name, part in parts.items() if part}
 
 
 def count_parameters(params: Tree) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import Tree, join_model
-from curriculum_rec.objectives.losses import Objective, broadcast_weight
+from curriculum_rec.objectives.losses import Objective, Remembers, broadcast_weight
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.weighting.contract import Memory, Seen, Weighting
 
@@ -34,7 +34,7 @@ class LocalGradient:
         weight: What the gradient is divided by, summed over the devices.
         losses: float32 ``[batch]`` the weighted mean loss of each example, or ``[batch, length]`` one a target.
         metrics: The objective's and the weighting's own scalars, times ``count``.
-        memory: The weighting's, after the step.
+        memory: The state's, after the step.
     """
 
     gradient: Tree
@@ -43,7 +43,7 @@ class LocalGradient:
     weight: Float[Array, ""]
     losses: Float[Array, "batch *length"]
     metrics: dict[str, Float[Array, ""]]
-    memory: Memory
+    memory: dict[str, Memory]
 
 
 @jax.tree_util.register_dataclass
@@ -78,6 +78,7 @@ def local_gradient(
     precision: Precision = "float32",
     accumulate: int = 1,
     weigh: Weigh | None = None,
+    axis_name: str | None = None,
 ) -> LocalGradient:
     """Differentiate the local weighted *sum* of the losses.
 
@@ -97,7 +98,10 @@ def local_gradient(
         accumulate: Parts into which the batch is cut, one after the other; memory shrinks with it, the sums stay the
             same. It must divide the batch.
         weigh: The weighting, and what it needs to know of the run.
+        axis_name: The mapped axis over which a batch is spread; None on one device.
     """
+    batch = _reminded(objective, state, batch, rng, axis_name)
+    memory = _with_part(state.memory, "objective", dict(batch.memory))
     compute = partial(_part_losses, objective, state, precision=precision)
     differentiate = partial(_part_gradient, compute, state.params)
     if weigh is None:
@@ -109,13 +113,13 @@ def local_gradient(
             weight=local.weight,
             losses=losses if per_target else _mean_inside(losses, weight),
             metrics=local.metrics,
-            memory=state.memory,
+            memory=memory,
         )
     first, losses, count = _in_parts(partial(_part_sums, compute, state.params), batch, rng, accumulate)
     seen = Seen.of(losses, count > 0, progress=weigh.progress(state), axis_name=weigh.axis_name)
-    factor, memory = weigh.weighting(seen, state.memory)
+    factor, remembered = weigh.weighting(seen, state.memory.get("weighting", {}))
     weight = count * jax.lax.stop_gradient(factor)
-    local, _, _ = _in_parts(differentiate, Batch(batch.arrays, weight), rng, accumulate)
+    local, _, _ = _in_parts(differentiate, replace(batch, weight=weight), rng, accumulate)
     used = jnp.where(count > 0, factor, 0)
     return LocalGradient(
         gradient=local.gradient,
@@ -124,8 +128,20 @@ def local_gradient(
         weight=first.weight if weigh.weighting.normalise == "count" else local.weight,
         losses=losses if per_target else _mean_inside(losses, count),
         metrics=first.metrics | {"weight": (count * used).sum(), "weightless": (count * (used == 0)).sum()},
-        memory=memory,
+        memory=_with_part(memory, "weighting", remembered),
     )
+
+
+def _reminded(objective: Objective, state: TrainState, batch: Batch, rng: BatchRng, axis_name: str | None) -> Batch:
+    """Give the objective what it remembers, brought up to this step."""
+    if not isinstance(objective, Remembers) or not (memory := state.memory.get("objective")):
+        return batch
+    memory = objective.remember(memory, state.model(), batch, rng, step=state.step, axis_name=axis_name)
+    return replace(batch, memory=memory)
+
+
+def _with_part(memory: dict[str, Memory], name: str, part: Memory) -> dict[str, Memory]:
+    return {**memory, name: part} if part else memory
 
 
 @dataclass(frozen=True)
@@ -158,6 +174,9 @@ class _Sums:
     metrics: dict[str, Float[Array, ""]]
 
 
+_Rows = tuple[Mapping[str, Array], Array, Array]
+"""Arrays, weights and row numbers of a part of a batch."""
+
 _Compute = Callable[[Batch, BatchRng, Tree], tuple[Array, Array, dict[str, Array]]]
 """Losses, weights and scalars of a batch under some parameters."""
 
@@ -168,12 +187,14 @@ def _in_parts(
     """Compute sums, losses and weights of a batch, part by part."""
     if accumulate == 1:
         return compute(batch, rng)
-    parts = jax.tree.map(lambda leaf: leaf.reshape(accumulate, -1, *leaf.shape[1:]), (batch, rng.row))
+    rows = batch.arrays, batch.weight, rng.row
+    parts = jax.tree.map(lambda leaf: leaf.reshape(accumulate, -1, *leaf.shape[1:]), rows)
 
-    def one(part: tuple[Batch, Array]) -> tuple[_Sums, Array, Array]:
-        return compute(part[0], BatchRng(rng.seed, part[1]))
+    def one(part: _Rows) -> tuple[_Sums, Array, Array]:
+        arrays, weight, row = part
+        return compute(replace(batch, arrays=arrays, weight=weight), BatchRng(rng.seed, row))
 
-    def add(total: _Sums, part: tuple[Batch, Array]) -> tuple[_Sums, tuple[Array, Array]]:
+    def add(total: _Sums, part: _Rows) -> tuple[_Sums, tuple[Array, Array]]:
         more, losses, weight = one(part)
         return jax.tree.map(jnp.add, total, more), (losses, weight)
 
@@ -277,7 +298,16 @@ def make_step(
     """
 
     def step(state: TrainState, batch: Batch, rng: BatchRng) -> tuple[TrainState, StepMetrics]:
-        local = local_gradient(objective, state, batch, rng, precision=precision, accumulate=accumulate, weigh=weigh)
+        local = local_gradient(
+            objective,
+            state,
+            batch,
+            rng,
+            precision=precision,
+            accumulate=accumulate,
+            weigh=weigh,
+            axis_name=axis_name,
+        )
         return apply_gradient(optimizer, state, local, reduce=reduction(axis_name))
 
     return step

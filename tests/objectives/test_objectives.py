@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,18 @@ import pytest
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.negatives import (
+    Adaptive,
+    CachedHard,
+    Hardest,
+    InBatch,
+    Mixed,
+    Popularity,
+    Quantile,
+    SoftmaxNegatives,
+    Uniform,
+)
+from curriculum_rec.negatives.known import FILL
 from curriculum_rec.objectives import BinaryCrossEntropy, SampledSoftmax, Softmax
 from curriculum_rec.objectives.softmax import Candidates, Positions, cross_entropy
 
@@ -162,7 +174,7 @@ def test_sampled_softmax_equals_a_loop_over_its_negatives(n_items, n_negatives, 
     model, batch = make_case(n_items)
     key = make_rng().named("shared negatives").key()
     negatives = np.asarray(jax.random.randint(key, (n_negatives,), 1, n_items + 1, jnp.int32))
-    scores, shift = scores_of(model), np.log((n_items - 1) / n_negatives) if correct else 0
+    scores, shift = scores_of(model), np.log(n_items / n_negatives) if correct else 0
     expected = np.zeros((BATCH, LENGTH))
     for row, position in np.ndindex(BATCH, LENGTH):
         target, s = int(batch["target"][row, position]), scores[row, position]
@@ -188,6 +200,122 @@ def test_corrected_sampled_softmax_estimates_the_full_one():
     full = Softmax()(model, batch, make_rng()).per_example[0]
     sampled = SampledSoftmax(20_000, correct=True)(model, batch, make_rng()).per_example[0]
     np.testing.assert_allclose(sampled, full, rtol=0.05)
+    popular = SampledSoftmax(50_000, correct=True, negatives=Popularity(beta=0.5))
+    memory = popular.begin(n_items=200, item_counts=np.arange(201) ** 2)
+    sampled = jax.jit(lambda: popular(model, replace(batch, memory=memory), make_rng()).per_example[0])()
+    np.testing.assert_allclose(sampled, full, rtol=0.05)
+
+
+def test_sampled_softmax_leaves_out_what_the_user_knows_where_it_should():
+    model, batch = make_case(n_items=12)
+    known = jnp.array([[1, 2, 3, 4], [5, FILL, FILL, FILL], [6, 7, 8, FILL]], jnp.int32)
+    batch = replace(batch, arrays={**batch.arrays, "positives": known})
+    drawn = make_rng().named("shared negatives").key()
+    negatives = np.asarray(jax.random.randint(drawn, (60,), 1, 13, jnp.int32))
+    scores, expected = scores_of(model), np.zeros((BATCH, LENGTH))
+    for row, position in np.ndindex(BATCH, LENGTH):
+        target, s = int(batch["target"][row, position]), scores[row, position]
+        others = [s[n] for n in negatives if n != target and n not in np.asarray(known[row])]
+        expected[row, position] = np.log(sum(np.exp([s[target], *others]))) - s[target]
+    objective = SampledSoftmax(60, avoid="known")
+    assert objective.needs_positives
+    assert not SampledSoftmax(60).needs_positives
+    assert_real_losses_equal(objective(model, batch, make_rng()), expected, batch)
+
+
+def test_in_batch_negatives_are_corrected_by_their_frequency():
+    model, batch = make_case()
+    for correct in (False, True):
+        objective = SampledSoftmax(6, correct=correct, negatives=InBatch())
+        memory = objective.begin(n_items=N_ITEMS, item_counts=None)
+        memory = objective.remember(memory, model, batch, make_rng(), step=jnp.int32(0), axis_name=None)
+        counts, negatives = np.bincount(np.asarray(batch["target"]).ravel(), minlength=N_ITEMS + 1), memory["items"]
+        q, scores, expected = counts / counts[1:].sum(), scores_of(model), np.zeros((BATCH, LENGTH))
+        for row, position in np.ndindex(BATCH, LENGTH):
+            target, s = int(batch["target"][row, position]), scores[row, position]
+            others = [s[n] - correct * np.log(6 * q[n]) for n in np.asarray(negatives) if n != target]
+            expected[row, position] = np.log(sum(np.exp([s[target], *others]))) - s[target]
+        losses = objective(model, replace(batch, memory=memory), make_rng())
+        assert_real_losses_equal(losses, expected, batch)
+
+
+def test_the_gradient_flows_through_the_chosen_candidates_alone():
+    model, batch = make_case(n_items=200)
+    objective = BinaryCrossEntropy(negatives=Hardest(candidates=16))
+
+    def loss(table, hidden):
+        losses = objective(FixedModel(hidden, table), batch, make_rng())
+        return jnp.where(losses.mask, losses.per_example, 0).sum()
+
+    table, hidden = jax.jit(jax.grad(loss, argnums=(0, 1)))(model.table, model.hidden)
+    touched = np.flatnonzero(np.abs(table).sum(axis=1))
+    n_targets = int((batch["target"] > 0).sum())
+    assert n_targets < len(touched) <= 2 * n_targets
+    expected = np.zeros((BATCH, LENGTH, WIDTH))
+    bits = np.asarray(make_rng().named("negatives").bits(LENGTH, 1, 16))[:, :, 0]
+    scores = scores_of(model)
+    for row, position in zip(*np.nonzero(np.asarray(batch["target"])), strict=True):
+        own = {*np.asarray(batch["target"][row]).tolist(), *np.asarray(batch["history"][row]).tolist()}
+        target = int(batch["target"][row, position])
+        negative = max(
+            (1 + b % 200 for b in bits[row, position] if 1 + b % 200 not in own), key=scores[row, position].item
+        )
+        s, vectors = scores[row, position], np.asarray(model.table)
+        expected[row, position] = -vectors[target] / (1 + np.exp(s[target])) + vectors[negative] / (
+            1 + np.exp(-s[negative])
+        )
+    np.testing.assert_allclose(hidden, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_mixed_negatives_send_their_gradient_to_the_target_too():
+    model, batch = make_case(n_items=200)
+    objective = BinaryCrossEntropy(negatives=Mixed(candidates=1))
+    mix = np.asarray(make_rng().named("negatives").named("mix").bits(LENGTH, 1, 1))[..., 0, 0] / 2**32
+    bits = np.asarray(make_rng().named("negatives").bits(LENGTH, 1, 1))[..., 0, 0]
+    own = [
+        {*np.asarray(batch["target"][row]).tolist(), *np.asarray(batch["history"][row]).tolist()} for row in range(3)
+    ]
+
+    def by_hand(hidden):
+        at = jnp.arange(BATCH)[:, None], jnp.arange(LENGTH)[None, :]
+        scores = hidden @ model.table.T
+        positive, negative = (scores[*at, items] for items in (batch["target"], (1 + bits % 200).astype(np.int32)))
+        allowed = jnp.array([[1 + b % 200 not in own[row] for b in line] for row, line in enumerate(bits)])
+        return jax.nn.softplus(-positive) + allowed * jax.nn.softplus(mix * positive + (1 - mix) * negative)
+
+    def total(f):
+        return jax.jit(jax.value_and_grad(lambda hidden: jnp.where(batch["target"] > 0, f(hidden), 0).sum()))(
+            model.hidden
+        )
+
+    got = total(lambda hidden: objective(FixedModel(hidden, model.table), batch, make_rng()).per_example)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), got, total(by_hand))
+
+
+def test_what_negatives_report_is_averaged_over_the_targets_that_count():
+    model, batch = make_case(n_items=9, weight=[1.0, 0.0, 0.5])
+    drawn_bits = np.asarray(make_rng().named("negatives").bits(LENGTH, 1, 4))[:, :, 0]
+    metrics = jax.jit(lambda: BinaryCrossEntropy(negatives=Hardest(candidates=4))(model, batch, make_rng()).metrics)()
+    avoided = weights = 0.0
+    for row, position in zip(*np.nonzero(np.asarray(batch["target"])), strict=True):
+        own = {*np.asarray(batch["target"][row]).tolist(), *np.asarray(batch["history"][row]).tolist()}
+        avoided += float(batch.weight[row]) * np.mean([1 + b % 9 in own for b in drawn_bits[row, position]])
+        weights += float(batch.weight[row])
+    assert float(metrics["false_negatives_avoided"]) == pytest.approx(avoided / weights, rel=1e-5)
+    assert 0.5 < float(metrics["negative_hardness"]) < 1
+    assert set(BinaryCrossEntropy()(model, batch, make_rng()).metrics) == {"false_negatives_avoided"}
+
+
+@pytest.mark.parametrize("negatives", [Hardest(), CachedHard(), Mixed(), Quantile(), SoftmaxNegatives(), Adaptive()])
+def test_negatives_of_single_positions_are_no_shared_ones(negatives):
+    BinaryCrossEntropy(negatives=negatives)
+    with pytest.raises(OptionError, match=f"negatives={type(negatives).__name__}: SampledSoftmax shares its negatives"):
+        SampledSoftmax(negatives=negatives)
+
+
+def test_negatives_of_a_batch_are_none_of_single_positions():
+    with pytest.raises(OptionError, match="negatives=InBatch: BinaryCrossEntropy takes negatives that every position"):
+        BinaryCrossEntropy(negatives=InBatch())
 
 
 @pytest.mark.parametrize(("n_items", "n_negatives"), [(7, 1), (7, 6), (12, 60)])
@@ -215,7 +343,20 @@ def test_negatives_follow_the_randomness(objective):
     assert (first != other).any()
 
 
-@pytest.mark.parametrize("objective", [Softmax(chunk=4), SampledSoftmax(3), BinaryCrossEntropy(2)])
+BY_SCORE = [Hardest(candidates=4), Hardest(candidates=4, top=2, schedule="growing", margin=1.0, top_share=0.25)]
+BY_SCORE += [rule(candidates=4) for rule in (SoftmaxNegatives, Quantile, Adaptive, Mixed)]
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Softmax(chunk=4),
+        SampledSoftmax(3),
+        SampledSoftmax(3, correct=True, avoid="known"),
+        *[BinaryCrossEntropy(2, negatives=negatives) for negatives in (Uniform(), *BY_SCORE)],
+    ],
+    ids=str,
+)
 def test_losses_and_gradients_keep_the_type_of_their_inputs(objective):
     model, batch = make_case()
     with jax.numpy_dtype_promotion("strict"):
@@ -229,6 +370,7 @@ def test_losses_and_gradients_keep_the_type_of_their_inputs(objective):
     [
         (lambda: Softmax(chunk=0), "chunk=0"),
         (lambda: SampledSoftmax(0), "n_negatives=0"),
+        (lambda: SampledSoftmax(avoid="all"), "avoid=all: it must be one of target, known"),
         (lambda: BinaryCrossEntropy(0), "n_negatives=0"),
     ],
 )

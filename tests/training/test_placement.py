@@ -14,6 +14,7 @@ from curriculum_rec.curriculum.pacing import Linear
 from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models import SASRec
+from curriculum_rec.negatives import CachedHard, Hardest, InBatch
 from curriculum_rec.objectives import BinaryCrossEntropy, SampledSoftmax, Softmax
 from curriculum_rec.training.engine import Engine
 from curriculum_rec.training.optimizer import AdamW
@@ -45,6 +46,7 @@ class Run:
     losses: np.ndarray
     running: object
     params: dict
+    memory: dict
     traces: int
 
 
@@ -61,7 +63,8 @@ def run(tiny_examples):
             objective, tx, scheduler, placed, seed=5, steps_per_dispatch=5, weighting=weighting, **engine_options
         )
         options = SASRec(width=8, depth=1, dropout=0.3, feed_forward_factor=1)
-        state = TrainState.create(options(n_items=40, max_length=12, rngs=nnx.Rngs(0)), tx, weighting)
+        model = options(n_items=40, max_length=12, rngs=nnx.Rngs(0))
+        state = TrainState.create(model, tx, weighting, objective=objective)
         chunks = []
         state, position = engine.train(
             placed.place_state(state), scheduler.begin(), stop_at=STEPS, on_chunk=chunks.append
@@ -70,7 +73,8 @@ def run(tiny_examples):
         tables = [state.params["items"]["embedding"], state.opt_state[1].mu["items"]["embedding"]]
         assert {leaf.addressable_shards[0].data.shape for leaf in tables} == {(128 // table, 8)}
         losses = np.concatenate([chunk.loss for chunk in chunks])
-        return Run(chunks, losses, position.losses, jax.tree.map(np.asarray, state.params), engine.traces)
+        memory = jax.tree.map(np.asarray, state.memory)
+        return Run(chunks, losses, position.losses, jax.tree.map(np.asarray, state.params), memory, engine.traces)
 
     return train
 
@@ -84,7 +88,8 @@ def assert_same_run(got, expected):
     np.testing.assert_allclose(got.losses, expected.losses, rtol=0, atol=1e-5)
     np.testing.assert_array_equal(got.running.seen, expected.running.seen)
     np.testing.assert_allclose(got.running.mean, expected.running.mean, rtol=1e-5, atol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), got.params, expected.params)
+    for mine, reference in ((got.params, expected.params), (got.memory, expected.memory)):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), mine, reference)
 
 
 @pytest.mark.parametrize(("kind", "devices", "table"), OTHERS)
@@ -110,6 +115,13 @@ def test_weights_do_not_depend_on_the_devices(run, kind, devices, table, weighti
     assert np.abs(expected.losses - run("jit", 1).losses).max() > 1e-4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["in batch", "growing"])
+def test_negatives_are_those_of_the_whole_batch_however_it_is_accumulated(run, objective):
+    objective = {"in batch": IN_BATCH, "growing": GROWING}[objective]
+    assert_same_run(run("jit", 1, objective=objective, accumulate=2), run("jit", 1, objective=objective))
+
+
 def test_weights_are_those_of_the_whole_batch_however_it_is_accumulated(run):
     weighting = Truncated(full_at=0.1)
     assert_same_run(run("jit", 1, weighting=weighting, accumulate=2), run("jit", 1, weighting=weighting))
@@ -129,8 +141,22 @@ def test_eight_of_one_seed(run, kind, table):
     assert_same_run(run(kind, 8, table), run("jit", 1))
 
 
+IN_BATCH = SampledSoftmax(16, correct=True, negatives=InBatch(decay=0.9))
+CACHED = BinaryCrossEntropy(2, negatives=CachedHard(size=8, every_steps=5, rate_start=0.5))
+GROWING = BinaryCrossEntropy(negatives=Hardest(candidates=8, schedule="growing"))
+
+
+@pytest.mark.parametrize("objective", [IN_BATCH, CACHED], ids=["in batch", "cached"])
+def test_what_negatives_remember_does_not_depend_on_the_devices(run, objective):
+    expected = run("jit", 1, objective=objective)
+    assert_same_run(run("pmap", 4, objective=objective), expected)
+    assert expected.traces == 1
+    remembered = expected.memory["objective"]
+    assert all(np.count_nonzero(array) for array in remembered.values())
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", [SampledSoftmax(16), BinaryCrossEntropy(2)], ids=str)
+@pytest.mark.parametrize("objective", [SampledSoftmax(16), BinaryCrossEntropy(2), IN_BATCH, CACHED, GROWING], ids=str)
 def test_negatives_do_not_depend_on_the_devices(run, objective):
     assert_same_run(run("pmap", 4, objective=objective), run("jit", 1, objective=objective))
     assert_same_run(run("shard_map", 4, 2, objective=objective), run("jit", 1, objective=objective))

@@ -60,7 +60,20 @@ def assert_same_run(a, b):
     [
         pytest.param(["curriculum=none"], marks=pytest.mark.slow),
         pytest.param(["curriculum=loss", "curriculum.sampler.min_examples=8"], marks=pytest.mark.slow),
-        ["curriculum=loss", "curriculum.unit=target", "curriculum.sampler.min_examples=8", "weighting=super_loss"],
+        [
+            "curriculum=loss",
+            "curriculum.unit=target",
+            "curriculum.sampler.min_examples=8",
+            "weighting=super_loss",
+            "objective/negatives=in_batch",
+            "objective.correct=true",
+        ],
+        [
+            "objective=bce",
+            "objective/negatives=cached_hard",
+            "objective.negatives.size=8",
+            "objective.negatives.every_steps=9",
+        ],
         pytest.param(
             [
                 "curriculum=popularity",
@@ -72,7 +85,7 @@ def assert_same_run(a, b):
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["none", "loss", "loss_target", "plateau"],
+    ids=["none", "loss", "loss_target", "cached_hard", "plateau"],
 )
 def test_a_killed_run_ends_with_the_same_bits(tmp_path, monkeypatch, curriculum):
     overrides = [*STEPS, *OFTEN, *curriculum]
