@@ -169,7 +169,7 @@ def absolute_paths(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """Change ``data.path`` and every stage's ``warm_start``."""
+    """Change ``data.path``, ``weighting.reference`` and every stage's ``warm_start``."""
 
     def within(node: Any, name: str) -> Any:
         return node | {name: change(str(node[name]))} if isinstance(node, dict) and node.get(name) else node
@@ -177,7 +177,8 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
     stages = data.get("stages")
     if isinstance(stages, dict):
         stages = {name: within(stage, "warm_start") for name, stage in stages.items()}
-    return data | {"data": within(data.get("data"), "path"), "stages": stages}
+    changed = {"data": within(data.get("data"), "path"), "weighting": within(data.get("weighting"), "reference")}
+    return data | changed | {"stages": stages}
 
 
 def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Experiment:

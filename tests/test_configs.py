@@ -22,6 +22,7 @@ NEEDS = {
     ("data", "sequences"): ["data.path=x.txt"],
     ("data", "table"): ["data.path=x.csv"],
     ("stages", "grow_2_4"): ["growth=stack"],
+    ("weighting", "reducible"): ["weighting.reference=x.parquet"],
     **{(group, name): ["curriculum=ordered"] for group, name in CHOICES if group.startswith("curriculum/")},
 }
 

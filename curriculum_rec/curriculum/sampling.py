@@ -28,6 +28,7 @@ class Pool:
             or nothing is.
         progress: Fraction of the run before the epoch.
         losses: Each example's running loss; None where nobody asked for them.
+        passes: How many passes over all examples the whole run could make.
     """
 
     examples: Examples
@@ -36,6 +37,7 @@ class Pool:
     quantile: np.ndarray
     progress: float = 0.0
     losses: RunningLoss | None = None
+    passes: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -346,8 +348,8 @@ class ImportanceCorrected:
 class Pruned(Prefix):
     """The available examples once each, but only a part of those whose running loss lies below the mean.
 
-    Those kept of the ``n`` below the mean, ``m`` at random, weigh ``n / m``, so that the expected gradient stays. What was
-    not seen yet is kept. Towards the end of the run nothing is pruned and all weigh 1.
+    Those kept of the ``n`` below the mean, ``m`` at random, weigh ``n / m``, so that the expected gradient stays. What
+    was not seen yet is kept. Towards the end of the run nothing is pruned and all weigh 1.
 
     Args:
         rate: Share of those below the mean that is left out, in [0, 1).

@@ -76,6 +76,7 @@ class CurriculumState:
         quantile: float64 ``[n_units]``, the ordered quantiles from which the current one was drawn.
         losses: Each unit's running loss; None where the difficulty does not need it.
         memory: What the pacing remembers, float64; mostly nothing.
+        begun: The running losses with which the current epoch began; None where the sampler does not go by losses.
     """
 
     epoch: int
@@ -87,6 +88,7 @@ class CurriculumState:
     quantile: np.ndarray
     losses: RunningLoss | None
     memory: np.ndarray
+    begun: RunningLoss | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give the state as named arrays for a checkpoint."""
@@ -97,18 +99,24 @@ class CurriculumState:
         for name, array in (("quantile", self.quantile), ("memory", self.memory)):
             if len(array):  # plain training has none, and an empty array cannot be stored
                 arrays[name] = array
-        return arrays | ({} if self.losses is None else {"loss_mean": self.losses.mean, "loss_seen": self.losses.seen})
+        for name, losses in (("loss", self.losses), ("begun", self.begun)):
+            if losses is not None:
+                arrays |= {f"{name}_mean": losses.mean, f"{name}_seen": losses.seen}
+        return arrays
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> CurriculumState:
         """Undo :meth:`arrays`."""
         epoch, cursor, available, skipped = (int(value) for value in arrays["position"])
-        losses = None
-        if "loss_mean" in arrays:
-            losses = RunningLoss(np.array(arrays["loss_mean"]), np.array(arrays["loss_seen"]))
+        losses, begun = (
+            RunningLoss(np.array(arrays[f"{name}_mean"]), np.array(arrays[f"{name}_seen"]))
+            if f"{name}_mean" in arrays
+            else None
+            for name in ("loss", "begun")
+        )
         quantile, memory = (np.array(arrays.get(name, np.zeros(0))) for name in ("quantile", "memory"))
         share, progress = (float(value) for value in arrays["share"])
-        return cls(epoch, cursor, share, progress, available, skipped, quantile, losses, memory)
+        return cls(epoch, cursor, share, progress, available, skipped, quantile, losses, memory, begun=begun)
 
 
 @dataclass(frozen=True)
@@ -249,7 +257,8 @@ class Scheduler:
                 available = mean_by_example(available.astype(float), self.examples.target_offsets) > 0
             stream = host_stream(self.seed, "epoch", state.epoch)
             quantile = state.quantile if self.curriculum.unit == "sequence" else np.zeros(0)
-            pool = Pool(self.examples, available, state.share, quantile, state.progress, state.losses)
+            passes = self.total_steps / self.examples.batches_per_epoch
+            pool = Pool(self.examples, available, state.share, quantile, state.progress, state.begun, passes)
             choice = self.curriculum.sampler.choose(pool, stream)
             self._plan = state.epoch, plan_epoch(self.examples, choice, stream)
         return self._plan[1]
@@ -270,6 +279,9 @@ class Scheduler:
     def _next_epoch(self, state: CurriculumState, *, step: int) -> CurriculumState:
         options = self.curriculum
         state = replace(state, epoch=state.epoch + 1, cursor=0, progress=step / self.total_steps)
+        if options.sampler.decay is not None and state.losses is not None:
+            # The plan of an epoch must not change with the losses that come in while it runs.
+            state = replace(state, begun=RunningLoss(state.losses.mean.copy(), state.losses.seen.copy()))
         if options.order == "standard" or options.difficulty is None:
             return replace(state, share=1.0, available=self.n_units, skipped=0)
         quantile = state.quantile

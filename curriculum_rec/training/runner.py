@@ -50,6 +50,7 @@ from curriculum_rec.training.speed import Stretch
 from curriculum_rec.training.stages import check_depth
 from curriculum_rec.training.state import TrainState, count_parameters
 from curriculum_rec.training.summary import reference_metrics, summarise, user_results
+from curriculum_rec.weighting.contract import with_facts
 
 
 @dataclass
@@ -86,7 +87,10 @@ class Runner:
             objective=self.experiment.objective,
             optimizer=self.optimizer,
             scheduler=Scheduler(
-                self.experiment.curriculum, self.dataset.examples, self.experiment.seed, self.total_steps
+                self.experiment.curriculum,
+                with_facts(self.dataset.examples, self.experiment.weighting),
+                self.experiment.seed,
+                self.total_steps,
             ),
             placed=self.placed,
             seed=self.experiment.seed,
@@ -94,6 +98,7 @@ class Runner:
             precision=self.experiment.precision,
             accumulate=self.experiment.accumulate,
             weighting=self.experiment.weighting,
+            meta=self.dataset.meta,
         )
 
     def check(self) -> None:
