@@ -115,7 +115,11 @@ class Prefix:
     min_examples: int = 256
     sequences_only = False
     keeps_window = True
-    decay = None
+
+    @property
+    def decay(self) -> float | None:
+        """It needs no running losses."""
+        return None
 
     def __post_init__(self) -> None:
         if self.min_examples < 1:

@@ -45,8 +45,7 @@ def read_target_scores(path: str, examples: Examples, *, option: str) -> np.ndar
     if len(frame) != n_targets:
         raise DataError(f"{option}={path} has {len(frame)} rows, but there are {n_targets} training targets")
     frame = frame.select(COLUMNS).sort("user", "position")
-    _, theirs = np.unique(frame["item"].to_numpy(), return_inverse=True)
-    _, ours = np.unique(examples.targets, return_inverse=True)
+    theirs, ours = (series.rank("dense").to_numpy() for series in (frame["item"], pl.Series(examples.targets)))
     if differing := int((theirs != ours).sum()):
         raise DataError(
             f"{option}={path} scores other targets: {differing} of {n_targets} items differ; it must come from the "

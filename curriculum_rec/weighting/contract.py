@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ class Seen:
     progress: Float[Array, ""]
     axis_name: str | None = None
     step: Array | int = 0
-    key: Array | None = None
+    key: Any = None
     all_facts: Mapping[str, Array] = field(default_factory=dict)
 
     @classmethod
@@ -57,7 +57,7 @@ class Seen:
         progress: Array,
         axis_name: str | None,
         step: Array | int = 0,
-        key: Array | None = None,
+        key: Any = None,
         facts: Mapping[str, Array] | None = None,
     ) -> Seen:
         """Bring together what the devices see, in one exchange."""
