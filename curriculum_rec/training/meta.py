@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from curriculum_rec.data.examples import Examples, hold_out
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.structure import Tree
 from curriculum_rec.objectives.losses import Objective
 from curriculum_rec.streams import device_stream
 from curriculum_rec.training.state import TrainState
@@ -102,19 +103,19 @@ class LookAhead:
         scale = rate / jnp.maximum(total, 1e-9)
         return replace(state, params=jax.tree.map(lambda leaf, g: leaf - scale * g, state.params, gradient))
 
-    def _meta_gradient(self, state: TrainState) -> Array:
+    def _meta_gradient(self, state: TrainState) -> Tree:
         local = local_gradient(self.objective, state, self.batch, self.rng, precision=self.precision)
         gradient, total = self._reduce((local.gradient, local.weight))
         return jax.tree.map(lambda leaf: leaf / jnp.maximum(total, 1e-9), gradient)
 
     def _losses_along(
-        self, direction: Array, distance: Array, state: TrainState, batch: Batch, rng: BatchRng
+        self, direction: Tree, distance: Array, state: TrainState, batch: Batch, rng: BatchRng
     ) -> Float[Array, "batch *length"]:
         params = jax.tree.map(lambda leaf, g: leaf + distance * g, state.params, direction)
         moved = replace(state, params=params)
         return losses_of(self.objective, moved, batch, rng, accumulate=self.accumulate)
 
-    def _reduce(self, tree: tuple[Array, Array]) -> tuple[Array, Array]:
+    def _reduce(self, tree: tuple[Tree, Array]) -> tuple[Tree, Array]:
         return reduction(self.axis_name, at_once=self.at_once)(tree)
 
 

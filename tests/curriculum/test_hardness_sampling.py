@@ -41,7 +41,7 @@ def test_pruning_takes_exactly_its_part_of_what_is_below_the_mean_of_what_was_se
     seen, available = np.arange(N) % 7 > 0, np.arange(N) % 5 > 0
     choice = Pruned(rate=0.6).choose(pool(seen=seen, available=available), np.random.default_rng(0))
     candidates = seen & available
-    below = candidates & (LOSSES < LOSSES[candidates].mean())
+    below = candidates & (LOSSES[candidates].mean() > LOSSES)
     n_kept = math.ceil(0.4 * below.sum())
     assert choice.counts[below].sum() == n_kept
     np.testing.assert_array_equal(choice.counts[available & ~below], 1)
@@ -52,7 +52,7 @@ def test_pruning_takes_exactly_its_part_of_what_is_below_the_mean_of_what_was_se
 
 @pytest.mark.parametrize("until", [0.875, 0.5])
 def test_all_weigh_one_after_the_pruning_whatever_the_number_of_epochs(until):
-    """InfoBatch never resets its weights for 50, 90 or 100 epochs, so that its last epochs keep those of the pruning."""
+    """InfoBatch never resets its weights for 50, 90 or 100 epochs: its last epochs keep those of the pruning."""
     examples = make_examples(16)
     for total in range(1, 201):
         curriculum = Curriculum(sampler=Pruned(min_examples=1, rate=0.5, until=until))

@@ -9,8 +9,8 @@ import pytest
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.objectives import BinaryCrossEntropy, SampledSoftmax, Softmax
-from curriculum_rec.weighting import Seen, Truncated
 from curriculum_rec.objectives.softmax import Candidates, Positions, cross_entropy
+from curriculum_rec.weighting import Seen, Truncated
 
 BATCH, LENGTH, WIDTH, N_ITEMS = 3, 5, 4, 7
 LENGTHS = np.array([5, 3, 1])

@@ -7,12 +7,12 @@ import optax
 import pytest
 from flax import nnx
 
+from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
 from curriculum_rec.data.examples import hold_out
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models import DNN
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.objectives import Losses, Softmax
-from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
 from curriculum_rec.training.checkpoint import below, flatten
 from curriculum_rec.training.engine import Engine
 from curriculum_rec.training.meta import LookAhead, join_buckets
@@ -47,7 +47,7 @@ def make_state(rule, tx):
     return TrainState.create(nnx.Linear(3, 1, rngs=nnx.Rngs(0)), tx, rule)
 
 
-def one_step(rule, state, batch, meta, tx, axis_name=None):
+def one_step(rule, tx, axis_name=None):
     def step(state, batch, rng, meta, meta_rng):
         look_ahead = LookAhead(rule, squared_error, meta, meta_rng, axis_name)
         weigh = Weigh(rule, 10, axis_name, look_ahead)
@@ -75,7 +75,7 @@ def test_learning_to_reweight_is_its_definition_and_takes_the_sum_of_the_losses(
     moves = []
     for batch in (make_batch(N, 0), jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), make_batch(N, 0))):
         n = len(batch.weight)
-        step = jax.jit(one_step(rule, state, batch, meta, tx))
+        step = jax.jit(one_step(rule, tx))
         after, _ = step(state, batch, make_rng(n), meta, make_rng(META))
         weight = definition_of_learning_to_reweight(state.params, batch, meta)
         assert 0 < (weight > 0).sum() < n
@@ -100,7 +100,7 @@ def test_the_meta_networks_step_is_the_derivative_through_a_virtual_step():
         return losses_at(stepped, meta).mean()
 
     expected = network.learn(state.memory, losses[:, None], meta_loss)
-    step = jax.jit(one_step(rule, state, batch, meta, tx))
+    step = jax.jit(one_step(rule, tx))
     after, _ = step(state, batch, make_rng(N), meta, make_rng(META))
     for name, leaf in expected.items():
         np.testing.assert_allclose(after.memory[name], leaf, rtol=5e-3, atol=1e-5, err_msg=name)
@@ -116,14 +116,14 @@ def test_the_meta_networks_step_is_the_derivative_through_a_virtual_step():
 def test_a_step_looks_ahead_to_the_same_on_several_devices(rule, devices):
     tx, batch, meta = optax.sgd(RATE), make_batch(N, 0, np.arange(N) % 5 > 0), make_batch(META, 1)
     state = make_state(rule, tx)
-    alone, _ = one_step(rule, state, batch, meta, tx)(state, batch, make_rng(N), meta, make_rng(META))
+    alone, _ = one_step(rule, tx)(state, batch, make_rng(N), meta, make_rng(META))
 
     def shares(tree):
         return jax.tree.map(lambda leaf: leaf.reshape(devices, -1, *leaf.shape[1:]), tree)
 
     rngs = [BatchRng(rng.seed, shares(rng.row)) for rng in (make_rng(N), make_rng(META))]
     axes = (None, 0, BatchRng(None, 0), 0, BatchRng(None, 0))
-    step = jax.vmap(one_step(rule, state, batch, meta, tx, "data"), in_axes=axes, out_axes=None, axis_name="data")
+    step = jax.vmap(one_step(rule, tx, "data"), in_axes=axes, out_axes=None, axis_name="data")
     spread, _ = step(state, shares(batch), rngs[0], shares(meta), rngs[1])
     for a, b in zip(jax.tree.leaves(spread), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
@@ -132,8 +132,10 @@ def test_a_step_looks_ahead_to_the_same_on_several_devices(rule, devices):
 def test_what_is_held_out_is_a_seeded_part_of_the_training_examples(tiny_examples):
     rest, held = hold_out(tiny_examples, 0.1, seed=3)
     assert (len(rest), len(held)) == (54, 6)
-    rows = lambda examples: sorted(  # noqa: E731
-        tuple(part) for part in np.split(examples.targets, examples.target_offsets[1:-1])
+    rows = (
+        lambda examples: sorted(  # noqa: E731
+            tuple(part) for part in np.split(examples.targets, examples.target_offsets[1:-1])
+        )
     )
     assert sorted(rows(rest) + rows(held)) == rows(tiny_examples)
     again, other = (hold_out(tiny_examples, 0.1, seed=seed)[1] for seed in (3, 4))
@@ -164,9 +166,7 @@ def train(tiny_examples):
             model = DNN(width=8, depth=1, dropout=0.3)(n_items=40, max_length=12, rngs=nnx.Rngs(0))
             state, position = TrainState.create(model, tx, rule), scheduler.begin()
         chunks = []
-        state, position = engine.train(
-            placed.place_state(state), position, stop_at=stop_at, on_chunk=chunks.append
-        )
+        state, position = engine.train(placed.place_state(state), position, stop_at=stop_at, on_chunk=chunks.append)
         assert engine.traces == 1
         return jax.tree.map(np.asarray, state), position, np.concatenate([chunk.loss for chunk in chunks])
 

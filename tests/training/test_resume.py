@@ -72,11 +72,21 @@ def assert_same_run(a, b):
             marks=pytest.mark.slow,
         ),
         pytest.param(
-            ["curriculum=length", "curriculum/sampler=pruned", "curriculum.sampler.min_examples=8", "weighting=meta_weight_net"],
+            [
+                "curriculum=length",
+                "curriculum/sampler=pruned",
+                "curriculum.sampler.min_examples=8",
+                "weighting=meta_weight_net",
+            ],
             marks=pytest.mark.slow,
         ),
         pytest.param(
-            ["curriculum=length", "curriculum/sampler=dynamic_hardness", "curriculum.sampler.warm_up=0", "weighting=group_robust"],
+            [
+                "curriculum=length",
+                "curriculum/sampler=dynamic_hardness",
+                "curriculum.sampler.warm_up=0",
+                "weighting=group_robust",
+            ],
             marks=pytest.mark.slow,
         ),
     ],

@@ -39,9 +39,7 @@ def test_what_helps_the_meta_split_weighs_in_proportion_and_the_sum_is_one():
 def test_the_network_is_what_its_parameters_say():
     rule = MetaWeightNet(hidden=5, seed=3)
     memory = rule.begin()
-    (a, kernel_a), (b, kernel_b) = (
-        (memory[f"leaf_{number:02}"], memory[f"leaf_{number + 1:02}"]) for number in (0, 2)
-    )
+    (a, kernel_a), (b, kernel_b) = ((memory[f"leaf_{number:02}"], memory[f"leaf_{number + 1:02}"]) for number in (0, 2))
     hidden = np.maximum(LOSSES[:, None] @ np.asarray(kernel_a) + np.asarray(a), 0)
     expected = 1 / (1 + np.exp(-(hidden @ np.asarray(kernel_b) + np.asarray(b))[:, 0]))
     np.testing.assert_allclose(rule.preview(seen(), memory), expected, rtol=1e-5)
@@ -80,7 +78,7 @@ def test_the_screener_knows_rarity_and_place(tiny_examples):
     assert (np.diff(facts[RARITY][np.argsort(counts)]) <= 0).all()
     begins = tiny_examples.target_offsets[:-1]
     np.testing.assert_array_equal(facts[PLACE][begins], 0)
-    assert (0 <= facts[PLACE]).all() and (facts[PLACE] < 1).all()
+    assert (facts[PLACE] >= 0).all() and (facts[PLACE] < 1).all()
     with pytest.raises(OptionError, match="no 'target' sequences"):
         Screener().facts(Examples.from_arrays({"x": np.zeros(3)}, batch_size=8))
 

@@ -52,9 +52,7 @@ def test_a_selection_draws_by_the_rank_of_the_loss_without_replacement():
     losses, rule = np.array([0.3, 5.0, 1.0, 2.0]), Selective(keep=0.5, **ALWAYS)
     p = np.empty(4)
     p[np.argsort(losses)] = np.array([1, 3, 5, 7]) / 16
-    expected = {
-        (i, j): p[i] * p[j] / (1 - p[i]) + p[j] * p[i] / (1 - p[j]) for i in range(4) for j in range(i + 1, 4)
-    }
+    expected = {(i, j): p[i] * p[j] / (1 - p[i]) + p[j] * p[i] / (1 - p[j]) for i in range(4) for j in range(i + 1, 4)}
     draws = 20_000
 
     def draw(key):
