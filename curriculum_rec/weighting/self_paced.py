@@ -201,9 +201,11 @@ class Mentor(Rule):
 
     def __call__(self, seen: Seen, memory: Memory) -> tuple[Float[Array, "batch *length"], Memory]:
         """Weigh a batch."""
-        mean = self.decay * memory["mean"] + (1 - self.decay) * seen.quantile(jnp.float32(self.share))
-        share = self.decay * memory["share"] + (1 - self.decay)
-        beyond = seen.losses - mean / share
+        quantile = seen.quantile(jnp.float32(self.share))
+        counts = seen.all_counts.any()  # a batch in which nothing counts has no quantile, and leaves the mean alone
+        mean = jnp.where(counts, self.decay * memory["mean"] + (1 - self.decay) * quantile, memory["mean"])
+        share = jnp.where(counts, self.decay * memory["share"] + (1 - self.decay), memory["share"])
+        beyond = seen.losses - mean / jnp.maximum(share, 1e-9)
         weight = jnp.where(
             seen.progress < self.hard_until,
             (beyond <= 0).astype(jnp.float32),

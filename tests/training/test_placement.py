@@ -19,11 +19,10 @@ from curriculum_rec.training.engine import Engine
 from curriculum_rec.training.optimizer import AdamW
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.state import TrainState
-from curriculum_rec.weighting import Selective, SuperLoss, Truncated
+from curriculum_rec.weighting import SuperLoss, Truncated
 
 STEPS = 12
 SOFTMAX = Softmax(chunk=16)
-SELECTIVE = Selective(start=0.0, end=1.0, interrupt=0)
 OTHERS = [("pmap", 1, 1), ("pmap", 2, 1), ("pmap", 4, 1), ("shard_map", 1, 1), ("shard_map", 2, 1), ("shard_map", 4, 1)]
 OTHERS += [("shard_map", 2, 2), ("shard_map", 4, 2), ("shard_map", 4, 4)]
 
@@ -102,7 +101,7 @@ def test_examples_sent_by_the_host_train_the_same_run(run, kind, devices, table)
     assert got.traces == 1
 
 
-@pytest.mark.parametrize("weighting", [SuperLoss(), Truncated(full_at=0.1, normalise="weight"), SELECTIVE], ids=str)
+@pytest.mark.parametrize("weighting", [SuperLoss(), Truncated(full_at=0.1, normalise="weight")], ids=str)
 @pytest.mark.parametrize(("kind", "devices", "table"), [("pmap", 4, 1), ("shard_map", 4, 2)])
 def test_weights_do_not_depend_on_the_devices(run, kind, devices, table, weighting):
     expected = run("jit", 1, weighting=weighting)
