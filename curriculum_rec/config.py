@@ -169,7 +169,7 @@ def absolute_paths(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """Change every ``path`` in ``data`` and every stage's ``warm_start``."""
+    """Change every ``path`` in ``data``, ``weighting.reference`` and every stage's ``warm_start``."""
 
     def within(node: Any, name: str) -> Any:
         return node | {name: change(str(node[name]))} if isinstance(node, dict) and node.get(name) else node
@@ -180,7 +180,8 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
     source = within(data.get("data"), "path")
     if isinstance(source, dict) and isinstance(source.get("sources"), dict):
         source = source | {"sources": {name: within(node, "path") for name, node in source["sources"].items()}}
-    return data | {"data": source, "stages": stages}
+    changed = {"data": source, "weighting": within(data.get("weighting"), "reference")}
+    return data | changed | {"stages": stages}
 
 
 def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Experiment:

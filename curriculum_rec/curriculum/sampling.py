@@ -31,6 +31,7 @@ class Pool:
         progress: Fraction of the run before the epoch.
         losses: Each example's running loss; None where nobody asked for them.
         arm: The slice of the order that a teacher has chosen; None without one.
+        passes: How many passes over all examples the whole run could make.
     """
 
     examples: Examples
@@ -40,6 +41,7 @@ class Pool:
     progress: float = 0.0
     losses: RunningLoss | None = None
     arm: int | None = None
+    passes: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,11 @@ class Prefix:
     sequences_only = False
     keeps_window = True
     goes_by_order = True
-    decay = None
+
+    @property
+    def decay(self) -> float | None:
+        """It needs no running losses."""
+        return None
 
     def __post_init__(self) -> None:
         if self.min_examples < 1:

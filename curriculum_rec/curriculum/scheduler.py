@@ -110,9 +110,10 @@ class CurriculumState:
         available: Number of units available in the current one, those skipped included.
         skipped: How many of the easiest are not available any more.
         quantile: float64 ``[n_units]``, the ordered quantiles from which the current one was drawn.
-        losses: Each unit's running loss; None where the difficulty does not need it.
         memory: What the pacing remembers, float64; mostly nothing.
         room: Where the sampler's teacher stands, as an array; mostly nothing.
+        losses: Each unit's running loss; None where neither difficulty nor sampler needs it.
+        losses_then: The running losses with which the current epoch began; None where the sampler does without.
     """
 
     epoch: int
@@ -123,9 +124,10 @@ class CurriculumState:
     available: int
     skipped: int
     quantile: np.ndarray
-    losses: RunningLoss | None
     memory: np.ndarray
     room: np.ndarray
+    losses: RunningLoss | None = None
+    losses_then: RunningLoss | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give the state as named arrays for a checkpoint."""
@@ -138,19 +140,24 @@ class CurriculumState:
         for name, array in (("quantile", self.quantile), ("memory", self.memory), ("room", self.room)):
             if len(array):  # plain training has none, and an empty array cannot be stored
                 arrays[name] = array
-        return arrays | ({} if self.losses is None else {"loss_mean": self.losses.mean, "loss_seen": self.losses.seen})
+        for name, losses in (("loss", self.losses), ("loss_then", self.losses_then)):
+            if losses is not None:
+                arrays |= {f"{name}_mean": losses.mean, f"{name}_seen": losses.seen}
+        return arrays
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> CurriculumState:
         """Undo :meth:`arrays`."""
         epoch, cursor, begun, length, available, skipped = (int(value) for value in arrays["position"])
-        losses = None
-        if "loss_mean" in arrays:
-            losses = RunningLoss(np.array(arrays["loss_mean"]), np.array(arrays["loss_seen"]))
+        losses, losses_then = (
+            RunningLoss(np.array(arrays[f"{name}_mean"]), np.array(arrays[f"{name}_seen"]))
+            if f"{name}_mean" in arrays
+            else None
+            for name in ("loss", "loss_then")
+        )
         kept = (np.array(arrays.get(name, np.zeros(0))) for name in ("quantile", "memory", "room"))
-        quantile, memory, room = kept
         share = float(arrays["share"][0])
-        return cls(epoch, cursor, begun, length or None, share, available, skipped, quantile, losses, memory, room)
+        return cls(epoch, cursor, begun, length or None, share, available, skipped, *kept, losses, losses_then)
 
 
 @dataclass(frozen=True)
@@ -247,7 +254,7 @@ class Scheduler:
             losses = RunningLoss(np.zeros(self.n_units, np.float32), np.zeros(self.n_units, bool))
         memory = self.curriculum.pacing.begin()
         room = np.zeros(0) if self.taught is None else self.taught.begin().to_array()
-        empty = CurriculumState(0, 0, 0, None, 0.0, self.n_units, 0, np.zeros(0), losses, memory, room)
+        empty = CurriculumState(0, 0, 0, None, 0.0, self.n_units, 0, np.zeros(0), memory, room, losses)
         return self._next_epoch(empty, step=0)
 
     def epoch_ended(self, state: CurriculumState, *, step: int) -> bool:
@@ -333,9 +340,16 @@ class Scheduler:
                 available = mean_by_example(available.astype(float), self.whole.target_offsets) > 0
             stream = host_stream(self.seed, "epoch", state.epoch)
             quantile = state.quantile if self.curriculum.ordered_unit == "sequence" else np.zeros(0)
-            progress = state.begun / self.total_steps
-            arm = Classroom.from_array(state.room).arm if self.taught is not None else None
-            pool = Pool(self.whole, available, state.share, quantile, progress, state.losses, arm)
+            pool = Pool(
+                self.whole,
+                available,
+                state.share,
+                quantile,
+                progress=state.begun / self.total_steps,
+                losses=state.losses_then,
+                arm=Classroom.from_array(state.room).arm if self.taught is not None else None,
+                passes=self.total_steps / self.whole.batches_per_epoch,
+            )
             choice = self._sampler.choose(pool, stream)
             self._plan = state.epoch, plan_epoch(self.examples, choice, stream, length=state.length)
         return self._plan[1]
@@ -369,8 +383,11 @@ class Scheduler:
         return length, end - begin, available, min(math.ceil(begin * self.n_units - 1e-9), available - fewest)
 
     def _next_epoch(self, state: CurriculumState, *, step: int) -> CurriculumState:
-        options, quantile = self.curriculum, state.quantile
+        options, quantile, losses_then = self.curriculum, state.quantile, state.losses_then
         length, share, available, skipped = self._window(state, step)
+        if self._sampler.decay is not None and state.losses is not None:
+            # The plan of an epoch must not change with the losses that come in while it runs.
+            losses_then = RunningLoss(state.losses.mean.copy(), state.losses.seen.copy())
         ordered = options.difficulty is not None and options.order != "standard"
         if ordered and options.difficulty is not None and (not len(quantile) or options.difficulty.decay is not None):
             score = options.difficulty(self.whole, options.ordered_unit, state.losses)
@@ -390,4 +407,5 @@ class Scheduler:
             skipped=skipped,
             quantile=quantile,
             room=room,
+            losses_then=losses_then,
         )

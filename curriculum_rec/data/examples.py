@@ -10,6 +10,7 @@ import numpy as np
 
 from curriculum_rec.data.split import Part, Split
 from curriculum_rec.errors import DataError, OptionError
+from curriculum_rec.streams import host_stream
 
 POSITIVES = "positives"
 """Name of the array with each user's own training items; what fills it up is larger than any item."""
@@ -192,6 +193,54 @@ class Examples:
             grids.append(grid)
         return grids
 
+    def take(self, chosen: np.ndarray) -> Examples:
+        """Take some of the examples, numbered anew in the same order; the items' counts stay those of all.
+
+        Args:
+            chosen: bool ``[n]``.
+        """
+        number, buckets = np.cumsum(chosen) - 1, []
+        for bucket in self.buckets:
+            rows = np.flatnonzero(chosen[bucket.example])
+            if len(rows):
+                arrays = {name: array[rows] for name, array in bucket.arrays.items()}
+                size = min(bucket.batch_size, -(-len(rows) // BATCH_MULTIPLE) * BATCH_MULTIPLE)
+                buckets.append(Bucket(arrays, number[bucket.example[rows]].astype(np.int32), size))
+        gaps = None if self.gaps is None else self.gaps[np.repeat(chosen, np.diff(self.target_offsets))]
+        histories = self.histories
+        if histories is not None:
+            histories = replace(histories, start=histories.start[chosen], stop=histories.stop[chosen])
+        source = None if self.source is None else self.source[chosen]
+        return replace(self, buckets=tuple(buckets), gaps=gaps, source=source, histories=histories)
+
+    def in_one_shape(self) -> dict[str, np.ndarray]:
+        """Bring all examples, in order, to the widest shape: named arrays ``[n, ...]``."""
+        joined = {}
+        for name in self.whole[0].arrays:
+            parts = [bucket.arrays[name] for bucket in self.whole]
+            shape = tuple(max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True))
+            joined[name] = np.full((len(self), *shape), filling(name), parts[0].dtype)
+            for bucket, part in zip(self.whole, parts, strict=True):
+                joined[name][(bucket.example, *(slice(size) for size in part.shape[1:]))] = part
+        return joined
+
+    def with_target_arrays(self, named: Mapping[str, np.ndarray]) -> Examples:
+        """Let each bucket carry further arrays, of one value a target and 0 for padding.
+
+        Args:
+            named: ``[n_targets]`` each, in the order of :attr:`targets`.
+        """
+        if not named:
+            return self
+        grids = {name: self.spread_targets(values, padding=0) for name, values in named.items()}
+        return replace(
+            self,
+            buckets=tuple(
+                replace(bucket, arrays={**bucket.arrays, **{name: grid[number] for name, grid in grids.items()}})
+                for number, bucket in enumerate(self.buckets)
+            ),
+        )
+
     def target_index(self, bucket: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Find the targets of some rows of a bucket.
 
@@ -215,6 +264,28 @@ class Examples:
         if "target" not in bucket.arrays or bucket.arrays["target"].ndim != 2:
             raise OptionError("these examples have no 'target' sequence: curriculum.unit=target needs one")
         return bucket.arrays["target"]
+
+
+def hold_out(examples: Examples, share: float, *, seed: int) -> tuple[Examples, Examples]:
+    """Divide examples at random.
+
+    Args:
+        examples: All of them.
+        share: How much is held out, in (0, 1).
+        seed: Decides which.
+
+    Returns:
+        What remains, and what is held out; at least one example each.
+
+    Raises:
+        DataError: There are not two examples.
+    """
+    n = len(examples)
+    if n < 2:
+        raise DataError(f"of {n} examples none can be held out")
+    held = np.zeros(n, bool)
+    held[host_stream(seed, "hold out").permutation(n)[: min(max(1, round(share * n)), n - 1)]] = True
+    return examples.take(~held), examples.take(held)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from curriculum_rec.data.examples import Examples, filling
+from curriculum_rec.data.examples import Examples
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import Tree, join_model
 from curriculum_rec.objectives.losses import Objective
@@ -45,7 +45,9 @@ class Probe:
 
     @cached_property
     def _arrays(self) -> dict[str, Array]:
-        return self.placed.replicate(gather(self.examples, self.groups.reshape(-1)))
+        return self.placed.replicate(
+            {name: array[self.groups.reshape(-1)] for name, array in self.examples.in_one_shape().items()}
+        )
 
     def __call__(self, state: TrainState) -> np.ndarray:
         """Give each group's mean loss, float64 ``[n_groups]``."""
@@ -66,24 +68,3 @@ class Probe:
             return jnp.where(mask, result.per_example, 0).sum(inner) / jnp.maximum(mask.sum(inner), 1)
 
         return jax.jit(losses, static_argnums=0)
-
-
-def gather(examples: Examples, numbers: np.ndarray) -> dict[str, np.ndarray]:
-    """Bring examples of all buckets into arrays of the widest shape, filled up.
-
-    Args:
-        examples: All examples.
-        numbers: int ``[m]``.
-
-    Returns:
-        Named arrays ``[m, ...]``.
-    """
-    arrays = {}
-    for name in examples.whole[0].arrays:
-        parts = [bucket.arrays[name] for bucket in examples.whole]
-        shape = tuple(max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True))
-        joined = np.full((len(examples), *shape), filling(name), parts[0].dtype)
-        for bucket, part in zip(examples.whole, parts, strict=True):
-            joined[(bucket.example, *(slice(size) for size in part.shape[1:]))] = part
-        arrays[name] = joined[numbers]
-    return arrays

@@ -51,6 +51,7 @@ from curriculum_rec.training.speed import Stretch
 from curriculum_rec.training.stages import check_depth
 from curriculum_rec.training.state import TrainState, begin_memory, count_parameters
 from curriculum_rec.training.summary import reference_metrics, summarise, user_results
+from curriculum_rec.weighting.contract import with_facts
 
 
 @dataclass
@@ -88,7 +89,7 @@ class Runner:
             optimizer=self.optimizer,
             scheduler=Scheduler(
                 self.experiment.curriculum,
-                examples_for(self.experiment.objective, self.dataset.examples),
+                examples_for(self.experiment.objective, with_facts(self.dataset.examples, self.experiment.weighting)),
                 self.experiment.seed,
                 self.total_steps,
             ),
@@ -98,6 +99,7 @@ class Runner:
             precision=self.experiment.precision,
             accumulate=self.experiment.accumulate,
             weighting=self.experiment.weighting,
+            meta=self.dataset.meta,
         )
 
     def check(self) -> None:

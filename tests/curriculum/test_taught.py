@@ -16,7 +16,7 @@ from curriculum_rec.models import SASRec
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.objectives import Softmax
 from curriculum_rec.training.placement import Placement
-from curriculum_rec.training.probe import Probe, gather
+from curriculum_rec.training.probe import Probe
 from curriculum_rec.training.state import TrainState
 
 TAUGHT = Taught(arms=4, held_out=3, every=2)
@@ -90,7 +90,7 @@ def test_an_interval_trains_one_arm_and_a_restored_state_goes_on_alike(tiny_exam
 
 def test_examples_of_all_buckets_come_in_one_shape(tiny_examples):
     numbers = np.array([3, 0, 55, 3])
-    arrays = gather(tiny_examples, numbers)
+    arrays = {name: array[numbers] for name, array in tiny_examples.in_one_shape().items()}
     assert arrays["target"].shape == (4, 12)
     for number, row in zip(numbers, arrays["target"], strict=True):
         offsets = tiny_examples.target_offsets[number : number + 2]
@@ -103,7 +103,7 @@ def test_a_look_is_the_mean_loss_of_each_group_and_always_the_same(tiny_examples
     groups = np.array([[0, 1, 2], [3, 4, 5]])
     looks = [Probe(Softmax(), tiny_examples, groups, placed, 0)(state) for _ in range(2)]
     np.testing.assert_array_equal(*looks)
-    arrays = gather(tiny_examples, groups.reshape(-1))
+    arrays = {name: array[groups.reshape(-1)] for name, array in tiny_examples.in_one_shape().items()}
     logits = np.asarray(model.item_vectors())[1:41]
     for group, value in enumerate(looks[0]):
         means = []
