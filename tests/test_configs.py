@@ -18,14 +18,27 @@ COMMANDS = ("train", "resume", "evaluate", "recommend")
 CHOICES = sorted(
     (path.parent.relative_to(CONF).as_posix(), path.stem) for path in CONF.rglob("*.yaml") if path.parent != CONF
 )
+TAUGHT = ["curriculum=ordered", "curriculum/pacing=constant"]
 NEEDS = {
     ("data", "sequences"): ["data.path=x.txt"],
     ("data", "table"): ["data.path=x.csv"],
+    ("data", "joined"): [
+        f"+data.sources.{name}={{_target_:curriculum_rec.data.sources.TableFile,path:{name}.csv,user:user,item:item,"
+        "timestamp:timestamp,format:auto,separator:null,columns:null}"
+        for name in ("books", "films")
+    ],
     ("stages", "grow_2_4"): ["growth=stack"],
     **{(group, name): ["objective=bce"] for group, name in CHOICES if group == "objective/negatives"},
     ("objective/negatives", "in_batch"): ["objective=sampled_softmax"],
     ("weighting", "reducible"): ["weighting.reference=x.parquet"],
     **{(group, name): ["curriculum=ordered"] for group, name in CHOICES if group.startswith("curriculum/")},
+    ("curriculum/sampler", "mixture"): ["curriculum=ordered", "curriculum.sampler.weights={books:1,films:2}"],
+    ("curriculum/sampler", "taught"): TAUGHT,
+    **{
+        (group, name): [*TAUGHT, "curriculum/sampler=taught"]
+        for group, name in CHOICES
+        if group == "curriculum/sampler/teacher"
+    },
 }
 
 
@@ -65,7 +78,7 @@ def test_defaults_in_yaml_are_those_of_the_class(group, choice):
         for name in set(node) & set(parameters):
             default = parameters[name].default
             if (
-                name != "order"
+                name not in ("order", "longer")
                 and isinstance(default, int | float | str | tuple)
                 and group not in ("stages", "growth", "placement")
             ):

@@ -30,8 +30,8 @@ class Pool:
             or nothing is.
         progress: Fraction of the run before the epoch.
         losses: Each example's running loss; None where nobody asked for them.
-        arm: The slice of the order that a teacher has chosen; None without one.
         passes: How many passes over all examples the whole run could make.
+        arm: The slice of the order that a teacher has chosen; None without one.
     """
 
     examples: Examples
@@ -40,8 +40,8 @@ class Pool:
     quantile: np.ndarray
     progress: float = 0.0
     losses: RunningLoss | None = None
-    arm: int | None = None
     passes: float = 1.0
+    arm: int | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.models import DNN
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.objectives import Losses, Softmax
-from curriculum_rec.training.checkpoint import below, flatten
+from curriculum_rec.training.checkpoint import flatten, unflatten
 from curriculum_rec.training.engine import Engine
 from curriculum_rec.training.meta import LookAhead
 from curriculum_rec.training.placement import Placement
@@ -99,13 +99,16 @@ def test_the_meta_networks_step_is_the_derivative_through_a_virtual_step():
         stepped = jax.tree.map(lambda leaf, g: leaf - 0.2 * g, state.params, gradient)
         return losses_at(stepped, meta).mean()
 
-    expected = network.learn(state.memory, losses[:, None], meta_loss)
+    expected = network.learn(state.memory["weighting"], losses[:, None], meta_loss)
     step = jax.jit(one_step(rule, tx))
     after, _ = step(state, batch, make_rng(N), meta, make_rng(META))
     for name, leaf in expected.items():
-        np.testing.assert_allclose(after.memory[name], leaf, rtol=5e-3, atol=1e-5, err_msg=name)
-    assert any((np.asarray(after.memory[name]) != np.asarray(state.memory[name])).any() for name in expected)
-    weight = counts * np.asarray(network.apply(after.memory, losses[:, None]))
+        np.testing.assert_allclose(after.memory["weighting"][name], leaf, rtol=5e-3, atol=1e-5, err_msg=name)
+    assert any(
+        (np.asarray(after.memory["weighting"][name]) != np.asarray(state.memory["weighting"][name])).any()
+        for name in expected
+    )
+    weight = counts * np.asarray(network.apply(after.memory["weighting"], losses[:, None]))
     gradient = jax.grad(lambda params: (weight * losses_at(params, batch)).sum() / counts.sum())(state.params)
     moved = np.asarray(after.params["kernel"]) - np.asarray(state.params["kernel"])
     np.testing.assert_allclose(moved, -RATE * np.asarray(gradient["kernel"]), rtol=1e-3, atol=1e-5)
@@ -132,7 +135,10 @@ def test_what_is_held_out_is_a_seeded_part_of_the_training_examples(tiny_example
     rest, held = hold_out(tiny_examples, 0.1, seed=3)
     n = len(tiny_examples)
     assert (len(rest), len(held)) == (n - round(0.1 * n), round(0.1 * n))
-    rows = lambda examples: sorted(tuple(part) for part in np.split(examples.targets, examples.target_offsets[1:-1]))
+
+    def rows(examples):
+        return sorted(tuple(part) for part in np.split(examples.targets, examples.target_offsets[1:-1]))
+
     assert sorted(rows(rest) + rows(held)) == rows(tiny_examples)
     again, other = (hold_out(tiny_examples, 0.1, seed=seed)[1] for seed in (3, 4))
     assert rows(again) == rows(held) != rows(other)
@@ -190,7 +196,7 @@ def test_a_run_with_a_meta_split_is_the_same_on_several_devices_and_goes_on_to_t
     alone = engine_on("jit", 1)
     straight, _, losses = train(alone, 8)
     half, position, first = train(alone, 4)
-    arrays = below(flatten(half.memory, "weighting"), "weighting")  # as a checkpoint holds it
+    arrays = unflatten(flatten(half.memory, "memory"), "memory", half.memory)  # as a checkpoint holds it
     resumed = TrainState(half.params, half.opt_state, half.step, half.structure, dict(arrays))
     whole, _, second = train(alone, 8, resumed, position)
     np.testing.assert_array_equal(np.concatenate([first, second]), losses)
