@@ -28,7 +28,7 @@ Trains a recommender and leaves a run directory: config.yaml, metrics.jsonl, sum
 
 groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg job every option and its value):
   experiment    quickstart, and what lies in ./experiments/experiment/
-  data          online_retail (in the package), sequences, table
+  data          online_retail (in the package), sequences, table, joined (several of them)
   model         sasrec, dnn
   objective     softmax, sampled_softmax, bce
                 objective/negatives=uniform|popularity|hardest|softmax|quantile|adaptive|mixed|cached_hard   (bce)
@@ -39,11 +39,16 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 curriculum/pacing=linear|polynomial|root|step|exponential|logarithmic|competence|geometric|cosine|
                                   staircase|baby_step|one_pass|plateau|constant
                 curriculum/sampler=prefix|prefix_with_replacement|soft_prefix|boltzmann|stratified|replay|
-                                   importance_corrected|pruned
-                curriculum.order=curriculum|anti|random   (random is the control with the same pacing)
-                curriculum.unit=sequence|target
+                                   importance_corrected|pruned|dynamic_hardness|mixture|
+                                   taught (by curriculum/sampler/teacher=online|naive|window|sampling|exp3s|mastery)
+                curriculum/history=whole|cut|split   (histories grow from short to long)
+                curriculum.order=curriculum|anti|random|standard   (random is the control with the same pacing)
+                curriculum.controls=all   (with -m: every order, each a run)
+                curriculum.unit=sequence|target   curriculum.refresh=pass|epoch|step
   weighting     none, self_paced_hard, self_paced_linear, self_paced_logarithmic, self_paced_mixture,
-                self_paced_polynomial, self_paced_logistic, super_loss, focal, generalised_cross_entropy, truncated
+                self_paced_polynomial, self_paced_logistic, self_paced_diverse, mentor, super_loss, gaussian, focal,
+                generalised_cross_entropy, truncated, selective, reducible (weighting.reference=FILE), group_robust,
+                inverse_propensity, screener, learn_to_reweight, meta_weight_net
   growth        none, interleave, stack
   stages        single, grow_2_4   (stages.NAME.epochs=, .steps=, .depth=, .patience=, .warm_start=RUN)
   placement     auto, jit, pmap, shard_map

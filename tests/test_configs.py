@@ -24,6 +24,7 @@ NEEDS = {
     ("stages", "grow_2_4"): ["growth=stack"],
     **{(group, name): ["objective=bce"] for group, name in CHOICES if group == "objective/negatives"},
     ("objective/negatives", "in_batch"): ["objective=sampled_softmax"],
+    ("weighting", "reducible"): ["weighting.reference=x.parquet"],
     **{(group, name): ["curriculum=ordered"] for group, name in CHOICES if group.startswith("curriculum/")},
 }
 

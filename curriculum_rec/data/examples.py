@@ -10,6 +10,10 @@ import numpy as np
 
 from curriculum_rec.data.split import Part, Split
 from curriculum_rec.errors import DataError, OptionError
+from curriculum_rec.streams import host_stream
+
+POSITIVES = "positives"
+"""Name of the array with each user's own training items; what fills it up is larger than any item."""
 
 BATCH_MULTIPLE = 8
 """Batch sizes are multiples of this, so that 1, 2, 4 and 8 devices all see the same batches."""
@@ -24,11 +28,27 @@ class Bucket:
             ``[n_rows, length]``, filled from the left, 0 where nothing follows.
         example: int32 ``[n_rows]``, the number of each row among all examples.
         batch_size: Examples in one batch of this bucket.
+        cut_to: Length to which the rows, parts of longer examples, are cut; None where they are whole examples.
+        first: int64 ``[n_rows]``, which target of its example a row begins with; None where it is the first.
     """
 
     arrays: Mapping[str, np.ndarray]
     example: np.ndarray
     batch_size: int
+    cut_to: int | None = None
+    first: np.ndarray | None = None
+
+    @property
+    def length(self) -> int:
+        """Positions of a row; 0 where the rows are no sequences."""
+        target = self.arrays.get("target")
+        return target.shape[1] if target is not None and target.ndim == 2 else 0
+
+    def is_drawn(self, length: int | None) -> bool:
+        """Whether its rows are drawn while histories are cut to a length, or, with None, are whole."""
+        if self.cut_to is not None:
+            return self.cut_to == length
+        return length is None or self.length <= length
 
 
 @dataclass(frozen=True)
@@ -55,12 +75,17 @@ class Examples:
         item_counts: Training count of every item, int64 ``[n_items + 1]``; None where there are no items.
         gaps: Time between each target and the item before it, float64 ``[n_targets]`` in the order of :attr:`targets`
             and the unit of the data's timestamps; None where there are none.
+        source: int64 ``[n]``, number of the source that most of an example's interactions come from; None where all
+            come from one.
+        source_names: The sources' names.
         histories: What each example's user is known to like; None where only the examples themselves are known.
     """
 
     buckets: tuple[Bucket, ...]
     item_counts: np.ndarray | None = None
     gaps: np.ndarray | None = None
+    source: np.ndarray | None = None
+    source_names: tuple[str, ...] = ()
     histories: Histories | None = None
 
     @classmethod
@@ -85,12 +110,17 @@ class Examples:
         return cls((Bucket(dict(arrays), np.arange(n, dtype=np.int32), batch_size),))
 
     def __len__(self) -> int:
-        return sum(len(bucket.example) for bucket in self.buckets)
+        return sum(len(bucket.example) for bucket in self.whole)
+
+    @property
+    def whole(self) -> tuple[Bucket, ...]:
+        """The buckets of whole examples."""
+        return tuple(bucket for bucket in self.buckets if bucket.cut_to is None)
 
     @property
     def batches_per_epoch(self) -> int:
         """Batches that one pass over all examples takes."""
-        return sum(-(-len(bucket.example) // bucket.batch_size) for bucket in self.buckets)
+        return sum(-(-len(bucket.example) // bucket.batch_size) for bucket in self.whole)
 
     @property
     def has_targets(self) -> bool:
@@ -103,45 +133,45 @@ class Examples:
         It holds each user's training items, int32 ``[n_rows, longest history of the bucket]``, in ascending order and
         filled up with the largest int32, so that membership is a binary search.
         """
-        if self.histories is None or all("positives" in bucket.arrays for bucket in self.buckets):
+        if self.histories is None or all(POSITIVES in bucket.arrays for bucket in self.buckets):
             return self
         buckets = []
         for bucket in self.buckets:
             start, stop = self.histories.start[bucket.example], self.histories.stop[bucket.example]
             items = pad_left_aligned(self.histories.items, start, stop, int((stop - start).max()))
-            positives = np.sort(np.where(items > 0, items, np.iinfo(np.int32).max), axis=1)
-            buckets.append(replace(bucket, arrays={**bucket.arrays, "positives": positives}))
+            positives = np.sort(np.where(items > 0, items, filling(POSITIVES)), axis=1).astype(np.int32)
+            buckets.append(replace(bucket, arrays={**bucket.arrays, POSITIVES: positives}))
         return replace(self, buckets=tuple(buckets))
 
     @cached_property
     def target_offsets(self) -> np.ndarray:
         """Where the targets of each example begin in :attr:`targets`, int64 ``[n + 1]``."""
         counts = np.zeros(len(self), np.int64)
-        for bucket in self.buckets:
+        for bucket in self.whole:
             counts[bucket.example] = (self._targets(bucket) > 0).sum(axis=1)
         return np.concatenate([[0], np.cumsum(counts)])
 
     @cached_property
     def targets(self) -> np.ndarray:
         """All target items, example after example, oldest first, int32 ``[n_targets]``."""
-        return self.collect_targets([self._targets(bucket) for bucket in self.buckets])
+        return self.collect_targets([self._targets(bucket) for bucket in self.whole])
 
     @cached_property
     def inputs(self) -> np.ndarray:
         """The item before each target, int32 ``[n_targets]``."""
-        return self.collect_targets([bucket.arrays["history"] for bucket in self.buckets])
+        return self.collect_targets([bucket.arrays["history"] for bucket in self.whole])
 
     def collect_targets(self, grids: Sequence[np.ndarray]) -> np.ndarray:
         """Undo :meth:`spread_targets`.
 
         Args:
-            grids: One array ``[n_rows, length]`` a bucket.
+            grids: One array ``[n_rows, length]`` a bucket of whole examples.
 
         Returns:
             ``[n_targets]`` in the order of :attr:`targets`.
         """
         flat = np.empty(self.target_offsets[-1], grids[0].dtype)
-        for bucket, grid in zip(self.buckets, grids, strict=True):
+        for bucket, grid in zip(self.whole, grids, strict=True):
             flat[self._flat_index(bucket)] = grid[self._targets(bucket) > 0]
         return flat
 
@@ -163,6 +193,54 @@ class Examples:
             grids.append(grid)
         return grids
 
+    def take(self, chosen: np.ndarray) -> Examples:
+        """Take some of the examples, numbered anew in the same order; the items' counts stay those of all.
+
+        Args:
+            chosen: bool ``[n]``.
+        """
+        number, buckets = np.cumsum(chosen) - 1, []
+        for bucket in self.buckets:
+            rows = np.flatnonzero(chosen[bucket.example])
+            if len(rows):
+                arrays = {name: array[rows] for name, array in bucket.arrays.items()}
+                size = min(bucket.batch_size, -(-len(rows) // BATCH_MULTIPLE) * BATCH_MULTIPLE)
+                buckets.append(Bucket(arrays, number[bucket.example[rows]].astype(np.int32), size))
+        gaps = None if self.gaps is None else self.gaps[np.repeat(chosen, np.diff(self.target_offsets))]
+        histories = self.histories
+        if histories is not None:
+            histories = replace(histories, start=histories.start[chosen], stop=histories.stop[chosen])
+        source = None if self.source is None else self.source[chosen]
+        return replace(self, buckets=tuple(buckets), gaps=gaps, source=source, histories=histories)
+
+    def in_one_shape(self) -> dict[str, np.ndarray]:
+        """Bring all examples, in order, to the widest shape: named arrays ``[n, ...]``."""
+        joined = {}
+        for name in self.whole[0].arrays:
+            parts = [bucket.arrays[name] for bucket in self.whole]
+            shape = tuple(max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True))
+            joined[name] = np.full((len(self), *shape), filling(name), parts[0].dtype)
+            for bucket, part in zip(self.whole, parts, strict=True):
+                joined[name][(bucket.example, *(slice(size) for size in part.shape[1:]))] = part
+        return joined
+
+    def with_target_arrays(self, named: Mapping[str, np.ndarray]) -> Examples:
+        """Let each bucket carry further arrays, of one value a target and 0 for padding.
+
+        Args:
+            named: ``[n_targets]`` each, in the order of :attr:`targets`.
+        """
+        if not named:
+            return self
+        grids = {name: self.spread_targets(values, padding=0) for name, values in named.items()}
+        return replace(
+            self,
+            buckets=tuple(
+                replace(bucket, arrays={**bucket.arrays, **{name: grid[number] for name, grid in grids.items()}})
+                for number, bucket in enumerate(self.buckets)
+            ),
+        )
+
     def target_index(self, bucket: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Find the targets of some rows of a bucket.
 
@@ -170,18 +248,44 @@ class Examples:
             The mask of targets bool ``[rows, length]``, and for each true entry its index into :attr:`targets`.
         """
         present = self._targets(self.buckets[bucket])[rows] > 0
-        begin = self.target_offsets[self.buckets[bucket].example[rows]]
-        return present, (begin[:, None] + np.arange(present.shape[1]))[present]
+        return present, self._target_grid(self.buckets[bucket], rows)[present]
 
     def _flat_index(self, bucket: Bucket) -> np.ndarray:
-        present = self._targets(bucket) > 0
-        return (self.target_offsets[bucket.example][:, None] + np.arange(present.shape[1]))[present]
+        return self._target_grid(bucket, slice(None))[self._targets(bucket) > 0]
+
+    def _target_grid(self, bucket: Bucket, rows: np.ndarray | slice) -> np.ndarray:
+        begin = self.target_offsets[bucket.example[rows]]
+        if bucket.first is not None:
+            begin = begin + bucket.first[rows]
+        return begin[:, None] + np.arange(bucket.length)
 
     @staticmethod
     def _targets(bucket: Bucket) -> np.ndarray:
         if "target" not in bucket.arrays or bucket.arrays["target"].ndim != 2:
             raise OptionError("these examples have no 'target' sequence: curriculum.unit=target needs one")
         return bucket.arrays["target"]
+
+
+def hold_out(examples: Examples, share: float, *, seed: int) -> tuple[Examples, Examples]:
+    """Divide examples at random.
+
+    Args:
+        examples: All of them.
+        share: How much is held out, in (0, 1).
+        seed: Decides which.
+
+    Returns:
+        What remains, and what is held out; at least one example each.
+
+    Raises:
+        DataError: There are not two examples.
+    """
+    n = len(examples)
+    if n < 2:
+        raise DataError(f"of {n} examples none can be held out")
+    held = np.zeros(n, bool)
+    held[host_stream(seed, "hold out").permutation(n)[: min(max(1, round(share * n)), n - 1)]] = True
+    return examples.take(~held), examples.take(held)
 
 
 @dataclass(frozen=True)
@@ -245,8 +349,26 @@ class SequenceExamples:
             tuple(buckets),
             item_counts=split.item_counts(Part.TRAIN),
             gaps=_gaps(split, offsets[users + 1], n_inputs[users]),
+            source=_main_sources(split, users),
+            source_names=split.interactions.source_names,
             histories=Histories(items, offsets[users], offsets[users + 1]),
         )
+
+
+def filling(name: str) -> int:
+    """Give what fills rows of an array up to a common width."""
+    return np.iinfo(np.int32).max if name == POSITIVES else 0
+
+
+def _main_sources(split: Split, users: np.ndarray) -> np.ndarray | None:
+    """Give the source of most of each user's training interactions, of equally many the first."""
+    data = split.interactions
+    if data.source is None:
+        return None
+    rows = split.part == Part.TRAIN
+    pairs = data.user[rows].astype(np.int64) * len(data.source_names) + data.source[rows]
+    counts = np.bincount(pairs, minlength=(data.n_users + 1) * len(data.source_names))
+    return counts.reshape(data.n_users + 1, -1).argmax(axis=1)[users]
 
 
 def _gaps(split: Split, stop: np.ndarray, n_targets: np.ndarray) -> np.ndarray | None:

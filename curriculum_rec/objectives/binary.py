@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -26,18 +27,26 @@ class BinaryCrossEntropy(WithNegatives):
     candidates that were such items, and ``negative_hardness``, the mean quantile of the negatives' scores among those
     of their candidates.
 
+    With ``reweight`` above 0 each positive weighs ``p^reweight`` and each negative ``(1 - p)^reweight``, ``p`` being
+    the sigmoid of its score: what disagrees with the model is perhaps noise, and weighs less. These weights are
+    constants of the gradient.
+
     Args:
         n_negatives: Negatives a position, at least 1.
         negatives: How they are drawn, for each position by itself.
+        reweight: At least 0; 0 lets all weigh the same.
 
-    Source: Kang and McAuley (2018), equation 6, with one uniform negative.
+    Source: Kang and McAuley (2018), equation 6, with one uniform negative; ``reweight`` is R-CE of Wang et al. (2021).
     """
 
     n_negatives: int = 1
     negatives: Negatives = Uniform()
+    reweight: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 <= self.reweight < math.inf:
+            raise OptionError(f"objective.reweight={self.reweight}: it must be a number of at least 0")
         if not isinstance(self.negatives, PerPosition):
             raise OptionError(
                 f"objective.negatives={type(self.negatives).__name__}: BinaryCrossEntropy takes negatives that every "
@@ -59,8 +68,14 @@ class BinaryCrossEntropy(WithNegatives):
         if drawn.mix is not None:
             negative = drawn.mix * positive[..., None] + (1 - drawn.mix) * negative
         count = jnp.maximum(drawn.allowed.sum(axis=-1), 1).astype(negative.dtype)
-        penalty = jnp.where(drawn.allowed, jax.nn.softplus(negative), 0).sum(axis=-1) / count
-        return Losses(jax.nn.softplus(-positive) + penalty, target > 0, _metrics(drawn, batch))
+        penalty = jnp.where(drawn.allowed, self._weigh(jax.nn.softplus(negative)), 0).sum(axis=-1) / count
+        return Losses(self._weigh(jax.nn.softplus(-positive)) + penalty, target > 0, _metrics(drawn, batch))
+
+    def _weigh(self, losses: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Multiply by the power of the probability that a label has, which is ``e^-l`` for either label."""
+        if self.reweight == 0:
+            return losses
+        return losses * jax.lax.stop_gradient(jnp.exp(-self.reweight * losses))
 
     def scores_per_target(self, n_items: int) -> int:
         """The negatives and the target, whatever the catalogue; a candidate without a gradient is a third of one."""

@@ -15,16 +15,20 @@ from jaxtyping import Array
 
 from curriculum_rec.curriculum.sampling import PADDING
 from curriculum_rec.curriculum.scheduler import CurriculumState, Draw, Scheduler
+from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError, TrainingError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import Tree
-from curriculum_rec.objectives.losses import Objective
+from curriculum_rec.objectives.losses import Objective, examples_for
 from curriculum_rec.streams import device_stream
 from curriculum_rec.training.feed import RANKS, Feed
+from curriculum_rec.training.meta import LookAhead, check_meta_batch, draw_meta_batch
 from curriculum_rec.training.placement import Placed
+from curriculum_rec.training.probe import Probe
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.training.step import LocalGradient, Precision, Weigh, apply_gradient, local_gradient, reduction
 from curriculum_rec.weighting.contract import Weighting
+from curriculum_rec.weighting.learned import MetaLearned
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Engine:
         precision: What the model and the objective compute in; parameters and optimizer are float32.
         accumulate: Parts into which a device cuts its share of a batch, one after the other, for memory.
         weighting: How much each loss of a batch counts; None lets all count the same.
+        meta: Examples that are held out for a weighting that learns; None for any other.
 
     Attributes:
         traces: How often the program was traced, and so compiled.
@@ -79,8 +84,10 @@ class Engine:
     precision: Precision = "float32"
     accumulate: int = 1
     weighting: Weighting | None = None
+    meta: Examples | None = None
     traces: int = field(default=0, init=False)
     stopped: bool = field(default=False, init=False)
+    _kept_probe: Probe | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.steps_per_dispatch < 1:
@@ -89,6 +96,7 @@ class Engine:
             raise OptionError(f"precision={self.precision}: it must be one of {', '.join(get_args(Precision))}")
         if self.accumulate < 1:
             raise OptionError(f"accumulate={self.accumulate}: it must be at least 1")
+        check_meta_batch(self.weighting, self.meta, self.placed.n_shards)
         for bucket in self.scheduler.examples.buckets:
             if bucket.batch_size % (self.placed.n_shards * self.accumulate):
                 raise OptionError(
@@ -100,10 +108,22 @@ class Engine:
     def _feed(self) -> Feed:
         return Feed(self.scheduler, self.placed, self.steps_per_dispatch)
 
+    def _probe(self, position: CurriculumState) -> Probe:
+        if self._kept_probe is None and self.scheduler.taught is not None:
+            apart = self.scheduler.taught.kept_apart(position.quantile)
+            self._kept_probe = Probe(self.objective, self.scheduler.whole, apart, self.placed, self.seed)
+        return self._kept_probe
+
     @cached_property
     def key(self) -> Array:
         """The run's key, on every device."""
         return self.placed.replicate(jax.random.key(self.seed))
+
+    @cached_property
+    def _meta(self) -> Tree:
+        return (
+            None if self.meta is None else self.placed.replicate(examples_for(self.objective, self.meta).in_one_shape())
+        )
 
     def train(
         self,
@@ -134,10 +154,14 @@ class Engine:
         pending: tuple[int, Draw, CurriculumState, Tree] | None = None
         self.stopped = False
         while step < stop_at and not self.stopped:
-            if pending and self.scheduler.feeds_on_losses and self.scheduler.epoch_ended(position):
-                self._report(*pending, on_chunk)  # the next epoch's order needs the last losses of this one
-                pending = None
-                continue
+            waits = self.scheduler.feeds_on_losses or self.scheduler.taught is not None
+            if waits and self.scheduler.epoch_ended(position, step=step):
+                if pending:
+                    self._report(*pending, on_chunk)  # the next epoch's order needs the last losses of this one
+                    pending = None
+                    continue
+                if self.scheduler.taught is not None:
+                    position = self.scheduler.looked(position, self._probe(position)(state))
             at_most = min(self.steps_per_dispatch, stop_at - step)
             draw, position = self.scheduler.draw(position, step=step, at_most=at_most)
             state, output = self._compiled(state, *self._arguments(position, draw, stop=interrupted()))
@@ -161,6 +185,7 @@ class Engine:
         shared, own = self._feed.send(position, draw)
         shared |= {
             "key": self.key,
+            "meta": self._meta,
             "bucket": _pad_steps(draw.bucket, self.steps_per_dispatch),
             "n_steps": np.int32(len(draw)),
             "available": np.int32(draw.available),
@@ -221,9 +246,10 @@ class Engine:
         self, bucket: int, state: TrainState, shared: Tree, key: Array
     ) -> Callable[[Tree, Array], LocalGradient]:
         """Make the part of a step that depends on the bucket's shape; the update after it does not."""
-        per_target, weigh = self.scheduler.curriculum.unit == "target", None
+        per_target, weigh = self.scheduler.curriculum.ordered_unit == "target", None
         if self.weighting is not None:
-            weigh = Weigh(self.weighting, self.scheduler.total_steps, self.placed.axis_name)
+            total, axis_name = self.scheduler.total_steps, self.placed.axis_name
+            weigh = Weigh(self.weighting, total, axis_name, self._look_ahead(state, shared))
 
         def branch(own: Tree, number: Array) -> LocalGradient:
             rows, arrays = self._feed.take(bucket, shared, own, number)
@@ -250,6 +276,29 @@ class Engine:
             return _pad_losses(local, own["rows"].shape[-1], self._longest_target)
 
         return branch
+
+    def _look_ahead(self, state: TrainState, shared: Tree) -> LookAhead | None:
+        """Draw the held-out examples that a step looks at, where its weighting learns from any."""
+        if not isinstance(self.weighting, MetaLearned):
+            return None
+        batch, rng = draw_meta_batch(
+            shared["meta"],
+            shared["key"],
+            state.step,
+            size=self.weighting.meta_batch,
+            n_shards=self.placed.n_shards,
+            axis_name=self.placed.axis_name,
+        )
+        return LookAhead(
+            self.weighting,
+            self.objective,
+            batch,
+            rng,
+            self.placed.axis_name,
+            self.precision,
+            self.accumulate,
+            at_once=self.placed.table == 1,
+        )
 
     @property
     def _longest_target(self) -> int:

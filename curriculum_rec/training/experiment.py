@@ -19,6 +19,7 @@ from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.growth.depth import DepthGrowth
 from curriculum_rec.models.contract import ModelFactory
 from curriculum_rec.objectives.losses import Objective
+from curriculum_rec.training.meta import hold_out_meta
 from curriculum_rec.training.optimizer import AdamW
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.stages import Stage, check_stages
@@ -90,7 +91,7 @@ class Experiment:
         """
         split = self.split(clean(self.data.read(), self.cleaning, source=self.data.name))
         self.evaluation.check_catalogue(split.interactions.n_items)
-        return Dataset(split, self.examples(split))
+        return Dataset(split, *hold_out_meta(self.examples(split), self.weighting, seed=self.seed))
 
     def build_model(self, n_items: int, *, depth: int | None) -> nnx.Module:
         """Build the model with the run's initial values."""
@@ -118,7 +119,9 @@ class Dataset:
     Attributes:
         split: The interactions and their parts.
         examples: The training examples.
+        meta: Training examples that are held out for a weighting that learns from them; None without one.
     """
 
     split: Split
     examples: Examples
+    meta: Examples | None = None

@@ -16,10 +16,11 @@ from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
 from curriculum_rec.objectives.losses import Objective, examples_for
 from curriculum_rec.training.engine import ChunkReport, Engine
+from curriculum_rec.training.meta import hold_out_meta
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.training.step import Precision
-from curriculum_rec.weighting.contract import Weighting
+from curriculum_rec.weighting.contract import Weighting, with_facts
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,12 @@ def fit(
     if len(curriculum.pacing.begin()):
         raise OptionError(f"{type(curriculum.pacing).__name__} paces by evaluations, which fit does not make")
     placed = (placement if isinstance(placement, Placement) else Placement(placement)).place()
-    scheduler = Scheduler(curriculum, examples_for(objective, examples), seed, steps)
-    engine = Engine(objective, optimizer, scheduler, placed, seed, steps_per_dispatch, precision, accumulate, weighting)
+    examples, meta = hold_out_meta(examples, weighting, seed=seed)
+    prepared = examples_for(objective, with_facts(examples, weighting))
+    scheduler = Scheduler(curriculum, prepared, seed, steps)
+    engine = Engine(
+        objective, optimizer, scheduler, placed, seed, steps_per_dispatch, precision, accumulate, weighting, meta
+    )
     losses: list[np.ndarray] = []
 
     def on_chunk(chunk: ChunkReport) -> None:

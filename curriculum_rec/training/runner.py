@@ -51,6 +51,7 @@ from curriculum_rec.training.speed import Stretch
 from curriculum_rec.training.stages import check_depth
 from curriculum_rec.training.state import TrainState, begin_memory, count_parameters
 from curriculum_rec.training.summary import reference_metrics, summarise, user_results
+from curriculum_rec.weighting.contract import with_facts
 
 
 @dataclass
@@ -88,7 +89,7 @@ class Runner:
             optimizer=self.optimizer,
             scheduler=Scheduler(
                 self.experiment.curriculum,
-                examples_for(self.experiment.objective, self.dataset.examples),
+                examples_for(self.experiment.objective, with_facts(self.dataset.examples, self.experiment.weighting)),
                 self.experiment.seed,
                 self.total_steps,
             ),
@@ -98,6 +99,7 @@ class Runner:
             precision=self.experiment.precision,
             accumulate=self.experiment.accumulate,
             weighting=self.experiment.weighting,
+            meta=self.dataset.meta,
         )
 
     def check(self) -> None:
@@ -110,6 +112,7 @@ class Runner:
         self._begin_memory()  # refuses negatives that do not suit the catalogue
         _, template = model_template(self.experiment, n_items=self.n_items, depth=self.experiment.initial_depth())
         self.placed.check_table(template)
+        self.engine.scheduler.check()
         depth = stacked_depth(template)
         for name, stage in self.experiment.stages.items():
             if stage.warm_start is not None:
@@ -235,7 +238,7 @@ class Runner:
         stage = self.experiment.stages[self._record.stage.name]
         end = self._record.stage.first_step + stage.n_steps(self.steps_per_epoch)
         self._traces_before = self.engine.traces
-        self._operations = Operations.of(state.model(), self.experiment.objective, self.dataset.examples)
+        self._operations = Operations.of(state.model(), self.experiment.objective, self.engine.scheduler.examples)
         traces = None
         while not self._record.stage.done:
             step = int(state.step)

@@ -17,7 +17,7 @@ from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import Tree, join_model
 from curriculum_rec.objectives.losses import Objective, Remembers, broadcast_weight
 from curriculum_rec.training.state import TrainState
-from curriculum_rec.weighting.contract import Memory, Seen, Weighting
+from curriculum_rec.weighting.contract import Memory, Seen, Weighting, facts_of
 
 Reduce = Callable[[Tree], Tree]
 
@@ -116,7 +116,9 @@ def local_gradient(
             memory=memory,
         )
     first, losses, count = _in_parts(partial(_part_sums, compute, state.params), batch, rng, accumulate)
-    seen = Seen.of(losses, count > 0, progress=weigh.progress(state), axis_name=weigh.axis_name)
+    seen = weigh.see(state, batch, rng, losses, count)
+    if weigh.look_ahead is not None:
+        seen = weigh.look_ahead(seen, count, state, batch, rng)
     factor, remembered = weigh.weighting(seen, state.memory.get("weighting", {}))
     weight = count * jax.lax.stop_gradient(factor)
     local, _, _ = _in_parts(differentiate, replace(batch, weight=weight), rng, accumulate)
@@ -133,8 +135,8 @@ def local_gradient(
 
 
 def _reminded(objective: Objective, state: TrainState, batch: Batch, rng: BatchRng, axis_name: str | None) -> Batch:
-    """Give the objective what it remembers, brought up to this step."""
-    if not isinstance(objective, Remembers) or not (memory := state.memory.get("objective")):
+    """Give the objective what it remembers, brought up to this step, unless it has it."""
+    if batch.memory or not isinstance(objective, Remembers) or not (memory := state.memory.get("objective")):
         return batch
     memory = objective.remember(memory, state.model(), batch, rng, step=state.step, axis_name=axis_name)
     return replace(batch, memory=memory)
@@ -142,6 +144,20 @@ def _reminded(objective: Objective, state: TrainState, batch: Batch, rng: BatchR
 
 def _with_part(memory: dict[str, Memory], name: str, part: Memory) -> dict[str, Memory]:
     return {**memory, name: part} if part else memory
+
+
+def losses_of(
+    objective: Objective,
+    state: TrainState,
+    batch: Batch,
+    rng: BatchRng,
+    *,
+    precision: Precision = "float32",
+    accumulate: int = 1,
+) -> Float[Array, "batch *length"]:
+    """Compute the losses of this device's rows without any gradient; arguments as in :func:`local_gradient`."""
+    compute = partial(_part_losses, objective, state, precision=precision)
+    return _in_parts(partial(_part_sums, compute, state.params), batch, rng, accumulate)[1]
 
 
 @dataclass(frozen=True)
@@ -152,15 +168,30 @@ class Weigh:
         weighting: The rule.
         total_steps: Steps of the run.
         axis_name: The mapped axis over which a batch is spread; None on one device.
+        look_ahead: Adds to what the rule sees, where the losses alone do not suffice: from the losses, the weights with
+            which they count, and the step's state, batch and randomness.
     """
 
     weighting: Weighting
     total_steps: int
     axis_name: str | None
+    look_ahead: Callable[[Seen, Array, TrainState, Batch, BatchRng], Seen] | None = None
 
     def progress(self, state: TrainState) -> Float[Array, ""]:
         """Give the fraction of the run that has been trained."""
         return state.step.astype(jnp.float32) / self.total_steps
+
+    def see(self, state: TrainState, batch: Batch, rng: BatchRng, losses: Array, count: Array) -> Seen:
+        """Bring together what the weighting may know of a step, over all devices."""
+        return Seen.of(
+            losses,
+            count > 0,
+            progress=self.progress(state),
+            axis_name=self.axis_name,
+            step=state.step,
+            key=rng.named("weighting").key(),
+            facts=facts_of(batch.arrays, shape=losses.shape),
+        )
 
 
 @jax.tree_util.register_dataclass

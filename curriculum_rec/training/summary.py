@@ -113,6 +113,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "items": interactions.n_items,
         "interactions": len(interactions),
         "examples": len(dataset.examples),
+        **({} if dataset.meta is None else {"meta_examples": len(dataset.meta)}),
         "ledger": [
             {"rule": entry.rule, "rows_in": entry.rows_in, "rows_out": entry.rows_out} for entry in interactions.ledger
         ],

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol, get_args, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
 
 Memory = dict[str, Array]
-"""What a weighting remembers from step to step: named scalars, the same on every device."""
+"""What a weighting remembers from step to step: named arrays, the same on every device."""
 
 Normalise = Literal["count", "weight"]
+FACT = "weighting "
+"""Begins the names under which a rule's facts travel with the examples' own arrays."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,9 @@ class Seen:
         all_counts: bool ``[all]``.
         progress: Steps trained as a fraction of the run, float32 scalar.
         axis_name: The mapped axis over which the batch is spread; None on one device.
+        step: Steps trained, int32 scalar.
+        key: A key of this step, the same on every device; numbers drawn for the whole batch are those of one device.
+        all_facts: What the rule's :meth:`Rule.facts` say of the targets, arrays ``[all]``.
     """
 
     losses: Float[Array, "batch *length"]
@@ -36,13 +44,38 @@ class Seen:
     all_counts: Bool[Array, " all"]
     progress: Float[Array, ""]
     axis_name: str | None = None
+    step: Array | int = 0
+    key: Any = None
+    all_facts: Mapping[str, Array] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, losses: Array, counts: Array, *, progress: Array, axis_name: str | None) -> Seen:
-        """Bring the devices' losses together, in one exchange."""
-        own = jnp.stack([losses.reshape(-1), counts.reshape(-1).astype(losses.dtype)])
+    def of(
+        cls,
+        losses: Array,
+        counts: Array,
+        *,
+        progress: Array,
+        axis_name: str | None,
+        step: Array | int = 0,
+        key: Any = None,
+        facts: Mapping[str, Array] | None = None,
+    ) -> Seen:
+        """Bring together what the devices see, in one exchange."""
+        facts = dict(facts or {})
+        parts = [losses, counts.astype(losses.dtype), *facts.values()]
+        # As integers, whose bits nobody rounds.
+        own = jnp.stack([jax.lax.bitcast_convert_type(part, jnp.int32).reshape(-1) for part in parts])
         joined = own[None] if axis_name is None else jax.lax.all_gather(own, axis_name)
-        return cls(losses, counts, joined[:, 0].reshape(-1), joined[:, 1].reshape(-1) > 0, progress, axis_name)
+        whole = [
+            jax.lax.bitcast_convert_type(joined[:, number].reshape(-1), part.dtype) for number, part in enumerate(parts)
+        ]
+        all_facts = dict(zip(facts, whole[2:], strict=True))
+        return cls(losses, counts, whole[0], whole[1] > 0, progress, axis_name, step, key, all_facts)
+
+    def gather(self, own: Float[Array, "batch *length"]) -> Float[Array, " all"]:
+        """Bring the devices' values together, in the order of all losses."""
+        flat = own.reshape(-1)
+        return flat if self.axis_name is None else jax.lax.all_gather(flat, self.axis_name).reshape(-1)
 
     def own(self, of_all: Float[Array, " all"]) -> Float[Array, "batch *length"]:
         """Give this device's part of values of the whole batch, in the shape of its losses."""
@@ -54,11 +87,11 @@ class Seen:
         return jnp.where(self.all_counts, self.all_losses, 0).sum() / jnp.maximum(self.all_counts.sum(), 1)
 
     def quantile(self, share: Float[Array, ""]) -> Float[Array, ""]:
-        """Give the smallest loss of the whole batch below or at which at least this share of what counts lies."""
+        """Give the smallest loss of the batch at or below which this share of what counts lies; 0 for nothing."""
         ordered = jnp.sort(jnp.where(self.all_counts, self.all_losses, jnp.inf))
         n = self.all_counts.sum()
         place = jnp.ceil(share * n - 1e-4).astype(jnp.int32) - 1
-        return ordered[jnp.clip(place, 0, jnp.maximum(n - 1, 0))]
+        return jnp.where(n > 0, ordered[jnp.clip(place, 0, jnp.maximum(n - 1, 0))], 0)
 
 
 @runtime_checkable
@@ -71,6 +104,10 @@ class Weighting(Protocol):
     @property
     def normalise(self) -> Normalise:
         """What the weighted sum of the gradients is divided by: how many losses count, or the sum of their weights."""
+        ...
+
+    def facts(self, examples: Examples) -> dict[str, np.ndarray]:
+        """Say of every target what the rule needs to know, by name, ``[n_targets]`` in the order of ``targets``."""
         ...
 
     def begin(self) -> Memory:
@@ -97,6 +134,11 @@ class Rule:
         if self.normalise not in get_args(Normalise):
             raise OptionError(f"weighting.normalise={self.normalise}: it must be count or weight")
 
+    def facts(self, examples: Examples) -> dict[str, np.ndarray]:
+        """Say what the rule needs to know of every target, int32 or float32."""
+        del examples
+        return {}
+
     def begin(self) -> Memory:
         """Give the memory before the first step."""
         return {}
@@ -110,11 +152,45 @@ class Rule:
         raise NotImplementedError
 
 
-def check_between(name: str, value: float, low: float, high: float, *, low_too: bool = False) -> None:
-    """Refuse an option outside ``(low, high)``, or ``[low, high)`` with ``low_too``.
+def with_facts(examples: Examples, weighting: Weighting | None) -> Examples:
+    """Let the examples carry what a weighting needs to know of their targets (host).
+
+    Raises:
+        OptionError: The rule needs target items, and the examples have none.
+    """
+    facts = {} if weighting is None else weighting.facts(examples)
+    return examples.with_target_arrays({f"{FACT}{name}": values for name, values in facts.items()})
+
+
+def facts_of(arrays: Mapping[str, Array], *, shape: tuple[int, ...]) -> dict[str, Array]:
+    """Take the facts out of a batch's arrays.
+
+    Args:
+        arrays: The batch's.
+        shape: Of the losses.
+
+    Raises:
+        OptionError: There are facts about targets, but no loss for each of these.
+    """
+    facts = {name.removeprefix(FACT): array for name, array in sorted(arrays.items()) if name.startswith(FACT)}
+    for name, array in facts.items():
+        if array.shape != shape:
+            raise OptionError(
+                f"this weighting goes by the {name} of single targets, of shape {array.shape}, but the objective gives "
+                f"losses of shape {shape}: take an objective with one loss a target"
+            )
+    return facts
+
+
+def check_between(
+    name: str, value: float, low: float, high: float, *, low_too: bool = False, high_too: bool = False
+) -> None:
+    """Refuse an option outside ``(low, high)``; the ends belong to it with ``low_too`` and ``high_too``.
 
     Raises:
         OptionError: It is outside, or not a number.
     """
-    if not (low <= value < high if low_too else low < value < high):
-        raise OptionError(f"weighting.{name}={value}: it must lie in {'[' if low_too else '('}{low}, {high})")
+    above, below = (low <= value if low_too else low < value), (value <= high if high_too else value < high)
+    if not (above and below):
+        ends = "[" if low_too else "(", "]" if high_too else ")"
+        raise OptionError(f"weighting.{name}={value}: it must lie in {ends[0]}{low}, {high}{ends[1]}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from curriculum_rec.weighting.contract import Memory, Rule, Seen, check_between
+from curriculum_rec.errors import OptionError
+from curriculum_rec.weighting.contract import Memory, Normalise, Rule, Seen, check_between
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def lambert_w(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     far = log * (1 - jnp.log1p(log) / (2 + log))
     w = jnp.where(x < 0.5, near, far)
 
-    def improve(_: int, w: Array) -> Array:
+    def improve(_: Array, w: Array) -> Array:
         error = w * jnp.exp(w) - x
         slope = jnp.exp(w) * (w + 1)
         step = error / jnp.where(slope == 0, 1, slope - (w + 2) * error / jnp.where(w == -1, 1, 2 * w + 2))
@@ -107,6 +108,41 @@ class GeneralisedCrossEntropy(Rule):
     def weigh(self, seen: Seen) -> Float[Array, "batch *length"]:
         """Give the weights of a batch."""
         return jnp.exp(-self.q * seen.losses)
+
+
+@dataclass(frozen=True)
+class Gaussian(Rule):
+    """``exp(-tau (1 - p)^2)``, ``p = e^-l``: what is far from known weighs little, and in the course of the run more.
+
+    ``tau`` is ``sharpness`` in the first of ``rounds`` equal parts of the run, and ``factor`` times less in each
+    further one. By default the gradient is divided by the sum of the weights, as in the source.
+
+    Args:
+        sharpness: At least 0; 0 lets all weigh the same.
+        factor: What a part leaves of ``tau``, in (0, 1].
+        rounds: Parts of the run, at least 1.
+
+    Source: the denoising weights of Chen et al. (2021), there of the squared error of a click's probability; the number
+    of rounds is ours.
+    """
+
+    normalise: Normalise = field(default="weight", kw_only=True)
+    sharpness: float = 10.0
+    factor: float = 0.4
+    rounds: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_between("sharpness", self.sharpness, 0, math.inf, low_too=True)
+        check_between("factor", self.factor, 0, 1, high_too=True)
+        if self.rounds < 1:
+            raise OptionError(f"weighting.rounds={self.rounds}: it must be at least 1")
+
+    def weigh(self, seen: Seen) -> Float[Array, "batch *length"]:
+        """Give the weights of a batch."""
+        number = jnp.clip(jnp.floor(seen.progress * self.rounds + 1e-4), 0, self.rounds - 1)
+        tau = self.sharpness * self.factor**number
+        return jnp.exp(-tau * jnp.expm1(-jnp.maximum(seen.losses, 0)) ** 2)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Self-paced weights (device): closed forms of ``argmin_v v l + f(v; threshold)`` over ``v`` in [0, 1].
 
 The threshold is the quantile of the batch's losses at the share that a pacing gives, so that it needs no scale of its
-own: with a share of 0.3, the easiest three tenths of a batch lie below it.
+own: with a share of 0.3, the easiest three tenths of a batch lie below it. :class:`Mentor` keeps its share and softens.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import math
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from curriculum_rec.errors import OptionError
-from curriculum_rec.weighting.contract import Rule, Seen, check_between
+from curriculum_rec.weighting.contract import Memory, Rule, Seen, check_between
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,18 @@ class SelfPaced(Rule):
             raise OptionError(f"weighting.start={self.start}: it must lie in (0, 1]")
         check_between("full_at", self.full_at, 0, math.inf)
 
-    def weigh(self, seen: Seen) -> Float[Array, "batch *length"]:
-        """Give the weights of a batch."""
+    def threshold(self, seen: Seen) -> tuple[Bool[Array, ""], Float[Array, ""]]:
+        """Say whether everything counts by now, and give the threshold."""
         s = jnp.clip(seen.progress / self.full_at, 0, 1)
         threshold = jnp.maximum(seen.quantile(self.start + (1 - self.start) * s), 1e-6)
         # What lies exactly on the threshold belongs to the share: it is moved up by a rounding error.
-        weight = self.weight(seen.losses, threshold * (1 + 1e-6))
-        return jnp.where(s >= 1, jnp.ones_like(weight), weight)
+        return s >= 1, threshold * (1 + 1e-6)
+
+    def weigh(self, seen: Seen) -> Float[Array, "batch *length"]:
+        """Give the weights of a batch."""
+        full, threshold = self.threshold(seen)
+        weight = self.weight(seen.losses, threshold)
+        return jnp.where(full, jnp.ones_like(weight), weight)
 
     def weight(self, losses: Float[Array, "*shape"], threshold: Float[Array, ""]) -> Float[Array, "*shape"]:
         """Give the closed form, for losses of at least 0 and a threshold above 0."""
@@ -156,3 +161,55 @@ class LogisticThreshold(SelfPaced):
     def weight(self, losses: Float[Array, "*shape"], threshold: Float[Array, ""]) -> Float[Array, "*shape"]:
         """Give the closed form."""
         return jnp.clip((1 + jnp.exp(-threshold)) / (1 + jnp.exp(jnp.minimum(losses - threshold, 80.0))), 0, 1)
+
+
+@dataclass(frozen=True)
+class Mentor(Rule):
+    """1 at first, then 1 below a threshold and 0 above, in the end falling from 1 to 0 above the threshold.
+
+    The threshold is a running mean of the batches' quantiles of the losses. In the end a loss ``l`` weighs
+    ``1 - (l - threshold) / slope``, between 0 and 1.
+
+    Args:
+        share: Share of a batch that lies below the threshold, in (0, 1].
+        decay: Share of the old mean that a new batch leaves, in [0, 1).
+        slope: How far above the threshold the weight reaches 0 in the end, above 0.
+        burn_in: Fraction of the run until which all weigh 1, in [0, 1].
+        hard_until: Fraction of the run until which the threshold is a sharp one, in [0, 1].
+
+    Source: the predefined curriculum of MentorNet (Jiang et al., 2018). Its mean begins at 0; ours is that of the
+    batches there have been.
+    """
+
+    share: float = 0.75
+    decay: float = 0.5
+    slope: float = 1.0
+    burn_in: float = 0.18
+    hard_until: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_between("share", self.share, 0, 1, high_too=True)
+        check_between("decay", self.decay, 0, 1, low_too=True)
+        check_between("slope", self.slope, 0, math.inf)
+        check_between("burn_in", self.burn_in, 0, 1, low_too=True, high_too=True)
+        check_between("hard_until", self.hard_until, 0, 1, low_too=True, high_too=True)
+
+    def begin(self) -> Memory:
+        """Give the mean of no batch."""
+        return {"mean": jnp.zeros((), jnp.float32), "share": jnp.zeros((), jnp.float32)}
+
+    def __call__(self, seen: Seen, memory: Memory) -> tuple[Float[Array, "batch *length"], Memory]:
+        """Weigh a batch."""
+        quantile = seen.quantile(jnp.float32(self.share))
+        counts = seen.all_counts.any()  # a batch in which nothing counts has no quantile, and leaves the mean alone
+        mean = jnp.where(counts, self.decay * memory["mean"] + (1 - self.decay) * quantile, memory["mean"])
+        share = jnp.where(counts, self.decay * memory["share"] + (1 - self.decay), memory["share"])
+        beyond = seen.losses - mean / jnp.maximum(share, 1e-9)
+        weight = jnp.where(
+            seen.progress < self.hard_until,
+            (beyond <= 0).astype(jnp.float32),
+            jnp.clip(1 - beyond / self.slope, 0, 1),
+        )
+        weight = jnp.where(seen.progress < self.burn_in, jnp.ones_like(weight), weight)
+        return weight, {"mean": mean, "share": share}

@@ -1,3 +1,4 @@
+import math
 from dataclasses import dataclass, replace
 
 import jax
@@ -21,6 +22,7 @@ from curriculum_rec.negatives import (
 from curriculum_rec.negatives.known import FILL
 from curriculum_rec.objectives import BinaryCrossEntropy, SampledSoftmax, Softmax
 from curriculum_rec.objectives.softmax import Candidates, Positions, cross_entropy
+from curriculum_rec.weighting import Seen, Truncated
 
 BATCH, LENGTH, WIDTH, N_ITEMS = 3, 5, 4, 7
 LENGTHS = np.array([5, 3, 1])
@@ -335,6 +337,49 @@ def test_binary_cross_entropy_equals_the_formula_without_the_examples_own_items(
     assert_real_losses_equal(BinaryCrossEntropy(n_negatives)(model, batch, make_rng()), expected, batch)
 
 
+@pytest.mark.parametrize("reweight", [0.0, 0.3, 2.0])
+def test_reweighted_cross_entropy_and_its_gradient_by_hand(reweight):
+    """Positives weigh p^reweight and negatives (1 - p)^reweight, and the gradient takes both for constants."""
+    n_items, n_negatives = 12, 4
+    model, batch = make_case(n_items)
+    objective, present = BinaryCrossEntropy(n_negatives, reweight=reweight), np.asarray(batch["target"]) > 0
+    negatives = 1 + np.asarray(make_rng().named("negatives").bits(LENGTH, n_negatives)) % n_items
+    scores, table = scores_of(model), np.asarray(model.table, np.float64)
+    expected, gradient = np.zeros((BATCH, LENGTH)), np.zeros((BATCH, LENGTH, WIDTH))
+    for row, position in zip(*np.nonzero(present), strict=True):
+        target = int(batch["target"][row, position])
+        own = {*np.asarray(batch["target"][row]).tolist(), *np.asarray(batch["history"][row]).tolist()}
+        p = 1 / (1 + np.exp(-scores[row, position]))
+        kept = [n for n in negatives[row, position] if n not in own]
+        expected[row, position] = -np.log(p[target]) * p[target] ** reweight
+        gradient[row, position] = -(1 - p[target]) * p[target] ** reweight * table[target]
+        for n in kept:
+            expected[row, position] += -np.log(1 - p[n]) * (1 - p[n]) ** reweight / len(kept)
+            gradient[row, position] += p[n] * (1 - p[n]) ** reweight * table[n] / len(kept)
+    losses = objective(model, batch, make_rng())
+    assert_real_losses_equal(losses, expected, batch)
+    if reweight == 0:
+        plain = BinaryCrossEntropy(n_negatives)(model, batch, make_rng())
+        np.testing.assert_array_equal(losses.per_example, plain.per_example)
+
+    def total(hidden):
+        return (present * objective(FixedModel(hidden, model.table), batch, make_rng()).per_example).sum()
+
+    np.testing.assert_allclose(jax.grad(total)(model.hidden), gradient, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_negatives", [1, 4])
+@pytest.mark.parametrize("rate", [0.1, 0.2, 0.5])
+def test_truncation_leaves_as_many_targets_out_whatever_the_number_of_negatives(n_negatives, rate):
+    """ADT counts positives and negatives but leaves out positives only: with 4 negatives a rate of 0.2 takes all."""
+    model, batch = make_case(12)
+    losses = BinaryCrossEntropy(n_negatives)(model, batch, make_rng())
+    rule = Truncated(max_rate=rate, full_at=0.5)
+    weight, _ = rule(Seen.of(losses.per_example, losses.mask, progress=jnp.float32(1.0), axis_name=None), {})
+    n_targets = int(losses.mask.sum())
+    assert int((losses.mask & (weight == 0)).sum()) == math.floor(rate * n_targets + 1e-4)
+
+
 @pytest.mark.parametrize("objective", [SampledSoftmax(3), BinaryCrossEntropy(2)])
 def test_negatives_follow_the_randomness(objective):
     model, batch = make_case(n_items=500)
@@ -372,6 +417,7 @@ def test_losses_and_gradients_keep_the_type_of_their_inputs(objective):
         (lambda: SampledSoftmax(0), "n_negatives=0"),
         (lambda: SampledSoftmax(avoid="all"), "avoid=all: it must be one of target, known"),
         (lambda: BinaryCrossEntropy(0), "n_negatives=0"),
+        (lambda: BinaryCrossEntropy(reweight=-0.1), "reweight=-0.1"),
     ],
 )
 def test_options_out_of_range_are_refused(make, message):

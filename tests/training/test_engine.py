@@ -1,3 +1,5 @@
+from dataclasses import dataclass, replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +20,8 @@ from curriculum_rec.training.engine import Engine
 from curriculum_rec.training.optimizer import AdamW
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.state import TrainState
+from curriculum_rec.weighting import Focal, Gaussian, HardThreshold, InversePropensity, Mentor, Selective, Truncated
+from curriculum_rec.weighting.contract import Rule, with_facts
 
 
 class Scores(nnx.Module):
@@ -43,7 +47,7 @@ def make_engine(examples, objective, *, tx=None, curriculum=None, kind="jit", de
 
 def train(engine, model, stop_at, **options):
     chunks = []
-    state = engine.placed.replicate(TrainState.create(model, engine.optimizer))
+    state = engine.placed.replicate(TrainState.create(model, engine.optimizer, engine.weighting))
     begin = engine.scheduler.begin()
     state, position = engine.train(state, begin, stop_at=stop_at, on_chunk=chunks.append, **options)
     return state, position, chunks
@@ -143,6 +147,84 @@ def test_only_available_targets_are_trained(tiny_examples, kind, devices):
     assert sum(chunk.positions for chunk in chunks) == positions == position.available < engine.scheduler.n_units
 
 
+@dataclass(frozen=True)
+class OnlyItem(Rule):
+    """Weighs the losses of one item."""
+
+    item: int = 3
+
+    def facts(self, examples):
+        return {"item": examples.targets}
+
+    def weigh(self, seen):
+        return seen.own((seen.all_facts["item"] == self.item).astype(jnp.float32))
+
+
+@pytest.mark.parametrize(("kind", "devices", "where"), [("jit", 1, "device"), ("pmap", 4, "host")])
+def test_a_weighting_is_told_of_the_target_whose_loss_it_weighs(tiny_examples, kind, devices, where):
+    """Only the score of one item moves, by its share of each batch's targets."""
+    engine = make_engine(with_facts(tiny_examples, OnlyItem()), raise_targets, weighting=OnlyItem())
+    engine = replace(engine, placed=Placement(kind, devices, examples=where).place())
+    state, _, chunks = train(engine, Scores(40), tiny_examples.batches_per_epoch)
+    expected = 0.0
+    for chunk in chunks:
+        for number, rows in zip(chunk.draw.bucket, chunk.draw.rows, strict=True):
+            items = tiny_examples.targets[tiny_examples.target_index(int(number), rows[rows != PADDING])[1]]
+            expected += (items == 3).mean()
+    score = np.array(state.params["score"])
+    np.testing.assert_allclose(score[3], expected, rtol=1e-5)
+    score[3] = 0
+    np.testing.assert_array_equal(score, 0)
+
+
+@pytest.mark.parametrize(
+    "weighting",
+    [
+        Focal(gamma=0.0),
+        Gaussian(sharpness=0.0),
+        Truncated(max_rate=0.0),
+        HardThreshold(start=1.0),
+        Mentor(burn_in=1.0),
+        Selective(start=1.0),
+        Selective(keep=1.0),
+        InversePropensity(power=0.0),
+    ],
+    ids=str,
+)
+def test_a_weighting_that_weighs_all_alike_changes_no_bit(tiny_examples, weighting):
+    examples = with_facts(tiny_examples, weighting)
+    plain, weighed = (
+        train(make_engine(examples, softmax_of_scores, tx=optax.adam(0.1), weighting=rule), Scores(40), 8)
+        for rule in (None, weighting)
+    )
+    np.testing.assert_array_equal(losses_of(weighed[2]), losses_of(plain[2]))
+    np.testing.assert_array_equal(weighed[0].params["score"], plain[0].params["score"])
+    assert np.abs(np.asarray(plain[0].params["score"])).max() > 0
+
+
+@pytest.mark.parametrize(("kind", "devices"), [("pmap", 2), ("shard_map", 4)])
+def test_a_weighting_that_draws_does_not_depend_on_the_devices(tiny_examples, kind, devices):
+    rule = Selective(keep=0.3, start=0.0, end=1.0, interrupt=0)
+    alone, spread = (
+        train(make_engine(tiny_examples, losses_of_scores, kind=k, devices=d, weighting=rule), Scores(40), 8)
+        for k, d in (("jit", 1), (kind, devices))
+    )
+    np.testing.assert_allclose(losses_of(spread[2]), losses_of(alone[2]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(spread[0].params["score"], alone[0].params["score"], rtol=1e-4, atol=1e-5)
+    for chunk in alone[2]:
+        assert 0.2 < chunk.metrics["weight"] <= 0.3 + 1e-6
+
+
+def losses_of_scores(model, batch, rng):
+    """Losses that differ from target to target, so that their ranks do not hang on a rounding error."""
+    place = (batch["history"] * jnp.arange(1, batch["history"].shape[1] + 1)[None]).cumsum(axis=1) % 37 / 10
+    return Losses(-jax.nn.log_softmax(model.score[...])[batch["target"]] + place, batch["target"] > 0)
+
+
+def softmax_of_scores(model, batch, rng):
+    return Losses(-jax.nn.log_softmax(model.score[...])[batch["target"]], batch["target"] > 0)
+
+
 def test_padding_rows_weigh_nothing():
     examples = Examples.from_arrays({"x": np.arange(1.0, 6.0)}, batch_size=4)
     for kind, devices in (("jit", 1), ("shard_map", 4)):
@@ -159,7 +241,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(steps_per_di
     x[17] = np.nan
     engine = make_engine(Examples.from_arrays({"x": x}, batch_size=4), follow_x, steps_per_dispatch=steps_per_dispatch)
     plan = engine.scheduler.plan(engine.scheduler.begin())
-    bad_step = 1 + next(index for index, rows in enumerate(plan.rows) if 17 in rows)
+    bad_step = 1 + next(index for index, rows in enumerate(plan.take(0, len(plan))[1]) if 17 in rows)
     with pytest.raises(TrainingError, match=rf"not finite at step {bad_step}:"):
         train(engine, Scores(1), 10)
 

@@ -87,8 +87,26 @@ def assert_same_run(a, b):
             ],
             marks=pytest.mark.slow,
         ),
+        pytest.param(
+            [
+                "curriculum=length",
+                "curriculum/sampler=pruned",
+                "curriculum.sampler.min_examples=8",
+                "weighting=meta_weight_net",
+            ],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            [
+                "curriculum=length",
+                "curriculum/sampler=dynamic_hardness",
+                "curriculum.sampler.warm_up=0",
+                "weighting=group_robust",
+            ],
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["none", "loss", "loss_target", "cached_hard", "plateau"],
+    ids=["none", "loss", "loss_target", "cached_hard", "plateau", "pruned", "hardness"],
 )
 def test_a_killed_run_ends_with_the_same_bits(tmp_path, monkeypatch, curriculum):
     overrides = [*STEPS, *OFTEN, *curriculum]

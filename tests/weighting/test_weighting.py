@@ -9,11 +9,13 @@ from scipy.special import lambertw
 from curriculum_rec.errors import OptionError
 from curriculum_rec.weighting import (
     Focal,
+    Gaussian,
     GeneralisedCrossEntropy,
     HardThreshold,
     LinearThreshold,
     LogarithmicThreshold,
     LogisticThreshold,
+    Mentor,
     MixtureThreshold,
     PolynomialThreshold,
     Seen,
@@ -26,6 +28,7 @@ SELF_PACED = [
     HardThreshold, LinearThreshold, LogarithmicThreshold, MixtureThreshold, PolynomialThreshold, LogisticThreshold
 ]  # fmt: skip
 RULES = [*(rule() for rule in SELF_PACED), SuperLoss(), Focal(), GeneralisedCrossEntropy(), Truncated()]
+RULES += [Gaussian(), Mentor()]
 LOSSES = np.random.default_rng(0).gamma(2.0, 2.0, (12, 5)).astype(np.float32)
 COUNTS = np.random.default_rng(1).random((12, 5)) < 0.8
 
@@ -158,6 +161,33 @@ def test_focal_and_generalised_cross_entropy_by_hand():
     np.testing.assert_allclose(p.ravel() ** 0.7, slope, rtol=1e-4)
 
 
+def test_gaussian_weights_by_hand_grow_milder_round_by_round():
+    p, rule = np.exp(-LOSSES), Gaussian(sharpness=10.0, factor=0.4, rounds=5)
+    assert rule.normalise == "weight"
+    for progress, tau in [(0.0, 10), (0.19, 10), (0.2, 4), (0.5, 1.6), (0.99, 10 * 0.4**4), (1.0, 10 * 0.4**4)]:
+        weight = rule(seen(progress=progress), {})[0]
+        np.testing.assert_allclose(weight, np.exp(-tau * (1 - p) ** 2), rtol=1e-4)
+
+
+def test_a_mentor_weighs_all_then_the_easy_ones_and_softens_in_the_end():
+    rule, memory, running, share = Mentor(decay=0.5, slope=2.0), Mentor().begin(), 0.0, 0.0
+    for progress in (0.0, 0.17, 0.18, 0.5, 0.89, 0.9, 1.0):
+        losses = LOSSES + progress
+        weight, memory = rule(seen(losses, progress=progress), memory)
+        ordered = np.sort(losses[COUNTS])
+        running = 0.5 * running + 0.5 * ordered[math.ceil(0.75 * len(ordered) - 1e-4) - 1]
+        share = 0.5 * share + 0.5
+        beyond = losses - running / share
+        np.testing.assert_allclose(memory["mean"] / memory["share"], running / share, rtol=1e-5)
+        sharp = np.abs(beyond) > 1e-4
+        if progress < 0.18:
+            np.testing.assert_array_equal(weight, 1)
+        elif progress < 0.9:
+            np.testing.assert_array_equal(np.asarray(weight)[sharp], (beyond <= 0)[sharp])
+        else:
+            np.testing.assert_allclose(weight, np.clip(1 - beyond / 2, 0, 1), atol=1e-5)
+
+
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_weights_on_several_devices_are_those_on_one(rule):
     alone, memory = rule(seen(), rule.begin())
@@ -193,6 +223,14 @@ def test_weights_are_finite_without_anything_that_counts(rule):
         (lambda: SuperLoss(decay=1.0), "decay=1"),
         (lambda: Focal(gamma=-1.0), "gamma=-1"),
         (lambda: GeneralisedCrossEntropy(q=1.0), "q=1"),
+        (lambda: Gaussian(sharpness=-1.0), "sharpness=-1"),
+        (lambda: Gaussian(factor=0.0), "factor=0"),
+        (lambda: Gaussian(rounds=0), "rounds=0"),
+        (lambda: Mentor(share=0.0), "share=0"),
+        (lambda: Mentor(decay=1.0), "decay=1"),
+        (lambda: Mentor(slope=0.0), "slope=0"),
+        (lambda: Mentor(burn_in=-0.1), "burn_in=-0.1"),
+        (lambda: Mentor(hard_until=1.1), "hard_until=1.1"),
         (lambda: Truncated(max_rate=1.0), "max_rate=1"),
         (lambda: Truncated(power=math.nan), "power=nan"),
         (lambda: Focal(normalise="none"), "normalise=none"),

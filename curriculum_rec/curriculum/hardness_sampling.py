@@ -1,0 +1,82 @@
+"""Sampling by how hard each example has been so far (host)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from curriculum_rec.curriculum.sampling import Choice, Pool, Prefix
+from curriculum_rec.errors import OptionError
+
+By = Literal["proportional", "exponential", "beta"]
+
+
+@dataclass(frozen=True)
+class DynamicHardness(Prefix):
+    """The available examples once each at first, then fewer and fewer of them, those with high running losses first.
+
+    After the warm-up an epoch draws a share of the ``n`` available examples without replacement: ``factor`` to the
+    power of how many whole passes over all examples the steps since then would have made, but at least ``keep``. What
+    was not seen yet has the highest running loss of all.
+
+    Args:
+        keep: Smallest share that is drawn, in (0, 1].
+        factor: What each pass leaves of the share, in (0, 1].
+        warm_up: Fraction of the run before which everything is drawn, in [0, 1].
+        by: ``proportional`` draws in proportion to the running loss ``r``; ``exponential`` in proportion to
+            ``exp(sqrt(2 log n / n) r)``; ``beta`` takes the highest of one draw each from ``Beta(r, c - r)``, ``c``
+            being twice the highest running loss.
+        decay: Share of the old mean that a new loss leaves in an example's running loss, in [0, 1).
+
+    Source: DIHCL (Zhou, Wang and Bilmes, 2020), who also divide losses by the learning rate of their step.
+    """
+
+    keep: float = 0.5
+    factor: float = 0.9
+    warm_up: float = 0.25
+    by: By = "proportional"
+    decay: float = 0.1
+    sequences_only = True
+    goes_by_order = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in (("keep", self.keep), ("factor", self.factor)):
+            if not 0 < value <= 1:
+                raise OptionError(f"curriculum.sampler.{name}={value}: it must lie in (0, 1]")
+        if not 0 <= self.warm_up <= 1:
+            raise OptionError(f"curriculum.sampler.warm_up={self.warm_up}: it must lie in [0, 1]")
+        if self.by not in get_args(By):
+            raise OptionError(f"curriculum.sampler.by={self.by}: it must be one of {', '.join(get_args(By))}")
+        if not 0 <= self.decay < 1:
+            raise OptionError(f"curriculum.sampler.decay={self.decay}: it must lie in [0, 1)")
+
+    def choose(self, pool: Pool, stream: np.random.Generator) -> Choice:
+        """Choose one epoch."""
+        losses = pool.losses
+        if losses is None or pool.progress < self.warm_up or not losses.seen.any():
+            return Choice(pool.available.astype(np.int64))
+        available = np.flatnonzero(pool.available)
+        n_passes = math.floor((pool.progress - self.warm_up) * pool.passes + 1e-9)
+        n_drawn = max(1, math.ceil(max(self.keep, self.factor**n_passes) * len(available) - 1e-9))
+        running = np.where(losses.seen, losses.mean, losses.mean[losses.seen].max()).astype(np.float64)
+        score = self.score(np.maximum(running[available], 1e-12), stream)
+        counts = np.zeros(len(pool.available), np.int64)
+        counts[available[np.argsort(-score, kind="stable")[:n_drawn]]] = 1
+        return Choice(counts)
+
+    def score(self, running: np.ndarray, stream: np.random.Generator) -> np.ndarray:
+        """Give random numbers, of which the highest ``k`` are a draw of ``k`` without replacement.
+
+        Args:
+            running: Running losses above 0, float64 ``[n]``.
+            stream: Where chance comes from.
+        """
+        if self.by == "beta":
+            return stream.beta(running, 2 * running.max() - running)
+        n = len(running)
+        log_probability = np.log(running) if self.by == "proportional" else math.sqrt(2 * math.log(n) / n) * running
+        return log_probability + stream.gumbel(size=n)
