@@ -16,7 +16,12 @@ from curriculum_rec.negatives.contract import Memory
 
 @dataclass(frozen=True)
 class WithNegatives:
-    """An objective whose negatives are a component of their own."""
+    """An objective whose negatives are a component of their own.
+
+    Args:
+        n_negatives: Negatives a position, or for the whole batch; at least 1.
+        negatives: How they are drawn.
+    """
 
     n_negatives: int = 1
     negatives: Negatives = Uniform()

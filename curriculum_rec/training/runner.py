@@ -107,9 +107,9 @@ class Runner:
 
         Raises:
             RunError: A run that a stage wants to start from does not exist or does not fit.
-            OptionError: A depth or a placement does not suit the model.
+            OptionError: A depth or a placement does not suit the model, or negatives the catalogue.
         """
-        self._begin_memory()
+        self._begin_memory()  # refuses negatives that do not suit the catalogue
         _, template = model_template(self.experiment, n_items=self.n_items, depth=self.experiment.initial_depth())
         self.placed.check_table(template)
         self.engine.scheduler.check()

@@ -146,7 +146,9 @@ CACHED = BinaryCrossEntropy(2, negatives=CachedHard(size=8, every_steps=5, rate_
 GROWING = BinaryCrossEntropy(negatives=Hardest(candidates=8, schedule="growing"))
 
 
-@pytest.mark.parametrize("objective", [IN_BATCH, CACHED], ids=["in batch", "cached"])
+@pytest.mark.parametrize(
+    "objective", [IN_BATCH, pytest.param(CACHED, marks=pytest.mark.slow)], ids=["in batch", "cached"]
+)
 def test_what_negatives_remember_does_not_depend_on_the_devices(run, objective):
     expected = run("jit", 1, objective=objective)
     assert_same_run(run("pmap", 4, objective=objective), expected)

@@ -68,12 +68,15 @@ def assert_same_run(a, b):
             "objective/negatives=in_batch",
             "objective.correct=true",
         ],
-        [
-            "objective=bce",
-            "objective/negatives=cached_hard",
-            "objective.negatives.size=8",
-            "objective.negatives.every_steps=9",
-        ],
+        pytest.param(
+            [
+                "objective=bce",
+                "objective/negatives=cached_hard",
+                "objective.negatives.size=8",
+                "objective.negatives.every_steps=9",
+            ],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             [
                 "curriculum=popularity",

@@ -166,3 +166,17 @@ def test_loss_feeds_the_curriculum(tmp_path, monkeypatch):
 
 def test_compose_data_is_plain(tmp_path):
     assert json.dumps(compose_data(tmp_path))
+
+
+def test_whole_histories_are_laid_out_only_for_objectives_that_ask(tmp_path):
+    overrides = ["examples.max_length=4", "examples.bucket_lengths=[]"]
+    for objective, wanted in (("bce", True), ("sampled_softmax", False)):
+        runner = make_runner(tmp_path, objective, f"objective={objective}", *overrides)
+        bucket = runner.engine.scheduler.examples.buckets[0]
+        assert ("positives" in bucket.arrays) == wanted
+        if wanted:
+            items, offsets = runner.dataset.split.training()
+            histories = [sorted(items[a:b]) for a, b in zip(offsets[:-1], offsets[1:], strict=True) if b - a > 1]
+            rows = [row[row < 2**31 - 1].tolist() for row in bucket.arrays["positives"]]
+            assert rows == [histories[example] for example in bucket.example]
+            assert max(map(len, rows)) > 5
