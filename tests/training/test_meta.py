@@ -132,11 +132,10 @@ def test_what_is_held_out_is_a_seeded_part_of_the_training_examples(tiny_example
     rest, held = hold_out(tiny_examples, 0.1, seed=3)
     n = len(tiny_examples)
     assert (len(rest), len(held)) == (n - round(0.1 * n), round(0.1 * n))
-    rows = (
-        lambda examples: sorted(  # noqa: E731
-            tuple(part) for part in np.split(examples.targets, examples.target_offsets[1:-1])
-        )
-    )
+
+    def rows(examples):
+        return sorted(tuple(part) for part in np.split(examples.targets, examples.target_offsets[1:-1]))
+
     assert sorted(rows(rest) + rows(held)) == rows(tiny_examples)
     again, other = (hold_out(tiny_examples, 0.1, seed=seed)[1] for seed in (3, 4))
     assert rows(again) == rows(held) != rows(other)
