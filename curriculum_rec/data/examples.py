@@ -40,11 +40,13 @@ class Examples:
         item_counts: Training count of every item, int64 ``[n_items + 1]``; None where there are no items.
         gaps: Time between each target and the item before it, float64 ``[n_targets]`` in the order of :attr:`targets`
             and the unit of the data's timestamps; None where there are none.
+        noise: Which targets were planted, bool ``[n_targets]`` in the order of :attr:`targets`; None where nothing was.
     """
 
     buckets: tuple[Bucket, ...]
     item_counts: np.ndarray | None = None
     gaps: np.ndarray | None = None
+    noise: np.ndarray | None = None
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Examples:
@@ -208,20 +210,29 @@ class SequenceExamples:
             # A bucket with few examples gets a small batch, or padding rows would cost more than they hold.
             size = min(size, -(-len(chosen) // BATCH_MULTIPLE) * BATCH_MULTIPLE)
             buckets.append(Bucket({"history": history, "target": target}, chosen.astype(np.int32), size))
+        is_training = split.part == Part.TRAIN
+        rows = _target_rows(offsets[users + 1], n_inputs[users])
         return Examples(
-            tuple(buckets), split.item_counts(Part.TRAIN), _gaps(split, offsets[users + 1], n_inputs[users])
+            tuple(buckets),
+            split.item_counts(Part.TRAIN),
+            gaps=_gaps(split, is_training, rows),
+            noise=None if split.noise is None else split.noise[is_training][rows],
         )
 
 
-def _gaps(split: Split, stop: np.ndarray, n_targets: np.ndarray) -> np.ndarray | None:
-    """Take the time since the item before for the last ``n_targets`` rows before ``stop`` of the training part."""
+def _target_rows(stop: np.ndarray, n_targets: np.ndarray) -> np.ndarray:
+    """Number the last ``n_targets`` rows before each ``stop`` of the training part."""
+    begin = np.cumsum(n_targets) - n_targets
+    return np.repeat(stop - n_targets - begin, n_targets) + np.arange(n_targets.sum())
+
+
+def _gaps(split: Split, is_training: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
+    """Take the time since the row before of some rows of the training part."""
     timestamp = split.interactions.timestamp
     if timestamp is None:
         return None
-    timestamp = timestamp[split.part == Part.TRAIN].astype(np.float64)
-    begin = np.cumsum(n_targets) - n_targets
-    row = np.repeat(stop - n_targets - begin, n_targets) + np.arange(n_targets.sum())
-    return timestamp[row] - timestamp[row - 1]
+    timestamp = timestamp[is_training].astype(np.float64)
+    return timestamp[rows] - timestamp[rows - 1]
 
 
 def bucket_lengths(lengths: tuple[int, ...], max_length: int) -> tuple[int, ...]:
