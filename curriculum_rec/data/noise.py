@@ -158,9 +158,7 @@ def _inserted(split: Split, user: np.ndarray, item: np.ndarray, stream: np.rando
     timestamp = data.timestamp
     if timestamp is not None:
         timestamp = with_planted(timestamp, _times_between(timestamp, data.user, user, where, fraction))
-    noisy = replace(
-        data, user=with_planted(data.user, user), item=with_planted(data.item, item), timestamp=timestamp
-    )
+    noisy = replace(data, user=with_planted(data.user, user), item=with_planted(data.item, item), timestamp=timestamp)
     noise = with_planted(np.zeros(len(data), bool), planted=True)
     return replace(split, interactions=noisy, part=with_planted(split.part, int(Part.TRAIN)), noise=noise)
 

@@ -261,7 +261,8 @@ class Curve:
         Raises:
             RunError: No row is an evaluation that has the metric.
         """
-        points, seconds = [], 0.0
+        points: list[tuple[int, float, float]] = []
+        seconds = 0.0
         for row in rows:
             if row["event"] == "speed":
                 seconds += row["seconds"] - row["compile_seconds"]
@@ -300,7 +301,7 @@ def rank_agreement(scores: np.ndarray) -> float:
     Raises:
         OptionError: There are fewer than two seeds.
 
-    >>> rank_agreement(np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 25.0]])).__round__(12)
+    >>> round(rank_agreement(np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 25.0]])), 12)
     1.0
     """
     if len(scores) < 2:
