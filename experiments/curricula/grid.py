@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -25,19 +24,13 @@ class Arm:
 
     Attributes:
         name: Its name in tables and folders.
-        options: Words for ``curriculum-rec train``; ``{name}`` stands for the run directory of another arm.
+        options: Words for ``curriculum-rec train``.
         control: The arm that it is compared with, or None for one that is only a control.
     """
 
     name: str
     options: tuple[str, ...]
     control: str | None
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Arms whose runs must be finished before."""
-        words = [field for option in self.options for _, field, _, _ in string.Formatter().parse(option)]
-        return tuple(sorted({word for word in words if word}))
 
 
 @dataclass(frozen=True)
@@ -63,26 +56,16 @@ class Run:
     @property
     def directory(self) -> Path:
         """The run directory."""
-        return self.place(self.arm.name)
-
-    def place(self, arm: str) -> Path:
-        """Give the run directory of another arm with the same data, noise and seed."""
-        return self.root / self.data / f"noise-{self.noise:g}" / arm / f"seed-{self.seed}"
+        return self.root / self.data / f"noise-{self.noise:g}" / self.arm.name / f"seed-{self.seed}"
 
     @property
     def log(self) -> Path:
         """What the process of this run printed."""
         return self.directory.with_suffix(".log")
 
-    @property
-    def waits_for(self) -> list[Path]:
-        """Run directories that must be finished before."""
-        return [self.place(name) for name in self.arm.needs]
-
     def overrides(self) -> list[str]:
         """Give all words for ``curriculum-rec train`` but those that say where the run is kept."""
-        places = {name: self.place(name).absolute() for name in self.arm.needs}
-        return [*self.words, *(option.format(**places) for option in self.arm.options), f"seed={self.seed}"]
+        return [*self.words, *self.arm.options, f"seed={self.seed}"]
 
     def config_hash(self) -> str:
         """Identify the run's configuration, as its summary does."""
