@@ -31,6 +31,7 @@ OWN = tuple(
         "training.optimizer",
         "training.placement",
         "training.stages",
+        "weighting",
     )
 )
 """Where our own components live; of these modules only dataclasses can be named, never plumbing or a function."""

@@ -171,7 +171,7 @@ def absolute_paths(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """Change ``data.path`` and every stage's ``warm_start``."""
+    """Change every ``path`` in ``data`` and every stage's ``warm_start``."""
 
     def within(node: Any, name: str) -> Any:
         return node | {name: change(str(node[name]))} if isinstance(node, dict) and node.get(name) else node
@@ -179,7 +179,10 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
     stages = data.get("stages")
     if isinstance(stages, dict):
         stages = {name: within(stage, "warm_start") for name, stage in stages.items()}
-    return data | {"data": within(data.get("data"), "path"), "stages": stages}
+    source = within(data.get("data"), "path")
+    if isinstance(source, dict) and isinstance(source.get("sources"), dict):
+        source = source | {"sources": {name: within(node, "path") for name, node in source["sources"].items()}}
+    return data | {"data": source, "stages": stages}
 
 
 def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Experiment:
@@ -237,8 +240,7 @@ def config_hash(data: dict[str, Any]) -> str:
     The data's contents are identified by the split's hash, not here.
     """
     record = {name: value for name, value in data.items() if name not in NOT_PART_OF_THE_EXPERIMENT}
-    if isinstance(record["data"], dict) and record["data"].get("path"):
-        record["data"] = record["data"] | {"path": Path(str(record["data"]["path"])).name}
+    record["data"] = _map_paths(record | {"stages": None}, lambda path: Path(path).name)["data"]
     return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

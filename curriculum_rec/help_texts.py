@@ -28,7 +28,7 @@ Trains a recommender and leaves a run directory: config.yaml, metrics.jsonl, sum
 
 groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg job every option and its value):
   experiment    quickstart, and what lies in ./experiments/experiment/
-  data          online_retail (in the package), sequences, table
+  data          online_retail (in the package), sequences, table, joined (several of them)
   noise         none, planted   (noise.rate=, .items=uniform|popularity, .how=insert|replace, .concentration=)
   model         sasrec, dnn
   objective     softmax, sampled_softmax, bce
@@ -38,9 +38,12 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 curriculum/pacing=linear|polynomial|root|step|exponential|logarithmic|competence|geometric|cosine|
                                   staircase|baby_step|one_pass|plateau|constant
                 curriculum/sampler=prefix|prefix_with_replacement|soft_prefix|boltzmann|stratified|replay|
-                                   importance_corrected|pruned
-                curriculum.order=curriculum|anti|random   (random is the control with the same pacing)
-                curriculum.unit=sequence|target
+                                   importance_corrected|pruned|mixture|
+                                   taught (by curriculum/sampler/teacher=online|naive|window|sampling|exp3s|mastery)
+                curriculum/history=whole|cut|split   (histories grow from short to long)
+                curriculum.order=curriculum|anti|random|standard   (random is the control with the same pacing)
+                curriculum.controls=all   (with -m: every order, each a run)
+                curriculum.unit=sequence|target   curriculum.refresh=pass|epoch|step
   weighting     none, self_paced_hard, self_paced_linear, self_paced_logarithmic, self_paced_mixture,
                 self_paced_polynomial, self_paced_logistic, super_loss, focal, generalised_cross_entropy, truncated
   growth        none, interleave, stack

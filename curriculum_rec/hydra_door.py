@@ -79,6 +79,7 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("overrides", nargs="*")
     given = parser.parse_intermixed_args(list(words))
+    given.overrides = _with_controls(given.overrides, sweeps=given.multirun)
     for word in given.overrides:
         _check_override(word, command)
     if not (given.multirun or given.cfg or given.info or "hydra.mode=MULTIRUN" in given.overrides):
@@ -95,6 +96,21 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
         places = ",".join("'file://" + str(place).replace("'", "\\'") + "'" for place in searchpath)
         overrides.insert(0, f"hydra.searchpath=[{places}]")
     return flags + overrides
+
+
+def _with_controls(overrides: Sequence[str], *, sweeps: bool) -> list[str]:
+    """Replace ``curriculum.controls=all`` by the orders that a curriculum is compared with."""
+    name = "curriculum.controls="
+    if not any(word.startswith(name) for word in overrides):
+        return list(overrides)
+    if f"{name}all" not in overrides:
+        raise OptionError(f"{name[:-1]} takes one value: {name}all")
+    if not sweeps:
+        raise OptionError(f"{name}all makes a sweep of every order: add -m, or choose one with curriculum.order")
+    if any(word.startswith("curriculum.order=") for word in overrides):
+        raise OptionError(f"{name}all sweeps curriculum.order itself: leave curriculum.order out")
+    orders = "curriculum.order=curriculum,random,anti,standard"
+    return [orders if word.startswith(name) else word for word in overrides]
 
 
 def _check_no_launcher(overrides: Sequence[str]) -> None:

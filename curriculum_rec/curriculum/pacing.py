@@ -348,8 +348,8 @@ class BabyStep(Pacing):
         """Give the share in [start, 1]."""
         step = _floating(step)
         numbers = step.__array_namespace__()
-        # Ten tenths of a run are the run, whatever rounding makes of a tenth.
-        n = numbers.floor(step / (self.every * clock.total_steps) + 1e-9)
+        # Whole steps, so that a step on the edge of an interval lies on the same side of it in float32 and float64.
+        n = numbers.floor(step / max(1, round(self.every * clock.total_steps)))
         return numbers.clip(self.start + self.growth * n, self.start, 1.0)
 
 
@@ -387,9 +387,11 @@ class OnePass(Pacing):
         return s.__array_namespace__().where(s >= 1, 0.0, number / self.slices)
 
     def _slice(self, step: Any, clock: Clock) -> tuple[Any, Any]:
-        s = _progress(step, self.full_at * clock.total_steps)
+        full_steps = self.full_at * clock.total_steps
+        s = _progress(step, full_steps)
         numbers = s.__array_namespace__()
-        return s, numbers.clip(numbers.floor(self.slices * s), 0.0, self.slices - 1.0)
+        # Multiplied first: the quotient of whole numbers is exact on the edge of a slice, in float32, too.
+        return s, numbers.clip(numbers.floor(_floating(step) * self.slices / full_steps), 0.0, self.slices - 1.0)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
 from curriculum_rec.curriculum.difficulty import RunningLoss
-from curriculum_rec.data.examples import Examples
+from curriculum_rec.curriculum.permutation import Permutation
+from curriculum_rec.data.examples import Bucket, Examples
 from curriculum_rec.errors import OptionError
 
 PADDING = -1
@@ -28,6 +30,7 @@ class Pool:
             or nothing is.
         progress: Fraction of the run before the epoch.
         losses: Each example's running loss; None where nobody asked for them.
+        arm: The slice of the order that a teacher has chosen; None without one.
     """
 
     examples: Examples
@@ -36,6 +39,7 @@ class Pool:
     quantile: np.ndarray
     progress: float = 0.0
     losses: RunningLoss | None = None
+    arm: int | None = None
 
 
 @dataclass(frozen=True)
@@ -53,20 +57,56 @@ class Choice:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """The batches of one dynamic epoch, in order.
+    """The batches of one dynamic epoch; each is made when it is asked for.
 
     Attributes:
-        bucket: int32 ``[n_batches]``, the bucket of each batch.
-        rows: One int32 array ``[batch_size of the bucket]`` a batch: rows of the bucket, ``PADDING`` where it is short.
+        buckets: The buckets of the examples.
+        members: For each bucket the rows that are drawn, int32, a row twice if it is drawn twice; None for all once.
+        order: For each bucket the order of its members.
+        batches: The order of all batches.
         weight: As in :class:`Choice`.
     """
 
-    bucket: np.ndarray
-    rows: tuple[np.ndarray, ...]
+    buckets: tuple[Bucket, ...]
+    members: tuple[np.ndarray | None, ...]
+    order: tuple[Permutation, ...]
+    batches: Permutation
     weight: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.bucket)
+        return self.batches.n
+
+    def take(self, begin: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Make some batches.
+
+        Args:
+            begin: Number of the first.
+            stop: One past the last.
+
+        Returns:
+            The bucket of each, int32 ``[stop - begin]``, and its rows of that bucket, int32 ``[stop - begin, widest]``,
+            ``PADDING`` where a batch is short.
+        """
+        place = self.batches(np.arange(begin, stop))
+        ends = np.cumsum(count_batches(self.buckets, [order.n for order in self.order]))
+        bucket = np.searchsorted(ends, place, side="right")
+        rows = np.full((len(place), max(b.batch_size for b in self.buckets)), PADDING, np.int32)
+        for number in np.unique(bucket):
+            steps, size, order = np.flatnonzero(bucket == number), self.buckets[number].batch_size, self.order[number]
+            first = place[steps] - (ends[number - 1] if number else 0)
+            index = first[:, None] * size + np.arange(size)
+            inside = index < order.n
+            members = self.members[number]
+            drawn = order(index[inside])
+            part = np.full(index.shape, PADDING, np.int32)
+            part[inside] = drawn if members is None else members[drawn]
+            rows[steps, :size] = part
+        return bucket.astype(np.int32), rows
+
+
+def count_batches(buckets: Sequence[Bucket], sizes: Sequence[int]) -> np.ndarray:
+    """Count the batches that so many rows of each bucket fill, int64 ``[n_buckets]``."""
+    return np.array([-(-size // bucket.batch_size) for bucket, size in zip(buckets, sizes, strict=True)], np.int64)
 
 
 @runtime_checkable
@@ -84,8 +124,17 @@ class Sampler(Protocol):
         ...
 
     @property
+    def goes_by_order(self) -> bool:
+        """Whether it draws by difficulty; what does not also acts with ``order=standard``."""
+        ...
+
+    @property
     def decay(self) -> float | None:
-        """As a difficulty's: whether it needs running losses; one that does also goes with ``order=standard``."""
+        """As a difficulty's: whether it needs running losses."""
+        ...
+
+    def check(self, examples: Examples) -> None:
+        """Refuse examples from which it cannot draw."""
         ...
 
     def count(self, share: float, n_units: int) -> int:
@@ -113,6 +162,7 @@ class Prefix:
     min_examples: int = 256
     sequences_only = False
     keeps_window = True
+    goes_by_order = True
     decay = None
 
     def __post_init__(self) -> None:
@@ -126,6 +176,9 @@ class Prefix:
         (5, 2, 9)
         """
         return int(min(max(math.ceil(share * n_units - 1e-9), self.min_examples), n_units))
+
+    def check(self, examples: Examples) -> None:
+        """Take any examples."""
 
     def choose(self, pool: Pool, stream: np.random.Generator) -> Choice:
         """Choose every available example exactly once."""
@@ -320,6 +373,7 @@ class ImportanceCorrected:
     sampler: Independent = Boltzmann()
     max_weight: float = 10.0
     sequences_only = True
+    goes_by_order = True
     decay = None
 
     def __post_init__(self) -> None:
@@ -335,6 +389,10 @@ class ImportanceCorrected:
         """Say how many of the easiest units are available at a share."""
         return self.sampler.count(share, n_units)
 
+    def check(self, examples: Examples) -> None:
+        """Leave it to the sampler inside."""
+        self.sampler.check(examples)
+
     def choose(self, pool: Pool, stream: np.random.Generator) -> Choice:
         """Draw and weigh."""
         probability = self.sampler.probabilities(pool)
@@ -346,8 +404,8 @@ class ImportanceCorrected:
 class Pruned(Prefix):
     """The available examples once each, but only a part of those whose running loss lies below the mean.
 
-    Those kept of the ``n`` below the mean, ``m`` at random, weigh ``n / m``, so that the expected gradient stays. What was
-    not seen yet is kept. Towards the end of the run nothing is pruned and all weigh 1.
+    Those kept of the ``n`` below the mean, ``m`` at random, weigh ``n / m``, so that the expected gradient stays. What
+    was not seen yet is kept. Towards the end of the run nothing is pruned and all weigh 1.
 
     Args:
         rate: Share of those below the mean that is left out, in [0, 1).
@@ -361,6 +419,7 @@ class Pruned(Prefix):
     until: float = 0.875
     decay: float = 0.0
     sequences_only = True
+    goes_by_order = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -389,23 +448,28 @@ class Pruned(Prefix):
         return Choice(counts, weight)
 
 
-def plan_epoch(examples: Examples, choice: Choice, stream: np.random.Generator) -> EpochPlan:
+def plan_epoch(
+    examples: Examples, choice: Choice, stream: np.random.Generator, *, length: int | None = None
+) -> EpochPlan:
     """Make batches of what was chosen, those of all buckets in random order.
 
     Args:
         examples: All examples.
         choice: What is drawn how often.
         stream: Decides the order.
+        length: To what longer histories are cut; None keeps them whole.
     """
-    buckets: list[int] = []
-    rows: list[np.ndarray] = []
-    for number, bucket in enumerate(examples.buckets):
-        # Members in canonical order first: with everything available, all order modes draw the same batches.
-        members = np.repeat(np.arange(len(bucket.example)), choice.counts[bucket.example])
-        shuffled = stream.permutation(members).astype(np.int32)
-        missing = -len(shuffled) % bucket.batch_size
-        batches = np.pad(shuffled, (0, missing), constant_values=PADDING).reshape(-1, bucket.batch_size)
-        rows.extend(batches)
-        buckets.extend([number] * len(batches))
-    order = stream.permutation(len(rows))
-    return EpochPlan(np.array(buckets, np.int32)[order], tuple(rows[i] for i in order), choice.weight)
+    members: list[np.ndarray | None] = []
+    for bucket in examples.buckets:
+        if not bucket.is_drawn(length):
+            members.append(np.zeros(0, np.int32))
+            continue
+        # In canonical order: with everything available, all order modes draw the same batches.
+        counts = choice.counts[bucket.example]
+        once = bool((counts == 1).all())
+        members.append(None if once else np.repeat(np.arange(len(counts), dtype=np.int32), counts))
+    sizes = [len(b.example) if m is None else len(m) for b, m in zip(examples.buckets, members, strict=True)]
+    n_batches = int(count_batches(examples.buckets, sizes).sum())
+    keys = stream.integers(0, 2**63, len(sizes) + 1).tolist()
+    order = tuple(Permutation(size, key) for size, key in zip(sizes, keys[1:], strict=True))
+    return EpochPlan(examples.buckets, tuple(members), order, Permutation(n_batches, keys[0]), choice.weight)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import get_args
+from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
 
 from curriculum_rec.curriculum.difficulty import Difficulty, RunningLoss, Unit, mean_by_example
+from curriculum_rec.curriculum.length import GrowingLength, bucket_lengths
 from curriculum_rec.curriculum.pacing import Clock, Constant, OnePass, Pacing
 from curriculum_rec.curriculum.quantile import Order, apply_order, quantiles
 from curriculum_rec.curriculum.sampling import PADDING, EpochPlan, Pool, Prefix, Sampler, plan_epoch
+from curriculum_rec.curriculum.taught import Classroom, Taught
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
 from curriculum_rec.streams import host_stream
+
+Refresh = Literal["pass", "epoch", "step"]
 
 
 @dataclass(frozen=True)
@@ -26,9 +31,14 @@ class Curriculum:
         pacing: Which share is available at a step.
         sampler: How batches are drawn from what is available.
         order: ``curriculum`` easy first, ``anti`` hard first, ``random`` the same pacing without regard to difficulty
-            (the control), ``standard`` everything at once, whatever difficulty and pacing say.
+            (the control), ``standard`` everything at once, whatever difficulty, pacing and sampler say: the plain arm
+            of a comparison.
         unit: Whether whole sequences are ordered, or the single targets inside them (hard targets are then left out
             of the loss while they stay in the context of later ones).
+        refresh: When the pacing takes effect: ``pass`` when all that was available has been drawn once, ``epoch`` after
+            as many steps as a pass over all examples takes, ``step`` with every call to the device before which it has
+            changed; what was not drawn yet then stays out of that pass.
+        history: How long histories are; None takes them whole.
     """
 
     difficulty: Difficulty | None = None
@@ -36,21 +46,16 @@ class Curriculum:
     sampler: Sampler = Prefix()
     order: Order = "standard"
     unit: Unit = "sequence"
+    refresh: Refresh = "pass"
+    history: GrowingLength | None = None
 
     def __post_init__(self) -> None:
-        for name, value, allowed in (("order", self.order, Order), ("unit", self.unit, Unit)):
-            if value not in get_args(allowed):
-                raise OptionError(f"curriculum.{name}={value}: it must be one of {', '.join(get_args(allowed))}")
-        if self.order == "standard":
-            if self.unit == "target":
-                raise OptionError("curriculum.unit=target has no effect with order=standard: leave one of them out")
-            if type(self.sampler) is not Prefix and self.sampler.decay is None:
-                raise OptionError(
-                    f"curriculum.sampler={type(self.sampler).__name__} has no effect with order=standard, which draws "
-                    "everything: leave one of them out"
-                )
-        elif self.difficulty is None:
-            raise OptionError(f"curriculum.order={self.order} needs a difficulty: set curriculum.difficulty")
+        for name, allowed in (("order", Order), ("unit", Unit), ("refresh", Refresh)):
+            if getattr(self, name) not in get_args(allowed):
+                choices = ", ".join(get_args(allowed))
+                raise OptionError(f"curriculum.{name}={getattr(self, name)}: it must be one of {choices}")
+        if self.difficulty is None:
+            self._check_without_difficulty()
         for bad, what in (
             (self.unit == "target" and self.sampler.sequences_only, "unit=target: it draws whole sequences"),
             (
@@ -60,6 +65,36 @@ class Curriculum:
         ):
             if bad:
                 raise OptionError(f"curriculum.sampler={type(self.sampler).__name__} does not go with {what}")
+        if isinstance(self.sampler, Taught) and self.order != "standard":
+            self._check_taught(self.sampler)
+
+    def _check_taught(self, sampler: Taught) -> None:
+        if not isinstance(self.pacing, Constant):
+            name = type(self.pacing).__name__
+            raise OptionError(
+                f"curriculum.pacing={name} has no effect: a teacher decides what is trained; take constant"
+            )
+        if self.refresh != "pass":
+            raise OptionError(f"curriculum.refresh={self.refresh} has no effect: curriculum.sampler.every says when")
+        if self.difficulty is not None and self.difficulty.decay is not None:
+            name = type(self.difficulty).__name__
+            raise OptionError(f"curriculum.difficulty={name} changes while training, but a teacher's arms must not")
+
+    def _check_without_difficulty(self) -> None:
+        if self.order != "standard":
+            raise OptionError(f"curriculum.order={self.order} needs a difficulty: set curriculum.difficulty")
+        for name, given, idle in (
+            ("unit", self.unit, self.unit != "sequence"),
+            ("refresh", self.refresh, self.refresh != "pass" and self.history is None),
+            ("sampler", type(self.sampler).__name__, type(self.sampler) is not Prefix and self.sampler.goes_by_order),
+        ):
+            if idle:
+                raise OptionError(f"curriculum.{name}={given} has no effect without a difficulty: leave it out")
+
+    @property
+    def ordered_unit(self) -> Unit:
+        """What is ordered: whole sequences also where nothing is."""
+        return "sequence" if self.order == "standard" else self.unit
 
 
 @dataclass(frozen=True)
@@ -69,32 +104,38 @@ class CurriculumState:
     Attributes:
         epoch: Dynamic epochs begun so far.
         cursor: Batches of the current one already drawn.
+        begun: The step at which the current one began.
+        length: To what longer histories are cut in the current one; None where they are whole.
         share: Share available in the current one.
-        progress: Fraction of the run before the current one.
         available: Number of units available in the current one, those skipped included.
         skipped: How many of the easiest are not available any more.
         quantile: float64 ``[n_units]``, the ordered quantiles from which the current one was drawn.
         losses: Each unit's running loss; None where the difficulty does not need it.
         memory: What the pacing remembers, float64; mostly nothing.
+        room: Where the sampler's teacher stands, as an array; mostly nothing.
     """
 
     epoch: int
     cursor: int
+    begun: int
+    length: int | None
     share: float
-    progress: float
     available: int
     skipped: int
     quantile: np.ndarray
     losses: RunningLoss | None
     memory: np.ndarray
+    room: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give the state as named arrays for a checkpoint."""
         arrays = {
-            "position": np.array([self.epoch, self.cursor, self.available, self.skipped], np.int64),
-            "share": np.array([self.share, self.progress], np.float64),
+            "position": np.array(
+                [self.epoch, self.cursor, self.begun, self.length or 0, self.available, self.skipped], np.int64
+            ),
+            "share": np.array([self.share], np.float64),
         }
-        for name, array in (("quantile", self.quantile), ("memory", self.memory)):
+        for name, array in (("quantile", self.quantile), ("memory", self.memory), ("room", self.room)):
             if len(array):  # plain training has none, and an empty array cannot be stored
                 arrays[name] = array
         return arrays | ({} if self.losses is None else {"loss_mean": self.losses.mean, "loss_seen": self.losses.seen})
@@ -102,13 +143,14 @@ class CurriculumState:
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> CurriculumState:
         """Undo :meth:`arrays`."""
-        epoch, cursor, available, skipped = (int(value) for value in arrays["position"])
+        epoch, cursor, begun, length, available, skipped = (int(value) for value in arrays["position"])
         losses = None
         if "loss_mean" in arrays:
             losses = RunningLoss(np.array(arrays["loss_mean"]), np.array(arrays["loss_seen"]))
-        quantile, memory = (np.array(arrays.get(name, np.zeros(0))) for name in ("quantile", "memory"))
-        share, progress = (float(value) for value in arrays["share"])
-        return cls(epoch, cursor, share, progress, available, skipped, quantile, losses, memory)
+        kept = (np.array(arrays.get(name, np.zeros(0))) for name in ("quantile", "memory", "room"))
+        quantile, memory, room = kept
+        share = float(arrays["share"][0])
+        return cls(epoch, cursor, begun, length or None, share, available, skipped, quantile, losses, memory, room)
 
 
 @dataclass(frozen=True)
@@ -123,6 +165,7 @@ class Draw:
             this rank or a higher one is left out of the loss.
         skipped: How many of the easiest were not available; targets of lower ranks are left out, too.
         weight: float32 ``[n_steps, widest batch]``, each row's weight in the loss; None where all weigh 1.
+        length: To what longer histories were cut; None where they are whole.
     """
 
     bucket: np.ndarray
@@ -131,6 +174,7 @@ class Draw:
     available: int
     skipped: int = 0
     weight: np.ndarray | None = None
+    length: int | None = None
 
     def __len__(self) -> int:
         return len(self.bucket)
@@ -142,21 +186,27 @@ class Scheduler:
 
     Args:
         curriculum: The options.
-        examples: What is drawn from.
+        whole: All examples, uncut.
         seed: The run's seed; with the same seed the batches are the same on any number of devices.
         total_steps: Steps of the whole run, which the pacing refers to.
     """
 
     curriculum: Curriculum
-    examples: Examples
+    whole: Examples
     seed: int
     total_steps: int
     _plan: tuple[int, EpochPlan] | None = field(default=None, repr=False)
 
+    @cached_property
+    def examples(self) -> Examples:
+        """What is drawn from: all examples, and the parts of long ones that a curriculum of lengths takes."""
+        history = self.curriculum.history
+        return self.whole if history is None else history.prepare(self.whole)
+
     @property
     def n_units(self) -> int:
         """Number of sequences, or of single targets."""
-        return len(self.examples.targets) if self.curriculum.unit == "target" else len(self.examples)
+        return len(self.whole.targets) if self.curriculum.ordered_unit == "target" else len(self.whole)
 
     @property
     def feeds_on_losses(self) -> bool:
@@ -168,12 +218,27 @@ class Scheduler:
         options = self.curriculum
         ordered = options.difficulty is not None and options.order != "standard"
         of_difficulty = options.difficulty.decay if ordered and options.difficulty is not None else None
-        return options.sampler.decay if of_difficulty is None else of_difficulty
+        return self._sampler.decay if of_difficulty is None else of_difficulty
+
+    @property
+    def taught(self) -> Taught | None:
+        """The sampler, if a teacher leads it: then :meth:`looked` must be called before the next epoch begins."""
+        return self._sampler if isinstance(self._sampler, Taught) else None
+
+    @property
+    def _sampler(self) -> Sampler:
+        """The sampler, or one that draws everything where nothing is ordered and it goes by the order."""
+        sampler = self.curriculum.sampler
+        return Prefix() if self.curriculum.order == "standard" and sampler.goes_by_order else sampler
 
     @property
     def max_batch_size(self) -> int:
         """The widest batch."""
         return max(bucket.batch_size for bucket in self.examples.buckets)
+
+    def check(self) -> None:
+        """Refuse examples from which the sampler cannot draw."""
+        self._sampler.check(self.whole)
 
     def begin(self) -> CurriculumState:
         """Give the state before the first step."""
@@ -181,12 +246,21 @@ class Scheduler:
         if self.feeds_on_losses:
             losses = RunningLoss(np.zeros(self.n_units, np.float32), np.zeros(self.n_units, bool))
         memory = self.curriculum.pacing.begin()
-        empty = CurriculumState(0, 0, 0.0, 0.0, self.n_units, 0, np.zeros(0), losses, memory)
+        room = np.zeros(0) if self.taught is None else self.taught.begin().to_array()
+        empty = CurriculumState(0, 0, 0, None, 0.0, self.n_units, 0, np.zeros(0), losses, memory, room)
         return self._next_epoch(empty, step=0)
 
-    def epoch_ended(self, state: CurriculumState) -> bool:
-        """Whether the next draw begins a new dynamic epoch."""
-        return state.cursor >= len(self.plan(state))
+    def epoch_ended(self, state: CurriculumState, *, step: int) -> bool:
+        """Whether the draw at a step begins a new dynamic epoch."""
+        if state.cursor >= len(self.plan(state)):
+            return True
+        if self.taught is not None:
+            return step - state.begun >= self.taught.every
+        refresh = self.curriculum.refresh
+        if refresh == "epoch":
+            return self._full_epoch(step) > self._full_epoch(state.begun)
+        now = state.length, state.share, state.available, state.skipped
+        return refresh == "step" and self._window(state, step) != now
 
     def draw(self, state: CurriculumState, *, step: int, at_most: int) -> tuple[Draw, CurriculumState]:
         """Draw the next batches; a draw never crosses the end of a dynamic epoch.
@@ -199,19 +273,23 @@ class Scheduler:
         Returns:
             The batches and the state after them.
         """
-        if self.epoch_ended(state):
+        if self.epoch_ended(state, step=step):
             state = self._next_epoch(state, step=step)
         plan = self.plan(state)
-        chosen = slice(state.cursor, state.cursor + at_most)
-        bucket = plan.bucket[chosen]
-        rows = np.full((len(bucket), self.max_batch_size), PADDING, np.int32)
+        stop = min(state.cursor + at_most, len(plan))
+        if self.curriculum.refresh == "epoch":
+            per_epoch = self.whole.batches_per_epoch
+            stop = min(stop, state.cursor + (self._full_epoch(step) + 1) * per_epoch - step)
+        if self.taught is not None:
+            stop = min(stop, state.cursor + state.begun + self.taught.every - step)
+        bucket, rows = plan.take(state.cursor, stop)
         weight = None if plan.weight is None else np.zeros(rows.shape, np.float32)
-        for index, batch in enumerate(plan.rows[chosen]):
-            rows[index, : len(batch)] = batch
-            if weight is not None and plan.weight is not None:
-                weight[index, : len(batch)] = plan.weight[self.examples.buckets[bucket[index]].example[batch]]
-        draw = Draw(bucket, rows, state.share, state.available, state.skipped, weight)
-        return draw, replace(state, cursor=state.cursor + len(bucket))
+        if weight is not None and plan.weight is not None:
+            for number in np.unique(bucket):
+                drawn = (bucket == number)[:, None] & (rows != PADDING)
+                weight[drawn] = plan.weight[self.examples.buckets[number].example[rows[drawn]]]
+        draw = Draw(bucket, rows, state.share, state.available, state.skipped, weight, state.length)
+        return draw, replace(state, cursor=stop)
 
     def observe(self, state: CurriculumState, draw: Draw, losses: np.ndarray) -> None:
         """Feed the losses of a draw into the running means, in place.
@@ -226,7 +304,7 @@ class Scheduler:
             return
         for number, rows, loss in zip(draw.bucket, draw.rows, losses, strict=True):
             valid = rows != PADDING
-            if self.curriculum.unit == "target":
+            if self.curriculum.ordered_unit == "target":
                 present, unit = self.examples.target_index(int(number), rows[valid])
                 new = loss[valid][:, : present.shape[1]][present]
                 trained = self._is_available(state)[unit]
@@ -241,22 +319,30 @@ class Scheduler:
         """Let the pacing know a value of the deciding validation metric."""
         return replace(state, memory=self.curriculum.pacing.evaluated(state.memory, value))
 
+    def looked(self, state: CurriculumState, losses: np.ndarray) -> CurriculumState:
+        """Let the teacher know the mean losses of the examples kept apart, ``[n_arms]``."""
+        if self.taught is None:
+            return state
+        return replace(state, room=self.taught.looked(Classroom.from_array(state.room), -losses).to_array())
+
     def plan(self, state: CurriculumState) -> EpochPlan:
         """Plan the current dynamic epoch: a pure function of the state and the seed, kept until the epoch ends."""
         if self._plan is None or self._plan[0] != state.epoch:
             available = self._is_available(state)
-            if self.curriculum.unit == "target":
-                available = mean_by_example(available.astype(float), self.examples.target_offsets) > 0
+            if self.curriculum.ordered_unit == "target":
+                available = mean_by_example(available.astype(float), self.whole.target_offsets) > 0
             stream = host_stream(self.seed, "epoch", state.epoch)
-            quantile = state.quantile if self.curriculum.unit == "sequence" else np.zeros(0)
-            pool = Pool(self.examples, available, state.share, quantile, state.progress, state.losses)
-            choice = self.curriculum.sampler.choose(pool, stream)
-            self._plan = state.epoch, plan_epoch(self.examples, choice, stream)
+            quantile = state.quantile if self.curriculum.ordered_unit == "sequence" else np.zeros(0)
+            progress = state.begun / self.total_steps
+            arm = Classroom.from_array(state.room).arm if self.taught is not None else None
+            pool = Pool(self.whole, available, state.share, quantile, progress, state.losses, arm)
+            choice = self._sampler.choose(pool, stream)
+            self._plan = state.epoch, plan_epoch(self.examples, choice, stream, length=state.length)
         return self._plan[1]
 
     def target_ranks(self, state: CurriculumState) -> list[np.ndarray] | None:
         """Lay the targets' ranks out in the shape of the buckets, int32; None where the unit is the sequence."""
-        if self.curriculum.unit != "target":
+        if self.curriculum.ordered_unit != "target":
             return None
         ranks = np.rint(state.quantile * self.n_units - 0.5).astype(np.int32)
         return self.examples.spread_targets(ranks, padding=np.iinfo(np.int32).max)
@@ -267,22 +353,41 @@ class Scheduler:
         rank = state.quantile * self.n_units  # halfway between whole numbers
         return (rank > state.skipped) & (rank <= state.available)
 
+    def _full_epoch(self, step: int) -> int:
+        return step // self.whole.batches_per_epoch
+
+    def _window(self, state: CurriculumState, step: int) -> tuple[int | None, float, int, int]:
+        """Give length, share, and how many units are available and skipped, of an epoch that begins at a step."""
+        options, clock = self.curriculum, Clock(self.total_steps, self.whole.batches_per_epoch)
+        if options.refresh == "epoch":
+            step = self._full_epoch(step) * clock.steps_per_epoch
+        length = options.history and options.history.at(step, self.total_steps, bucket_lengths(self.whole))
+        if options.order == "standard":
+            return length, 1.0, self.n_units, 0
+        end, begin = float(options.pacing(step, clock, state.memory)), float(options.pacing.skipped(step, clock))
+        available, fewest = (self._sampler.count(value, self.n_units) for value in (end, 0.0))
+        return length, end - begin, available, min(math.ceil(begin * self.n_units - 1e-9), available - fewest)
+
     def _next_epoch(self, state: CurriculumState, *, step: int) -> CurriculumState:
-        options = self.curriculum
-        state = replace(state, epoch=state.epoch + 1, cursor=0, progress=step / self.total_steps)
-        if options.order == "standard" or options.difficulty is None:
-            return replace(state, share=1.0, available=self.n_units, skipped=0)
-        quantile = state.quantile
-        if not len(quantile) or options.difficulty.decay is not None:
-            score = options.difficulty(self.examples, options.unit, state.losses)
+        options, quantile = self.curriculum, state.quantile
+        length, share, available, skipped = self._window(state, step)
+        ordered = options.difficulty is not None and options.order != "standard"
+        if ordered and options.difficulty is not None and (not len(quantile) or options.difficulty.decay is not None):
+            score = options.difficulty(self.whole, options.ordered_unit, state.losses)
             quantile = apply_order(quantiles(score, seed=self.seed), options.order, seed=self.seed)
-        clock = Clock(self.total_steps, self.examples.batches_per_epoch)
-        share, skipped = float(options.pacing(step, clock, state.memory)), float(options.pacing.skipped(step, clock))
-        available, fewest = (options.sampler.count(value, self.n_units) for value in (share, 0.0))
+        room = state.room
+        if self.taught is not None:
+            stream = host_stream(self.seed, "teacher", state.epoch + 1)
+            room = self.taught.decide(Classroom.from_array(room), stream).to_array()
         return replace(
             state,
-            share=share - skipped,
+            epoch=state.epoch + 1,
+            cursor=0,
+            begun=step,
+            length=length,
+            share=share,
             available=available,
-            skipped=min(math.ceil(skipped * self.n_units - 1e-9), available - fewest),
+            skipped=skipped,
             quantile=quantile,
+            room=room,
         )

@@ -24,11 +24,27 @@ class Bucket:
             ``[n_rows, length]``, filled from the left, 0 where nothing follows.
         example: int32 ``[n_rows]``, the number of each row among all examples.
         batch_size: Examples in one batch of this bucket.
+        cut_to: Length to which the rows, parts of longer examples, are cut; None where they are whole examples.
+        first: int64 ``[n_rows]``, which target of its example a row begins with; None where it is the first.
     """
 
     arrays: Mapping[str, np.ndarray]
     example: np.ndarray
     batch_size: int
+    cut_to: int | None = None
+    first: np.ndarray | None = None
+
+    @property
+    def length(self) -> int:
+        """Positions of a row; 0 where the rows are no sequences."""
+        target = self.arrays.get("target")
+        return target.shape[1] if target is not None and target.ndim == 2 else 0
+
+    def is_drawn(self, length: int | None) -> bool:
+        """Whether its rows are drawn while histories are cut to a length, or, with None, are whole."""
+        if self.cut_to is not None:
+            return self.cut_to == length
+        return length is None or self.length <= length
 
 
 @dataclass(frozen=True)
@@ -40,12 +56,17 @@ class Examples:
         item_counts: Training count of every item, int64 ``[n_items + 1]``; None where there are no items.
         gaps: Time between each target and the item before it, float64 ``[n_targets]`` in the order of :attr:`targets`
             and the unit of the data's timestamps; None where there are none.
+        source: int64 ``[n]``, number of the source that most of an example's interactions come from; None where all
+            come from one.
+        source_names: The sources' names.
         noise: Which targets were planted, bool ``[n_targets]`` in the order of :attr:`targets`; None where nothing was.
     """
 
     buckets: tuple[Bucket, ...]
     item_counts: np.ndarray | None = None
     gaps: np.ndarray | None = None
+    source: np.ndarray | None = None
+    source_names: tuple[str, ...] = ()
     noise: np.ndarray | None = None
 
     @classmethod
@@ -70,12 +91,17 @@ class Examples:
         return cls((Bucket(dict(arrays), np.arange(n, dtype=np.int32), batch_size),))
 
     def __len__(self) -> int:
-        return sum(len(bucket.example) for bucket in self.buckets)
+        return sum(len(bucket.example) for bucket in self.whole)
+
+    @property
+    def whole(self) -> tuple[Bucket, ...]:
+        """The buckets of whole examples."""
+        return tuple(bucket for bucket in self.buckets if bucket.cut_to is None)
 
     @property
     def batches_per_epoch(self) -> int:
         """Batches that one pass over all examples takes."""
-        return sum(-(-len(bucket.example) // bucket.batch_size) for bucket in self.buckets)
+        return sum(-(-len(bucket.example) // bucket.batch_size) for bucket in self.whole)
 
     @property
     def has_targets(self) -> bool:
@@ -86,31 +112,31 @@ class Examples:
     def target_offsets(self) -> np.ndarray:
         """Where the targets of each example begin in :attr:`targets`, int64 ``[n + 1]``."""
         counts = np.zeros(len(self), np.int64)
-        for bucket in self.buckets:
+        for bucket in self.whole:
             counts[bucket.example] = (self._targets(bucket) > 0).sum(axis=1)
         return np.concatenate([[0], np.cumsum(counts)])
 
     @cached_property
     def targets(self) -> np.ndarray:
         """All target items, example after example, oldest first, int32 ``[n_targets]``."""
-        return self.collect_targets([self._targets(bucket) for bucket in self.buckets])
+        return self.collect_targets([self._targets(bucket) for bucket in self.whole])
 
     @cached_property
     def inputs(self) -> np.ndarray:
         """The item before each target, int32 ``[n_targets]``."""
-        return self.collect_targets([bucket.arrays["history"] for bucket in self.buckets])
+        return self.collect_targets([bucket.arrays["history"] for bucket in self.whole])
 
     def collect_targets(self, grids: Sequence[np.ndarray]) -> np.ndarray:
         """Undo :meth:`spread_targets`.
 
         Args:
-            grids: One array ``[n_rows, length]`` a bucket.
+            grids: One array ``[n_rows, length]`` a bucket of whole examples.
 
         Returns:
             ``[n_targets]`` in the order of :attr:`targets`.
         """
         flat = np.empty(self.target_offsets[-1], grids[0].dtype)
-        for bucket, grid in zip(self.buckets, grids, strict=True):
+        for bucket, grid in zip(self.whole, grids, strict=True):
             flat[self._flat_index(bucket)] = grid[self._targets(bucket) > 0]
         return flat
 
@@ -139,12 +165,16 @@ class Examples:
             The mask of targets bool ``[rows, length]``, and for each true entry its index into :attr:`targets`.
         """
         present = self._targets(self.buckets[bucket])[rows] > 0
-        begin = self.target_offsets[self.buckets[bucket].example[rows]]
-        return present, (begin[:, None] + np.arange(present.shape[1]))[present]
+        return present, self._target_grid(self.buckets[bucket], rows)[present]
 
     def _flat_index(self, bucket: Bucket) -> np.ndarray:
-        present = self._targets(bucket) > 0
-        return (self.target_offsets[bucket.example][:, None] + np.arange(present.shape[1]))[present]
+        return self._target_grid(bucket, slice(None))[self._targets(bucket) > 0]
+
+    def _target_grid(self, bucket: Bucket, rows: np.ndarray | slice) -> np.ndarray:
+        begin = self.target_offsets[bucket.example[rows]]
+        if bucket.first is not None:
+            begin = begin + bucket.first[rows]
+        return begin[:, None] + np.arange(bucket.length)
 
     @staticmethod
     def _targets(bucket: Bucket) -> np.ndarray:
@@ -215,7 +245,9 @@ class SequenceExamples:
         return Examples(
             tuple(buckets),
             split.item_counts(Part.TRAIN),
-            gaps=_gaps(split, is_training, rows),
+            _gaps(split, is_training, rows),
+            _main_sources(split, users),
+            split.interactions.source_names,
             noise=None if split.noise is None else split.noise[is_training][rows],
         )
 
@@ -224,6 +256,17 @@ def _target_rows(stop: np.ndarray, n_targets: np.ndarray) -> np.ndarray:
     """Number the last ``n_targets`` rows before each ``stop`` of the training part."""
     begin = np.cumsum(n_targets) - n_targets
     return np.repeat(stop - n_targets - begin, n_targets) + np.arange(n_targets.sum())
+
+
+def _main_sources(split: Split, users: np.ndarray) -> np.ndarray | None:
+    """Give the source of most of each user's training interactions, of equally many the first."""
+    data = split.interactions
+    if data.source is None:
+        return None
+    rows = split.part == Part.TRAIN
+    pairs = data.user[rows].astype(np.int64) * len(data.source_names) + data.source[rows]
+    counts = np.bincount(pairs, minlength=(data.n_users + 1) * len(data.source_names))
+    return counts.reshape(data.n_users + 1, -1).argmax(axis=1)[users]
 
 
 def _gaps(split: Split, is_training: np.ndarray, rows: np.ndarray) -> np.ndarray | None:

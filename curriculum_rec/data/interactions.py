@@ -12,7 +12,7 @@ import polars as pl
 
 from curriculum_rec.errors import DataError
 
-USER, ITEM, TIMESTAMP = "user", "item", "timestamp"
+USER, ITEM, TIMESTAMP, SOURCE = "user", "item", "timestamp", "source"
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ class Interactions:
         users: The map of user ids.
         items: The map of item ids.
         ledger: What each cleaning rule removed.
+        source: int16 ``[n]``, number of the source of each; None where there is one source.
+        source_names: The sources' names.
     """
 
     user: np.ndarray
@@ -114,6 +116,8 @@ class Interactions:
     users: IdMap
     items: IdMap
     ledger: tuple[LedgerEntry, ...]
+    source: np.ndarray | None = None
+    source_names: tuple[str, ...] = ()
 
     @property
     def n_users(self) -> int:
@@ -138,7 +142,7 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
     """Apply the cleaning rules in order, number the ids and sort.
 
     Args:
-        frame: Columns ``user``, ``item`` and perhaps ``timestamp``, in file order.
+        frame: Columns ``user``, ``item`` and perhaps ``timestamp`` and ``source``, in file order.
         rules: Named rules; the names stand in the ledger.
         source: What the data is called in error messages.
 
@@ -175,6 +179,8 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
     # Both sorts are stable: rows with equal times keep the file's order, or the test set would change.
     order = np.argsort(timestamp, kind="stable") if timestamp is not None else np.arange(len(user))
     order = order[np.argsort(user[order], kind="stable")]
+    source_names = tuple(frame[SOURCE].unique(maintain_order=True)) if SOURCE in frame.columns else ()
+    source = IdMap(pl.Series(source_names)).encode(frame[SOURCE]) - 1 if source_names else None
     return Interactions(
         user=user[order],
         item=item[order],
@@ -182,6 +188,8 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
         users=users,
         items=items,
         ledger=tuple(ledger),
+        source=None if source is None else source[order].astype(np.int16),
+        source_names=source_names,
     )
 
 

@@ -147,18 +147,24 @@ def _inserted(split: Split, user: np.ndarray, item: np.ndarray, stream: np.rando
     begin = np.cumsum(n_real) - n_real
     slot = stream.integers(n_real[user] + 1)
     at_end = slot == n_real[user]
-    where = rows[begin[user] + slot - at_end] + at_end
-    fraction = stream.random(len(user))
+    beside = rows[begin[user] + slot - at_end]
+    where, fraction = beside + at_end, stream.random(len(user))
     order = np.lexsort((fraction, where, user))
-    user, item, where, fraction = user[order], item[order], where[order], fraction[order]
+    user, item, beside, where, fraction = (array[order] for array in (user, item, beside, where, fraction))
 
     def with_planted(real: np.ndarray, planted: np.ndarray | int | bool) -> np.ndarray:
         return np.insert(real, where, planted)
 
-    timestamp = data.timestamp
+    timestamp, source = data.timestamp, data.source
     if timestamp is not None:
         timestamp = with_planted(timestamp, _times_between(timestamp, data.user, user, where, fraction))
-    noisy = replace(data, user=with_planted(data.user, user), item=with_planted(data.item, item), timestamp=timestamp)
+    noisy = replace(
+        data,
+        user=with_planted(data.user, user),
+        item=with_planted(data.item, item),
+        timestamp=timestamp,
+        source=None if source is None else with_planted(source, source[beside]),
+    )
     noise = with_planted(np.zeros(len(data), bool), planted=True)
     return replace(split, interactions=noisy, part=with_planted(split.part, int(Part.TRAIN)), noise=noise)
 

@@ -22,6 +22,7 @@ from curriculum_rec.objectives.losses import Objective
 from curriculum_rec.streams import device_stream
 from curriculum_rec.training.feed import RANKS, Feed
 from curriculum_rec.training.placement import Placed
+from curriculum_rec.training.probe import Probe
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.training.step import LocalGradient, Precision, Weigh, apply_gradient, local_gradient, reduction
 from curriculum_rec.weighting.contract import Weighting
@@ -81,6 +82,7 @@ class Engine:
     weighting: Weighting | None = None
     traces: int = field(default=0, init=False)
     stopped: bool = field(default=False, init=False)
+    _kept_probe: Probe | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.steps_per_dispatch < 1:
@@ -99,6 +101,12 @@ class Engine:
     @cached_property
     def _feed(self) -> Feed:
         return Feed(self.scheduler, self.placed, self.steps_per_dispatch)
+
+    def _probe(self, position: CurriculumState) -> Probe:
+        if self._kept_probe is None and self.scheduler.taught is not None:
+            apart = self.scheduler.taught.kept_apart(position.quantile)
+            self._kept_probe = Probe(self.objective, self.scheduler.whole, apart, self.placed, self.seed)
+        return self._kept_probe
 
     @cached_property
     def key(self) -> Array:
@@ -134,10 +142,14 @@ class Engine:
         pending: tuple[int, Draw, CurriculumState, Tree] | None = None
         self.stopped = False
         while step < stop_at and not self.stopped:
-            if pending and self.scheduler.feeds_on_losses and self.scheduler.epoch_ended(position):
-                self._report(*pending, on_chunk)  # the next epoch's order needs the last losses of this one
-                pending = None
-                continue
+            waits = self.scheduler.feeds_on_losses or self.scheduler.taught is not None
+            if waits and self.scheduler.epoch_ended(position, step=step):
+                if pending:
+                    self._report(*pending, on_chunk)  # the next epoch's order needs the last losses of this one
+                    pending = None
+                    continue
+                if self.scheduler.taught is not None:
+                    position = self.scheduler.looked(position, self._probe(position)(state))
             at_most = min(self.steps_per_dispatch, stop_at - step)
             draw, position = self.scheduler.draw(position, step=step, at_most=at_most)
             state, output = self._compiled(state, *self._arguments(position, draw, stop=interrupted()))
@@ -221,7 +233,7 @@ class Engine:
         self, bucket: int, state: TrainState, shared: Tree, key: Array
     ) -> Callable[[Tree, Array], LocalGradient]:
         """Make the part of a step that depends on the bucket's shape; the update after it does not."""
-        per_target, weigh = self.scheduler.curriculum.unit == "target", None
+        per_target, weigh = self.scheduler.curriculum.ordered_unit == "target", None
         if self.weighting is not None:
             weigh = Weigh(self.weighting, self.scheduler.total_steps, self.placed.axis_name)
 

@@ -91,7 +91,7 @@ class Feed:
             {name: array.shape[1:] for name, array in bucket.arrays.items()}
             for bucket in self.scheduler.examples.buckets
         ]
-        if self.scheduler.curriculum.unit == "target":
+        if self.scheduler.curriculum.ordered_unit == "target":
             shapes = [named | {RANKS: named["target"]} for named in shapes]
         return shapes
 

@@ -106,6 +106,7 @@ class Runner:
         """
         _, template = model_template(self.experiment, n_items=self.n_items, depth=self.experiment.initial_depth())
         self.placed.check_table(template)
+        self.engine.scheduler.check()
         depth = stacked_depth(template)
         for name, stage in self.experiment.stages.items():
             if stage.warm_start is not None:
@@ -223,7 +224,7 @@ class Runner:
         stage = self.experiment.stages[self._record.stage.name]
         end = self._record.stage.first_step + stage.n_steps(self.steps_per_epoch)
         self._traces_before = self.engine.traces
-        self._operations = Operations.of(state.model(), self.experiment.objective, self.dataset.examples)
+        self._operations = Operations.of(state.model(), self.experiment.objective, self.engine.scheduler.examples)
         traces = None
         while not self._record.stage.done:
             step = int(state.step)

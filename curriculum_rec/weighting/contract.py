@@ -54,11 +54,11 @@ class Seen:
         return jnp.where(self.all_counts, self.all_losses, 0).sum() / jnp.maximum(self.all_counts.sum(), 1)
 
     def quantile(self, share: Float[Array, ""]) -> Float[Array, ""]:
-        """Give the smallest loss of the whole batch below or at which at least this share of what counts lies."""
+        """Give the smallest loss of the batch at or below which this share of what counts lies; 0 for nothing."""
         ordered = jnp.sort(jnp.where(self.all_counts, self.all_losses, jnp.inf))
         n = self.all_counts.sum()
         place = jnp.ceil(share * n - 1e-4).astype(jnp.int32) - 1
-        return ordered[jnp.clip(place, 0, jnp.maximum(n - 1, 0))]
+        return jnp.where(n > 0, ordered[jnp.clip(place, 0, jnp.maximum(n - 1, 0))], 0)
 
 
 @runtime_checkable

@@ -58,7 +58,7 @@ def lambert_w(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     far = log * (1 - jnp.log1p(log) / (2 + log))
     w = jnp.where(x < 0.5, near, far)
 
-    def improve(_: int, w: Array) -> Array:
+    def improve(_: Array, w: Array) -> Array:
         error = w * jnp.exp(w) - x
         slope = jnp.exp(w) * (w + 1)
         step = error / jnp.where(slope == 0, 1, slope - (w + 2) * error / jnp.where(w == -1, 1, 2 * w + 2))

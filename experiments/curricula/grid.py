@@ -67,13 +67,16 @@ class Run:
         """Give all words for ``curriculum-rec train`` but those that say where the run is kept."""
         return [*self.words, *self.arm.options, f"seed={self.seed}"]
 
-    def config_hash(self) -> str:
-        """Identify the run's configuration, as its summary does."""
+    def composed(self) -> dict[str, Any]:
+        """Compose the run's configuration as ``curriculum-rec train`` does."""
         config.register()
         search = f"hydra.searchpath=['file://{EXPERIMENTS}']"
         with initialize_config_module("curriculum_rec.conf", version_base="1.3"):
-            composed = compose("train", [search, *self.overrides()])
-        return config.config_hash(config.absolute_paths(config.to_data(composed)))
+            return config.absolute_paths(config.to_data(compose("train", [search, *self.overrides()])))
+
+    def config_hash(self) -> str:
+        """Identify the run's configuration, as its summary does."""
+        return config.config_hash(self.composed())
 
 
 def read_arms(table: Path = TABLE) -> dict[str, Arm]:

@@ -118,6 +118,11 @@ def test_the_root_is_the_one_that_was_asked_for():
     assert Competence(start=1e-12, full_at=1.0, power=3)(50, clock(100)) == pytest.approx(0.794, abs=5e-4)
 
 
+def test_steps_of_a_baby_work_from_the_first_epoch_on():
+    """CurBench's baby step and lambda step call tolist() on a list and fail in the first epoch."""
+    assert BabyStep()(np.arange(0, 100, 20), clock(100)).tolist() == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
+
+
 def test_a_geometric_growth_from_nothing_is_refused():
     """CurBench's default there is 0, whose logarithm fails."""
     with pytest.raises(OptionError, match="start=0"):

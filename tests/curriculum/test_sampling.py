@@ -21,12 +21,8 @@ from curriculum_rec.errors import OptionError
 
 def drawn_examples(examples, plan):
     """All examples that a plan draws, in order, as numbers among all examples."""
-    return np.concatenate(
-        [
-            examples.buckets[number].example[rows[rows != PADDING]]
-            for number, rows in zip(plan.bucket, plan.rows, strict=True)
-        ]
-    )
+    batches = zip(*plan.take(0, len(plan)), strict=True)
+    return np.concatenate([examples.buckets[number].example[rows[rows != PADDING]] for number, rows in batches])
 
 
 @st.composite
@@ -48,11 +44,23 @@ def test_an_epoch_draws_every_available_example_exactly_once(case, seed):
     stream = np.random.default_rng(seed)
     plan = plan_epoch(examples, Prefix().choose(Pool(examples, available, 1.0, np.zeros(0)), stream), stream)
     np.testing.assert_array_equal(np.sort(drawn_examples(examples, plan)), np.flatnonzero(available))
-    for number, rows in zip(plan.bucket, plan.rows, strict=True):
-        assert len(rows) == examples.buckets[number].batch_size
+    assert len(plan) == sum(-(-available[bucket.example].sum() // bucket.batch_size) for bucket in examples.buckets)
+    for number, rows in zip(*plan.take(0, len(plan)), strict=True):
         filled = rows != PADDING
+        assert not filled[examples.buckets[number].batch_size :].any()
         assert filled[0]
         assert (np.diff(filled.astype(int)) <= 0).all()
+
+
+def test_a_part_of_a_plan_is_that_of_the_whole(tiny_examples):
+    stream = np.random.default_rng(3)
+    everything = Pool(tiny_examples, np.ones(60, bool), 1.0, np.zeros(0))
+    plan = plan_epoch(tiny_examples, Prefix().choose(everything, stream), stream)
+    whole = plan.take(0, len(plan))
+    for begin in range(len(plan)):
+        part = plan.take(begin, begin + 1)
+        assert part[0][0] == whole[0][begin]
+        np.testing.assert_array_equal(part[1][0], whole[1][begin])
 
 
 def test_the_stream_decides_the_order(tiny_examples):
@@ -63,7 +71,7 @@ def test_the_stream_decides_the_order(tiny_examples):
         plan = plan_epoch(
             tiny_examples, Prefix().choose(Pool(tiny_examples, everything, 1.0, np.zeros(0)), stream), stream
         )
-        return plan.bucket.tolist(), drawn_examples(tiny_examples, plan).tolist()
+        return plan.take(0, len(plan))[0].tolist(), drawn_examples(tiny_examples, plan).tolist()
 
     assert draw(1) == draw(1)
     assert draw(1) != draw(2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from curriculum_rec.curriculum.difficulty import Length, Loss, Popularity
-from curriculum_rec.curriculum.pacing import Constant, Linear, OnePass, Plateau
+from curriculum_rec.curriculum.pacing import Clock, Constant, Linear, OnePass, Plateau
 from curriculum_rec.curriculum.quantile import apply_order, quantiles
 from curriculum_rec.curriculum.sampling import (
     PADDING,
@@ -83,7 +83,9 @@ def test_the_share_is_that_of_the_step_at_which_the_epoch_began(tiny_examples):
     step = 0
     for before, draw, after in run(scheduler, scheduler.begin()):
         if after.epoch > before.epoch or step == 0:
-            assert draw.share == pytest.approx(float(GROWING["pacing"](step, TOTAL)))
+            assert draw.share == pytest.approx(
+                float(GROWING["pacing"](step, Clock(TOTAL, tiny_examples.batches_per_epoch)))
+            )
             assert draw.available == Prefix(min_examples=4).count(draw.share, len(tiny_examples))
         step += len(draw)
 
@@ -194,7 +196,7 @@ def test_losses_reorder_the_next_epoch(tiny_examples):
     state = scheduler.begin()
     state.losses.mean[:] = np.arange(len(tiny_examples))[::-1]
     state.losses.seen[:] = True
-    while not scheduler.epoch_ended(state):
+    while not scheduler.epoch_ended(state, step=0):
         _, state = scheduler.draw(state, step=0, at_most=8)
     _, state = scheduler.draw(state, step=0, at_most=1)
     easiest = np.flatnonzero(state.quantile <= 0.5)
@@ -227,7 +229,10 @@ def test_target_ranks_lie_in_the_shape_of_the_buckets(tiny_examples):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"order": "standard", "unit": "target"}, "unit=target has no effect"),
+        ({"unit": "target"}, "unit=target has no effect"),
+        ({"refresh": "step"}, "refresh=step has no effect"),
+        ({"refresh": "day"}, "refresh=day"),
+        ({"sampler": Boltzmann()}, "sampler=Boltzmann has no effect"),
         ({"order": "curriculum"}, "needs a difficulty"),
         ({"order": "hard"}, "order=hard"),
         ({"unit": "item"}, "unit=item"),
@@ -236,6 +241,13 @@ def test_target_ranks_lie_in_the_shape_of_the_buckets(tiny_examples):
 def test_contradictions_are_refused(options, message):
     with pytest.raises(OptionError, match=message):
         Curriculum(**options)
+
+
+@pytest.mark.parametrize("order", ["anti-curr", "anti_curr", "Anti"])
+def test_an_order_that_is_none_is_refused(order):
+    """understanding-curricula documents "anti-curr", tests for "anti_curr", and trains the easy ones first."""
+    with pytest.raises(OptionError, match="must be one of curriculum, anti, random, standard"):
+        Curriculum(Length(), order=order)
 
 
 @pytest.mark.parametrize(
@@ -254,8 +266,9 @@ def test_every_sampler_resumes_to_the_same_batches_and_weights(tiny_examples, sa
     scheduler = make_scheduler(tiny_examples, sampler=sampler)
     history = run(scheduler, scheduler.begin())
     state, drawn, _ = history[5]
+    step = sum(len(draw) for _, draw, _ in history[:5])
     resumed, weighs = make_scheduler(tiny_examples, sampler=sampler), isinstance(sampler, ImportanceCorrected)
-    again, _ = resumed.draw(CurriculumState.from_arrays(state.arrays()), step=15, at_most=3)
+    again, _ = resumed.draw(CurriculumState.from_arrays(state.arrays()), step=step, at_most=3)
     np.testing.assert_array_equal(again.rows, drawn.rows)
     np.testing.assert_array_equal(again.bucket, drawn.bucket)
     assert (again.weight is None) == (drawn.weight is None) == (not weighs)
@@ -285,7 +298,7 @@ def test_a_pacing_by_evaluations_remembers_them_across_a_checkpoint(tiny_example
     shares = [state.share]
     for value in (0.5, 0.4, 0.3):
         state = scheduler.evaluated(CurriculumState.from_arrays(state.arrays()), value)
-        while not scheduler.epoch_ended(state):
+        while not scheduler.epoch_ended(state, step=0):
             _, state = scheduler.draw(state, step=0, at_most=10)
         _, state = scheduler.draw(state, step=0, at_most=1)
         shares.append(state.share)
@@ -295,7 +308,6 @@ def test_a_pacing_by_evaluations_remembers_them_across_a_checkpoint(tiny_example
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"order": "standard", "sampler": Boltzmann()}, "Boltzmann has no effect with order=standard"),
         ({"unit": "target", "sampler": Replay()}, "Replay does not go with unit=target"),
         ({"pacing": OnePass(), "sampler": SoftPrefix()}, "SoftPrefix does not go with pacing=OnePass"),
     ],
@@ -303,3 +315,51 @@ def test_a_pacing_by_evaluations_remembers_them_across_a_checkpoint(tiny_example
 def test_combinations_without_meaning_are_refused(tiny_examples, options, message):
     with pytest.raises(OptionError, match=message):
         make_scheduler(tiny_examples, **options)
+
+
+@pytest.mark.parametrize("unit", ["sequence", "target"])
+def test_standard_is_plain_training_whatever_else_says(tiny_examples, unit):
+    plain = Scheduler(Curriculum(), tiny_examples, 3, TOTAL)
+    sampler = Boltzmann() if unit == "sequence" else Prefix()
+    arm = Scheduler(
+        Curriculum(Loss(), Linear(start=0.1), sampler, "standard", unit, refresh="step"), tiny_examples, 3, TOTAL
+    )
+    assert not arm.feeds_on_losses
+    for (_, one, _), (_, other, _) in zip(run(plain, plain.begin()), run(arm, arm.begin()), strict=True):
+        np.testing.assert_array_equal(one.rows, other.rows)
+        assert (one.share, one.available, one.weight) == (other.share, other.available, other.weight)
+
+
+def test_an_epoch_long_share_lasts_as_long_as_a_pass_over_everything(tiny_examples):
+    per_epoch = tiny_examples.batches_per_epoch
+    scheduler = make_scheduler(tiny_examples, refresh="epoch", sampler=Prefix(min_examples=1))
+    step = 0
+    for _, draw, state in run(scheduler, scheduler.begin(), at_most=4):
+        begun = step // per_epoch * per_epoch
+        assert draw.share == pytest.approx(float(GROWING["pacing"](begun, Clock(TOTAL, per_epoch))))
+        assert (step + len(draw) - 1) // per_epoch == step // per_epoch
+        step += len(draw)
+        assert state.begun >= begun
+
+
+def test_a_share_by_the_step_is_that_of_the_draw(tiny_examples):
+    scheduler = make_scheduler(tiny_examples, refresh="step", sampler=Prefix(min_examples=1))
+    step, clock = 0, Clock(TOTAL, tiny_examples.batches_per_epoch)
+    for _, draw, after in run(scheduler, scheduler.begin(), at_most=2):
+        share = float(GROWING["pacing"](step, clock))
+        assert draw.share == pytest.approx(share)
+        examples = drawn_examples(scheduler, draw)
+        assert (after.quantile[examples] <= draw.available / len(tiny_examples)).all()
+        assert len(set(examples)) == len(examples)
+        step += len(draw)
+
+
+@pytest.mark.parametrize("refresh", ["pass", "epoch", "step"])
+def test_every_refresh_resumes_to_the_same_batches(tiny_examples, refresh):
+    scheduler = make_scheduler(tiny_examples, refresh=refresh)
+    history = run(scheduler, scheduler.begin(), at_most=2)
+    for number in (3, 9):
+        step = sum(len(draw) for _, draw, _ in history[:number])
+        restored = CurriculumState.from_arrays(history[number][0].arrays())
+        again, _ = make_scheduler(tiny_examples, refresh=refresh).draw(restored, step=step, at_most=2)
+        np.testing.assert_array_equal(again.rows, history[number][1].rows)

@@ -157,6 +157,17 @@ def test_evaluation_sees_the_log_and_asks_the_same_questions():
     assert ranks.min() >= 1 and ranks.max() <= split.interactions.n_items
 
 
+@pytest.mark.parametrize("how", ["insert", "replace"])
+def test_planted_interactions_come_from_a_source_of_their_user(how):
+    rows = [(user, item, "ab"[user % 2]) for user in range(6) for item in range(user, user + 8)]
+    frame = pl.DataFrame(rows, schema=["user", "item", "source"], orient="row")
+    split = LeaveOneOut()(clean(frame, {}, source="s"))
+    data = PlantedNoise(0.5, how=how)(split, seed=0).interactions
+    assert len(data.source) == len(data) == len(split.interactions) + (18 if how == "insert" else 0)
+    assert data.source.dtype == split.interactions.source.dtype
+    assert (data.source == (data.user - 1) % 2).all()
+
+
 def test_a_user_who_met_everything_gets_nothing():
     noisy = PlantedNoise(0.9)(split_of([[1, 2, 3, 4, 5], [1, 2, 1, 2]]), seed=0)
     assert by_user(noisy, noisy.noise)[0] == []

@@ -116,6 +116,7 @@ def test_new_gates_of_zero_preserve_the_function(trained, kind, depth, moments):
 
 @every_map
 def test_gates_of_one_copy_every_leaf_of_the_block_bit_for_bit(trained, kind, depth):
+    """StackRec's SASRec copies queries, keys and values only; all else of a block begins at random."""
     grown = grow(trained, depth, map=kind, gate=1)
     for tree in ("params", "opt_state"):
         before, after = leaves(getattr(trained, tree)), leaves(getattr(grown, tree))
@@ -149,6 +150,7 @@ def test_new_gates_alone_are_zero_and_begin_afresh(trained):
     "optimizer", [TX, AdamW(clip_norm=1.0, weight_decay=0.1, schedule="cosine")(50), optax.adam(0.1)]
 )
 def test_the_optimizers_structure_is_that_of_a_fresh_one(trained, optimizer):
+    """prts appends blocks after its optimizer was built, which then never updates them."""
     params, opt_state = DepthGrowth()(trained.params, optimizer.init(trained.params), depth=4)
     fresh = optimizer.init(params)
     assert jax.tree.structure(opt_state) == jax.tree.structure(fresh)

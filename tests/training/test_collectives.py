@@ -56,14 +56,14 @@ def count():
 @pytest.mark.parametrize("devices", [2, 4])
 def test_sharing_the_batch_sends_every_parameter_once_a_step(count, devices):
     found, n_parameters, _ = count(devices, 1)
-    assert found.pop("optimizer psum") == 4 * n_parameters + 8  # with the sums of losses and weights
+    assert found.pop("optimizer psum") == 4 * n_parameters + 12  # with the sums of losses, of weights, and what divides
     # Once a chunk of steps, in one exchange: the losses one by one, and each device's wish to stop.
     assert found == {"all_gather": 4 * (16 * BATCH + devices)}
 
 
 def test_spreading_the_table_sends_its_rows_less_and_activations_more(count):
     found, n_parameters, n_table = count(4, 2)
-    assert found["optimizer psum"] == 4 * (n_parameters - n_table + n_table // 2) + 8
+    assert found["optimizer psum"] == 4 * (n_parameters - n_table + n_table // 2) + 8  # equal sums are sent once
     positions = BATCH // 2 * LENGTH
     # The history's vectors once; for each position the score's maximum and sum, the target's vector and score, and the
     # gradient. (The program holds two copies of the softmax, of which a step runs one, and is padded to whole chunks.)

@@ -1,0 +1,124 @@
+"""Length (host): histories are short at first and grow over the list of buckets, all of which lie in one program."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from curriculum_rec.data.examples import BATCH_MULTIPLE, Bucket, Examples, pad_left_aligned
+from curriculum_rec.errors import OptionError
+
+Longer = Literal["cut", "split"]
+
+
+@dataclass(frozen=True)
+class GrowingLength:
+    """Histories of at most ``start + (longest - start) s`` items, rounded down to the length of a bucket.
+
+    ``s`` is the step as a fraction of ``full_at`` of the run. A batch of shorter histories holds more of them, so that
+    its positions stay about as many, and the learning rate stays as it is.
+
+    Args:
+        start: Length at first; the shortest bucket that is at least so long is the least.
+        full_at: Fraction of the run after which histories are whole, above 0.
+        longer: What becomes of longer histories: ``cut`` keeps the most recent items, ``split`` makes pieces, each an
+            example of its own, so that every item stays a target.
+
+    Source: sequence length warm-up (Li, Zhang and He, 2022).
+    """
+
+    start: int = 8
+    full_at: float = 0.3
+    longer: Longer = "cut"
+
+    def __post_init__(self) -> None:
+        if self.start < 1:
+            raise OptionError(f"curriculum.history.start={self.start}: it must be at least 1")
+        if not 0 < self.full_at < math.inf:
+            raise OptionError(f"curriculum.history.full_at={self.full_at}: it must be a number above 0")
+        if self.longer not in get_args(Longer):
+            raise OptionError(
+                f"curriculum.history.longer={self.longer}: it must be one of {', '.join(get_args(Longer))}"
+            )
+
+    def at(self, step: int, total_steps: int, lengths: tuple[int, ...]) -> int | None:
+        """Give the greatest length at a step, one of ``lengths``; None once histories are whole.
+
+        >>> growing = GrowingLength(start=8, full_at=0.5)
+        >>> [growing.at(step, 100, (4, 8, 16, 32, 50)) for step in (0, 9, 10, 28, 29, 50)]
+        [8, 8, 16, 16, 32, None]
+        """
+        s = step / (self.full_at * total_steps)
+        if s >= 1 or self.start >= lengths[-1]:
+            return None
+        value = self.start + (lengths[-1] - self.start) * s
+        return next(length for length in reversed(lengths) if length <= max(value, self._least(lengths)))
+
+    def _least(self, lengths: tuple[int, ...]) -> int:
+        return next(length for length in lengths if length >= self.start)
+
+    def prepare(self, examples: Examples) -> Examples:
+        """Add a bucket of parts of longer histories for every length that comes before they are whole.
+
+        Raises:
+            OptionError: The examples are no sequences, or have one length only.
+        """
+        if not examples.has_targets:
+            raise OptionError("curriculum.history needs sequences, and these examples have no 2-D 'target'")
+        lengths = bucket_lengths(examples)
+        if self.start >= lengths[-1]:
+            raise OptionError(
+                f"curriculum.history.start={self.start} has no effect: the longest bucket of these examples has "
+                f"{lengths[-1]} positions"
+            )
+        parts = [self._parts(examples, length) for length in lengths[:-1] if length >= self._least(lengths)]
+        return replace(examples, buckets=(*examples.buckets, *parts))
+
+    def _parts(self, examples: Examples, length: int) -> Bucket:
+        """Cut all longer examples to a length."""
+        rows: list[dict[str, np.ndarray]] = []
+        of_example, first = [], []
+        for bucket in examples.whole:
+            if bucket.length <= length:
+                continue
+            size = (bucket.arrays["target"] > 0).sum(axis=1)
+            n_pieces = -(-size // length) if self.longer == "split" else np.ones(len(size), np.int64)
+            row = np.repeat(np.arange(len(size)), n_pieces)
+            piece = np.arange(len(row)) - np.repeat(np.cumsum(n_pieces) - n_pieces, n_pieces)
+            begin = piece * length if self.longer == "split" else np.maximum(size - length, 0)
+            start = row * bucket.length + begin
+            stop = row * bucket.length + np.minimum(begin + length, size[row])
+            rows.append(
+                {
+                    name: pad_left_aligned(array.reshape(-1), start, stop, length)
+                    if array.shape[1:] == (bucket.length,)
+                    else array[row]
+                    for name, array in bucket.arrays.items()
+                }
+            )
+            of_example.append(bucket.example[row])
+            first.append(begin)
+        arrays = {name: _join([part[name] for part in rows]) for name in rows[0]}
+        example = np.concatenate(of_example)
+        positions = max(bucket.batch_size * bucket.length for bucket in examples.whole)
+        size = positions // length // BATCH_MULTIPLE * BATCH_MULTIPLE
+        size = max(BATCH_MULTIPLE, min(size, -(-len(example) // BATCH_MULTIPLE) * BATCH_MULTIPLE))
+        return Bucket(arrays, example, size, cut_to=length, first=np.concatenate(first).astype(np.int64))
+
+
+def bucket_lengths(examples: Examples) -> tuple[int, ...]:
+    """Give the lengths of the buckets, shortest first."""
+    return tuple(sorted({bucket.length for bucket in examples.whole}))
+
+
+def _join(arrays: list[np.ndarray]) -> np.ndarray:
+    """Put arrays of several buckets below each other; narrower ones repeat their last entry, which is padding."""
+    if arrays[0].ndim < 2:
+        return np.concatenate(arrays)
+    width = max(array.shape[1] for array in arrays)
+    return np.concatenate(
+        [np.pad(a, [(0, 0), (0, width - a.shape[1])] + [(0, 0)] * (a.ndim - 2), "edge") for a in arrays]
+    )
