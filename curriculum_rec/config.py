@@ -23,6 +23,7 @@ COMPONENTS = (
     "data",
     "cleaning",
     "split",
+    "noise",
     "examples",
     "model",
     "objective",
@@ -86,6 +87,7 @@ class TrainConfig:
     data: Node = field(default_factory=dict)
     cleaning: Node = field(default_factory=dict)
     split: Node = field(default_factory=dict)
+    noise: Node = field(default_factory=dict)
     examples: Node = field(default_factory=dict)
     model: Node = field(default_factory=dict)
     objective: Node = field(default_factory=dict)
@@ -195,7 +197,7 @@ def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Exper
         OptionError: Anything in it is wrong.
     """
     built = {name: build(data.get(name), name, trusted=trusted) for name in COMPONENTS}
-    for name in set(COMPONENTS) - {"growth", "cleaning", "weighting"}:
+    for name in set(COMPONENTS) - {"growth", "cleaning", "noise", "weighting"}:
         if built[name] is None:
             raise OptionError(f"{name} is empty: choose one, for example {name}=...")
     built["cleaning"] = built["cleaning"] or {}

@@ -29,6 +29,7 @@ Trains a recommender and leaves a run directory: config.yaml, metrics.jsonl, sum
 groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg job every option and its value):
   experiment    quickstart, and what lies in ./experiments/experiment/
   data          online_retail (in the package), sequences, table, joined (several of them)
+  noise         none, planted   (noise.rate=, .items=uniform|popularity, .how=insert|replace, .concentration=)
   model         sasrec, dnn
   objective     softmax, sampled_softmax, bce
                 objective/negatives=uniform|popularity|hardest|softmax|quantile|adaptive|mixed|cached_hard   (bce)

@@ -112,7 +112,7 @@ def test_help_names_every_option(command):
 
 
 @pytest.mark.parametrize(
-    "empty", [name for name in config.COMPONENTS if name not in ("growth", "cleaning", "weighting")]
+    "empty", [name for name in config.COMPONENTS if name not in ("growth", "cleaning", "noise", "weighting")]
 )
 def test_empty_components_are_refused(empty):
     data = config.to_data(composed("train"))
@@ -120,8 +120,8 @@ def test_empty_components_are_refused(empty):
         config.build_experiment(data | {empty: {}}, trusted=())
 
 
-@pytest.mark.parametrize("part", ["growth", "cleaning", "weighting"])
-def test_growth_cleaning_and_weighting_may_be_empty(part):
+@pytest.mark.parametrize("part", ["growth", "cleaning", "noise", "weighting"])
+def test_growth_cleaning_noise_and_weighting_may_be_empty(part):
     data = config.to_data(composed("train"))
     assert not getattr(config.build_experiment(data | {part: {}}, trusted=()), part)
 

@@ -79,6 +79,7 @@ class Examples:
             come from one.
         source_names: The sources' names.
         histories: What each example's user is known to like; None where only the examples themselves are known.
+        noise: Which targets were planted, bool ``[n_targets]`` in the order of :attr:`targets`; None where nothing was.
     """
 
     buckets: tuple[Bucket, ...]
@@ -87,6 +88,7 @@ class Examples:
     source: np.ndarray | None = None
     source_names: tuple[str, ...] = ()
     histories: Histories | None = None
+    noise: np.ndarray | None = None
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Examples:
@@ -206,12 +208,13 @@ class Examples:
                 arrays = {name: array[rows] for name, array in bucket.arrays.items()}
                 size = min(bucket.batch_size, -(-len(rows) // BATCH_MULTIPLE) * BATCH_MULTIPLE)
                 buckets.append(Bucket(arrays, number[bucket.example[rows]].astype(np.int32), size))
-        gaps = None if self.gaps is None else self.gaps[np.repeat(chosen, np.diff(self.target_offsets))]
+        of_targets = np.repeat(chosen, np.diff(self.target_offsets))
+        gaps, noise = (None if values is None else values[of_targets] for values in (self.gaps, self.noise))
         histories = self.histories
         if histories is not None:
             histories = replace(histories, start=histories.start[chosen], stop=histories.stop[chosen])
         source = None if self.source is None else self.source[chosen]
-        return replace(self, buckets=tuple(buckets), gaps=gaps, source=source, histories=histories)
+        return replace(self, buckets=tuple(buckets), gaps=gaps, source=source, histories=histories, noise=noise)
 
     def in_one_shape(self) -> dict[str, np.ndarray]:
         """Bring all examples, in order, to the widest shape: named arrays ``[n, ...]``."""
@@ -345,14 +348,23 @@ class SequenceExamples:
             # A bucket with few examples gets a small batch, or padding rows would cost more than they hold.
             size = min(size, -(-len(chosen) // BATCH_MULTIPLE) * BATCH_MULTIPLE)
             buckets.append(Bucket({"history": history, "target": target}, chosen.astype(np.int32), size))
+        is_training = split.part == Part.TRAIN
+        rows = _target_rows(offsets[users + 1], n_inputs[users])
         return Examples(
             tuple(buckets),
             item_counts=split.item_counts(Part.TRAIN),
-            gaps=_gaps(split, offsets[users + 1], n_inputs[users]),
+            gaps=_gaps(split, is_training, rows),
             source=_main_sources(split, users),
             source_names=split.interactions.source_names,
             histories=Histories(items, offsets[users], offsets[users + 1]),
+            noise=None if split.noise is None else split.noise[is_training][rows],
         )
+
+
+def _target_rows(stop: np.ndarray, n_targets: np.ndarray) -> np.ndarray:
+    """Number the last ``n_targets`` rows before each ``stop`` of the training part."""
+    begin = np.cumsum(n_targets) - n_targets
+    return np.repeat(stop - n_targets - begin, n_targets) + np.arange(n_targets.sum())
 
 
 def filling(name: str) -> int:
@@ -371,15 +383,13 @@ def _main_sources(split: Split, users: np.ndarray) -> np.ndarray | None:
     return counts.reshape(data.n_users + 1, -1).argmax(axis=1)[users]
 
 
-def _gaps(split: Split, stop: np.ndarray, n_targets: np.ndarray) -> np.ndarray | None:
-    """Take the time since the item before for the last ``n_targets`` rows before ``stop`` of the training part."""
+def _gaps(split: Split, is_training: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
+    """Take the time since the row before of some rows of the training part."""
     timestamp = split.interactions.timestamp
     if timestamp is None:
         return None
-    timestamp = timestamp[split.part == Part.TRAIN].astype(np.float64)
-    begin = np.cumsum(n_targets) - n_targets
-    row = np.repeat(stop - n_targets - begin, n_targets) + np.arange(n_targets.sum())
-    return timestamp[row] - timestamp[row - 1]
+    timestamp = timestamp[is_training].astype(np.float64)
+    return timestamp[rows] - timestamp[rows - 1]
 
 
 def bucket_lengths(lengths: tuple[int, ...], max_length: int) -> tuple[int, ...]:

@@ -56,10 +56,12 @@ class Split:
     Attributes:
         interactions: Sorted by user and time.
         part: int8 ``[n]``, values of :class:`Part`.
+        noise: bool ``[n]``, which interactions were planted; None where nothing was.
     """
 
     interactions: Interactions
     part: np.ndarray
+    noise: np.ndarray | None = None
 
     @cached_property
     def hash(self) -> str:

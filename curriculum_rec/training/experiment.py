@@ -12,6 +12,7 @@ from flax import nnx
 from curriculum_rec.curriculum.scheduler import Curriculum
 from curriculum_rec.data.examples import Examples, SequenceExamples
 from curriculum_rec.data.interactions import CleaningRule, clean
+from curriculum_rec.data.noise import Noise
 from curriculum_rec.data.sources import Source
 from curriculum_rec.data.split import Split, Splitter
 from curriculum_rec.errors import OptionError
@@ -35,6 +36,7 @@ class Experiment:
         data: Where interactions come from.
         cleaning: Named cleaning rules, applied in order.
         split: Gives every interaction its part.
+        noise: What is planted into the training part; None leaves it as it is.
         examples: Cuts the training part into examples.
         model: Builds the model.
         objective: The loss.
@@ -56,6 +58,7 @@ class Experiment:
     data: Source
     cleaning: Mapping[str, CleaningRule]
     split: Splitter
+    noise: Noise | None
     examples: SequenceExamples
     model: ModelFactory
     objective: Objective
@@ -90,6 +93,8 @@ class Experiment:
             OptionError: A cut-off is larger than the catalogue.
         """
         split = self.split(clean(self.data.read(), self.cleaning, source=self.data.name))
+        if self.noise is not None:
+            split = self.noise(split, seed=self.seed)
         self.evaluation.check_catalogue(split.interactions.n_items)
         return Dataset(split, *hold_out_meta(self.examples(split), self.weighting, seed=self.seed))
 

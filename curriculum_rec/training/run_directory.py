@@ -1,4 +1,4 @@
-"""The run directory (host): config.yaml, metrics.jsonl, summary.json, checkpoints/, evaluation/."""
+"""The run directory (host): config.yaml, metrics.jsonl, summary.json, noise.parquet, checkpoints/, evaluation/."""
 
 from __future__ import annotations
 
@@ -53,6 +53,11 @@ class RunDirectory:
         return self.path / "evaluation"
 
     @property
+    def noise(self) -> Path:
+        """What was planted into the training part, as Parquet; only where something was."""
+        return self.path / "noise.parquet"
+
+    @property
     def _lock_path(self) -> Path:
         return self.path / ".lock"
 
@@ -95,7 +100,7 @@ class RunDirectory:
         if on_existing == "replace":
             for entry in (self.checkpoints, self.evaluation):
                 shutil.rmtree(entry, ignore_errors=True)
-            for entry in (self.metrics, self.summary, self.config):
+            for entry in (self.metrics, self.summary, self.noise, self.config):
                 entry.unlink(missing_ok=True)
 
     def lock(self) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import optax
 
 from curriculum_rec.curriculum.scheduler import CurriculumState, Scheduler
+from curriculum_rec.data.noise import planted_interactions
 from curriculum_rec.data.split import Part
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
@@ -174,6 +175,8 @@ class Runner:
 
     def _start(self) -> tuple[TrainState, CurriculumState]:
         self._log.rewind(0)
+        if hosts.is_first() and self.dataset.split.noise is not None:
+            write_frame(self.directory.noise, planted_interactions(self.dataset.split))
         model = self.experiment.build_model(self.n_items, depth=self.experiment.initial_depth())
         state = TrainState.create(
             model,

@@ -112,6 +112,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "users": interactions.n_users,
         "items": interactions.n_items,
         "interactions": len(interactions),
+        "planted": 0 if dataset.split.noise is None else int(dataset.split.noise.sum()),
         "examples": len(dataset.examples),
         **({} if dataset.meta is None else {"meta_examples": len(dataset.meta)}),
         "ledger": [

@@ -148,7 +148,9 @@ def test_lists_are_the_models_ranking_after_one_item(options, monkeypatch):
     monkeypatch.setattr("curriculum_rec.negatives.cached.CHUNK", 5)
     model = options(n_items=N_ITEMS, max_length=4, rngs=nnx.Rngs(0))
     items = jnp.arange(1, N_ITEMS + 1, dtype=jnp.int32)
-    lists, hidden = jax.jit(lambda: (hard_lists(model, 4), model(Batch({"history": items[:, None]}, jnp.ones(N_ITEMS)))))()
+    lists, hidden = jax.jit(
+        lambda: (hard_lists(model, 4), model(Batch({"history": items[:, None]}, jnp.ones(N_ITEMS))))
+    )()
     scores = np.asarray(hidden)[:, 0] @ np.asarray(model.item_vectors())[1 : N_ITEMS + 1].T
     assert lists.shape == (N_ITEMS + 1, 4)
     np.testing.assert_array_equal(lists[1:], 1 + np.argsort(-scores)[:, :4])

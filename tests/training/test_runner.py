@@ -180,3 +180,17 @@ def test_whole_histories_are_laid_out_only_for_objectives_that_ask(tmp_path):
             rows = [row[row < 2**31 - 1].tolist() for row in bucket.arrays["positives"]]
             assert rows == [histories[example] for example in bucket.example]
             assert max(map(len, rows)) > 5
+
+
+def test_a_run_with_planted_noise_tells_what_was_planted(tmp_path):
+    summary = make_runner(tmp_path, "run", "noise=planted", "noise.rate=0.4", *SHORT).run()
+    planted = pl.read_parquet(tmp_path / "run" / "noise.parquet")
+    assert len(planted) == summary["data"]["planted"] > 0
+    real = {
+        (words[0], item)
+        for words in map(str.split, (tmp_path / "sequences.txt").read_text().splitlines())
+        for item in words[1:]
+    }
+    assert not real & set(zip(planted["user"], planted["item"], strict=True))
+    users = pl.read_parquet(tmp_path / "run" / "evaluation" / "test.parquet")
+    assert set(zip(users["user"], users["item"], strict=True)) <= real
