@@ -8,7 +8,7 @@ from typing import get_args
 
 import numpy as np
 
-from curriculum_rec.curriculum.difficulty import Difficulty, RunningLoss, Unit, mean_by_example
+from curriculum_rec.curriculum.difficulty import Difficulty, RunningLoss, Unit, Workshop, mean_by_example
 from curriculum_rec.curriculum.pacing import Clock, Constant, OnePass, Pacing
 from curriculum_rec.curriculum.quantile import Order, apply_order, quantiles
 from curriculum_rec.curriculum.sampling import PADDING, EpochPlan, Pool, Prefix, Sampler, plan_epoch
@@ -145,12 +145,16 @@ class Scheduler:
         examples: What is drawn from.
         seed: The run's seed; with the same seed the batches are the same on any number of devices.
         total_steps: Steps of the whole run, which the pacing refers to.
+        workshop: Trains the teachers that a difficulty asks; None where there is none.
+        only: bool ``[n]``, the examples that are drawn at all; None draws all.
     """
 
     curriculum: Curriculum
     examples: Examples
     seed: int
     total_steps: int
+    workshop: Workshop | None = None
+    only: np.ndarray | None = None
     _plan: tuple[int, EpochPlan] | None = field(default=None, repr=False)
 
     @property
@@ -247,6 +251,8 @@ class Scheduler:
             available = self._is_available(state)
             if self.curriculum.unit == "target":
                 available = mean_by_example(available.astype(float), self.examples.target_offsets) > 0
+            if self.only is not None:
+                available = available & self.only
             stream = host_stream(self.seed, "epoch", state.epoch)
             quantile = state.quantile if self.curriculum.unit == "sequence" else np.zeros(0)
             pool = Pool(self.examples, available, state.share, quantile, state.progress, state.losses)
@@ -274,7 +280,7 @@ class Scheduler:
             return replace(state, share=1.0, available=self.n_units, skipped=0)
         quantile = state.quantile
         if not len(quantile) or options.difficulty.decay is not None:
-            score = options.difficulty(self.examples, options.unit, state.losses)
+            score = options.difficulty(self.examples, options.unit, state.losses, self.workshop)
             quantile = apply_order(quantiles(score, seed=self.seed), options.order, seed=self.seed)
         clock = Clock(self.total_steps, self.examples.batches_per_epoch)
         share, skipped = float(options.pacing(step, clock, state.memory)), float(options.pacing.skipped(step, clock))

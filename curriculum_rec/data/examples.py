@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from curriculum_rec.data.interactions import IdMap
 from curriculum_rec.data.split import Part, Split
 from curriculum_rec.errors import DataError, OptionError
 
@@ -32,6 +33,23 @@ class Bucket:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where examples come from, for tables in a person's own words.
+
+    Attributes:
+        user: int32 ``[n]``, the code of each example's user.
+        first: int64 ``[n]``, the place of each example's first target in the user's training history, from 1.
+        users: The map of user ids.
+        items: The map of item ids.
+    """
+
+    user: np.ndarray
+    first: np.ndarray
+    users: IdMap
+    items: IdMap
+
+
+@dataclass(frozen=True)
 class Examples:
     """All training examples.
 
@@ -40,11 +58,13 @@ class Examples:
         item_counts: Training count of every item, int64 ``[n_items + 1]``; None where there are no items.
         gaps: Time between each target and the item before it, float64 ``[n_targets]`` in the order of :attr:`targets`
             and the unit of the data's timestamps; None where there are none.
+        origin: Where they come from; None where nobody said.
     """
 
     buckets: tuple[Bucket, ...]
     item_counts: np.ndarray | None = None
     gaps: np.ndarray | None = None
+    origin: Origin | None = None
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Examples:
@@ -208,8 +228,12 @@ class SequenceExamples:
             # A bucket with few examples gets a small batch, or padding rows would cost more than they hold.
             size = min(size, -(-len(chosen) // BATCH_MULTIPLE) * BATCH_MULTIPLE)
             buckets.append(Bucket({"history": history, "target": target}, chosen.astype(np.int32), size))
+        first = np.diff(offsets)[users] - n_inputs[users] + 1
         return Examples(
-            tuple(buckets), split.item_counts(Part.TRAIN), _gaps(split, offsets[users + 1], n_inputs[users])
+            tuple(buckets),
+            split.item_counts(Part.TRAIN),
+            _gaps(split, offsets[users + 1], n_inputs[users]),
+            Origin(users.astype(np.int32), first, split.interactions.users, split.interactions.items),
         )
 
 

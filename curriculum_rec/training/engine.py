@@ -105,6 +105,16 @@ class Engine:
         """The run's key, on every device."""
         return self.placed.replicate(jax.random.key(self.seed))
 
+    def begin_anew(self, scheduler: Scheduler, *, seed: int) -> None:
+        """Go on to another run of as many steps on the same arrays, by the program that is compiled already.
+
+        Args:
+            scheduler: The other run's, of the same curriculum.
+            seed: The other run's.
+        """
+        self.scheduler = self._feed.scheduler = scheduler
+        self.seed, self.key = seed, self.placed.replicate(jax.random.key(seed))
+
     def train(
         self,
         state: TrainState,
