@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from curriculum_rec.curriculum.difficulty import Workshop
 from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
@@ -54,6 +55,7 @@ def fit(
     precision: Precision = "float32",
     accumulate: int = 1,
     weighting: Weighting | None = None,
+    workshop: Workshop | None = None,
 ) -> FitResult:
     """Train a model on examples under a curriculum.
 
@@ -70,6 +72,7 @@ def fit(
         precision: What the model and the objective compute in; parameters and optimizer are float32.
         accumulate: Parts into which a device cuts its share of a batch, one after the other, for memory.
         weighting: How much each loss of a batch counts; None lets all count the same.
+        workshop: Trains the teachers that the curriculum's difficulty asks, a ``TeacherWorkshop``.
 
     Returns:
         The trained state and the losses.
@@ -84,7 +87,7 @@ def fit(
     if len(curriculum.pacing.begin()):
         raise OptionError(f"{type(curriculum.pacing).__name__} paces by evaluations, which fit does not make")
     placed = (placement if isinstance(placement, Placement) else Placement(placement)).place()
-    scheduler = Scheduler(curriculum, examples, seed, steps)
+    scheduler = Scheduler(curriculum, examples, seed, steps, workshop)
     engine = Engine(objective, optimizer, scheduler, placed, seed, steps_per_dispatch, precision, accumulate, weighting)
     losses: list[np.ndarray] = []
 

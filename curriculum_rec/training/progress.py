@@ -14,7 +14,7 @@ class RunProgress:
     """Progress of one run on standard error.
 
     Args:
-        total_steps: Steps of the whole run.
+        total_steps: Steps of the whole run; 0 where only teachers are trained.
         show: Whether anything is shown.
     """
 
@@ -34,7 +34,9 @@ class RunProgress:
                 TimeRemainingColumn(),
                 console=self.console,
             )
-            self._task = self._bar.add_task("train", total=self.total_steps, state="compiling")
+            self._task = self._bar.add_task(
+                "train", total=self.total_steps, state="compiling", visible=self.total_steps > 0
+            )
             self._bar.start()
         return self
 

@@ -50,6 +50,7 @@ from curriculum_rec.training.speed import Stretch
 from curriculum_rec.training.stages import check_depth
 from curriculum_rec.training.state import TrainState, count_parameters
 from curriculum_rec.training.summary import reference_metrics, summarise, user_results
+from curriculum_rec.training.workshop import OpenRun, TeacherWorkshop, stores
 
 
 @dataclass
@@ -63,6 +64,8 @@ class Runner:
         config_hash: Identifies the configuration; a checkpoint of another one is refused.
         progress: Whether progress is shown.
         profile: Whether a few chunks of every stage are traced, into ``profile/`` of the run directory.
+        score_cache: A folder where what teachers said lies for other runs; None keeps it in the run directory alone.
+        open_run: Builds the experiment of a finished run, for a difficulty that asks one.
     """
 
     experiment: Experiment
@@ -71,6 +74,8 @@ class Runner:
     config_hash: str
     progress: bool = True
     profile: bool = False
+    score_cache: str | None = None
+    open_run: OpenRun | None = None
     _record: RunRecord = field(default_factory=RunRecord, init=False)
     _traces_before: int = field(default=0, init=False)
     _clock: tuple[float, float] = field(default=(0.0, 0.0), init=False)
@@ -82,11 +87,24 @@ class Runner:
         self.steps_per_epoch = self.dataset.examples.batches_per_epoch
         self.total_steps = self.experiment.total_steps(self.steps_per_epoch)
         self.optimizer = self.experiment.build_optimizer(self.total_steps)
+        self.workshop = TeacherWorkshop.of(
+            self.experiment,
+            self.dataset,
+            self.placed,
+            config_hash=self.config_hash,
+            store=stores(self.directory.scores, self.score_cache),
+            open_run=self.open_run,
+            run=str(self.directory.path),
+        )
         self.engine = Engine(
             objective=self.experiment.objective,
             optimizer=self.optimizer,
             scheduler=Scheduler(
-                self.experiment.curriculum, self.dataset.examples, self.experiment.seed, self.total_steps
+                self.experiment.curriculum,
+                self.dataset.examples,
+                self.experiment.seed,
+                self.total_steps,
+                self.workshop,
             ),
             placed=self.placed,
             seed=self.experiment.seed,
@@ -152,7 +170,9 @@ class Runner:
                 InterruptGuard() as self._guard,
                 RunProgress(self.total_steps, self.progress and hosts.is_first()) as self._shown,
             ):
+                self.workshop.shown, self.workshop.interrupted = self._shown, lambda: self._guard.requested
                 state, position = self._resume() or self._start()
+                self.workshop.release()
                 names = list(self.experiment.stages)
                 while True:
                     state, position = self._train_stage(state, position)
