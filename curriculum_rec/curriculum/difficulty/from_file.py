@@ -98,7 +98,9 @@ class ScoreFile:
             )
         several = joined.filter(pl.col("unit").is_duplicated())
         if len(several):
-            hint = "" if POSITION in keys or keys == [USER] else ": an item that comes again needs the column 'position'"
+            hint = (
+                "" if POSITION in keys or keys == [USER] else ": an item that comes again needs the column 'position'"
+            )
             raise DataError(f"{self.path} has several scores for {describe(several, keys, examples)}{hint}")
         again = units.filter(units.select(keys).is_duplicated())
         if len(again):

@@ -118,9 +118,7 @@ class ReducibleLoss:
         return np.where(losses.seen, reducible, average)
 
 
-def held_out_loss(
-    examples: Examples, workshop: Workshop, parts: int, *, epochs: int, repeat: int = 0
-) -> np.ndarray:
+def held_out_loss(examples: Examples, workshop: Workshop, parts: int, *, epochs: int, repeat: int = 0) -> np.ndarray:
     """Give every target's loss under the teacher that was trained on all parts but that of its sequence.
 
     Args:

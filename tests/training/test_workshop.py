@@ -1,0 +1,298 @@
+"""Teachers: trained on what they are to see and nothing else, once, and to the same bits after an interruption."""
+
+import json
+from dataclasses import replace
+
+import jax
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from runs import compose_data, lasting_rows, make_runner, write_sequences
+from sklearn.metrics import roc_auc_score
+
+from curriculum_rec import config
+from curriculum_rec.curriculum.difficulty import (
+    CrossValidated,
+    ErrorNorm,
+    FirstLearnt,
+    Lesson,
+    PredictionDepth,
+    TransferTeacher,
+)
+from curriculum_rec.curriculum.difficulty.workshop import STATISTICS
+from curriculum_rec.curriculum.pacing import Linear
+from curriculum_rec.curriculum.scheduler import Curriculum
+from curriculum_rec.data.examples import SequenceExamples
+from curriculum_rec.data.split import Part, Split
+from curriculum_rec.errors import OptionError, RunError
+from curriculum_rec.models import SASRec
+from curriculum_rec.objectives import Softmax
+from curriculum_rec.training.engine import Engine
+from curriculum_rec.training.fit import fit
+from curriculum_rec.training.interrupt import Interrupted
+from curriculum_rec.training.placement import Placement
+from curriculum_rec.training.progress import RunProgress
+from curriculum_rec.training.score_store import ScoreStore
+from curriculum_rec.training.workshop import TeacherWorkshop, describe, digest_of, first_blocks
+
+N_ITEMS = 40
+MODEL = SASRec(width=8, depth=1, dropout=0.1)
+
+
+def build(seed, model=MODEL):
+    return model(n_items=N_ITEMS, max_length=12, rngs=nnx.Rngs(seed))
+
+
+def make_workshop(**options):
+    placed = Placement("jit").place()
+    return TeacherWorkshop(build, lambda steps: optax.adam(1e-2), Softmax(64), placed, **options)
+
+
+@pytest.fixture
+def trained_steps(monkeypatch):
+    """Count the steps that any engine trains."""
+    steps, train = [], Engine.train
+
+    def counted(self, state, position, *, stop_at, **options):
+        steps.append(stop_at - int(state.step))
+        return train(self, state, position, stop_at=stop_at, **options)
+
+    monkeypatch.setattr(Engine, "train", counted)
+    return steps
+
+
+def test_teachers_share_a_program_and_a_lesson_is_learnt_once(tiny_examples, trained_steps):
+    workshop = make_workshop()
+    half = np.arange(len(tiny_examples)) % 2 == 0
+    said = [
+        workshop.teach(tiny_examples, Lesson(number, 2, taught, 0.5, "epochs"), STATISTICS)
+        for number, taught in ((0, half), (1, ~half))
+    ]
+    assert workshop.bench.engine.traces == 1
+    per_epoch = round(tiny_examples.batches_per_epoch / 2)
+    assert trained_steps == [per_epoch] * 4
+    for name in STATISTICS:
+        assert said[0][name].shape == (2, len(tiny_examples.targets))
+        assert said[0][name].dtype == np.float32
+        assert (said[0][name] != said[1][name]).any()
+    again = workshop.teach(tiny_examples, Lesson(0, 2, half.copy(), 0.5, "epochs"), ("rank",))
+    np.testing.assert_array_equal(again["rank"], said[0]["rank"])
+    assert len(trained_steps) == 4
+    workshop.teach(tiny_examples, Lesson(0, 2, ~half, 0.5, "epochs"), ("rank",))
+    assert len(trained_steps) == 6
+
+
+def test_a_teacher_depends_on_seed_number_and_nothing_else(tiny_examples):
+    def loss(seed=0, number=0, other=0):
+        workshop = make_workshop(seed=seed).other(other)
+        return workshop.teach(tiny_examples, Lesson(number, 1), ("loss",))["loss"]
+
+    np.testing.assert_array_equal(loss(), loss())
+    losses = [loss(), loss(seed=1), loss(number=1), loss(other=1)]
+    for i, first in enumerate(losses):
+        assert not any(np.array_equal(first, second) for second in losses[:i])
+
+
+def test_what_was_said_lies_in_files_that_any_workshop_finds(tmp_path, tiny_examples, trained_steps):
+    folders = (tmp_path / "run", tmp_path / "common")
+    difficulty = ErrorNorm(teachers=2)
+    first = difficulty(tiny_examples, "target", None, make_workshop(store=ScoreStore(folders)))
+    assert len(trained_steps) == 2
+    assert len(list(folders[0].glob("*.npz"))) == len(list(folders[1].glob("*.npz"))) == 2
+    another_run = ScoreStore((tmp_path / "another", folders[1]))
+    second = difficulty(tiny_examples, "target", None, make_workshop(store=another_run))
+    np.testing.assert_array_equal(first, second)
+    assert len(trained_steps) == 2
+    assert len(list((tmp_path / "another").glob("*.npz"))) == 2
+    for changed in ({"identity": "another model"}, {"seed": 1}, {"precision": "bfloat16"}):
+        before = len(trained_steps)
+        make_workshop(store=ScoreStore(folders), **changed).teach(tiny_examples, Lesson(0, 1), ("loss",))
+        assert len(trained_steps) == before + 1
+
+
+def test_a_damaged_file_is_named_and_its_teacher_trained_again(tmp_path, tiny_examples, trained_steps):
+    store = ScoreStore((tmp_path,))
+    first = make_workshop(store=store).teach(tiny_examples, Lesson(0, 1), ("loss",))
+    (path,) = tmp_path.glob("*.npz")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(RuntimeWarning, match="is damaged and not used"):
+        second = make_workshop(store=store).teach(tiny_examples, Lesson(0, 1), ("loss",))
+    np.testing.assert_array_equal(first["loss"], second["loss"])
+    assert len(trained_steps) == 2
+    assert make_workshop(store=store).teach(tiny_examples, Lesson(0, 1), ("loss",))
+    assert len(trained_steps) == 2
+
+
+def test_neither_validation_nor_test_rows_reach_a_teacher(tiny_split, tmp_path, trained_steps):
+    data, rng = tiny_split.interactions, np.random.default_rng(0)
+    item = data.item.copy()
+    later = tiny_split.part != Part.TRAIN
+    item[later] = rng.permutation(item[later])
+    other = Split(replace(data, item=item), tiny_split.part)
+    assert other.hash != tiny_split.hash
+    cut = SequenceExamples(max_length=12, bucket_lengths=(4, 8), positions_per_batch=96)
+    one, two = cut(tiny_split), cut(other)
+    assert digest_of(one) == digest_of(two)
+    scores = [TransferTeacher(epochs=1)(examples, "target", None, make_workshop()) for examples in (one, two)]
+    np.testing.assert_array_equal(*scores)
+    assert len(trained_steps) == 2
+    item = data.item.copy()
+    item[np.flatnonzero(~later)[5]] = item[np.flatnonzero(~later)[5]] % N_ITEMS + 1
+    assert digest_of(cut(Split(replace(data, item=item), tiny_split.part))) != digest_of(one)
+
+
+def test_layers_are_the_model_with_its_first_blocks(tiny_examples):
+    deep = replace(MODEL, depth=2)
+    workshop = make_workshop()
+    workshop.build_model = lambda seed: build(seed, deep)
+    said = workshop.teach(tiny_examples, Lesson(0, 1, asked="layers"), ("rank", "loss"))
+    assert said["rank"].shape == (3, len(tiny_examples.targets))
+    end = workshop.teach(tiny_examples, Lesson(0, 1), ("loss",))
+    np.testing.assert_array_equal(said["loss"][-1], end["loss"][0])
+    depth = PredictionDepth(epochs=1)(tiny_examples, "target", None, workshop)
+    right = said["rank"] <= 10
+    np.testing.assert_array_equal(
+        depth, [next(t for t in range(4) if right[t:, i].all()) for i in range(right.shape[1])]
+    )
+    assert set(depth) <= {0, 1, 2, 3}
+
+
+def test_first_blocks_touch_blocks_alone():
+    params = {"blocks": {"w": np.ones((4, 3))}, "items": {"embedding": np.ones((4, 3))}}
+    shapes = jax.tree.map(np.shape, first_blocks(params, 2))
+    assert shapes == {"blocks": {"w": (2, 3)}, "items": {"embedding": (4, 3)}}
+
+
+def test_fit_takes_a_workshop(tiny_examples):
+    curriculum = Curriculum(FirstLearnt(epochs=2), Linear(start=0.5), order="curriculum")
+    options = {"optimizer": optax.sgd(0.1), "steps": 2, "curriculum": curriculum, "placement": "jit"}
+    with pytest.raises(OptionError, match="workshop="):
+        fit(build(0), Softmax(64), tiny_examples, **options)
+    assert np.isfinite(fit(build(0), Softmax(64), tiny_examples, workshop=make_workshop(), **options).loss).all()
+
+
+def test_an_interrupted_lesson_ends_soon_and_leaves_nothing(tmp_path, tiny_examples):
+    workshop = make_workshop(store=ScoreStore((tmp_path,)), interrupted=lambda: True, run="there", steps_per_dispatch=1)
+    with pytest.raises(Interrupted, match="there"):
+        workshop.teach(tiny_examples, Lesson(0, 50), ("loss",))
+    assert int(workshop.bench.engine.scheduler.total_steps) > 100
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_are_described_as_far_as_they_are_known():
+    assert describe(MODEL, otherwise="?") != describe(replace(MODEL, width=16), otherwise="?")
+    assert describe(optax.sgd(0.1), otherwise="hash of the configuration") == "hash of the configuration"
+
+
+TAUGHT = [
+    "curriculum=error_norm",
+    "curriculum.difficulty.teachers=3",
+    "curriculum.sampler.min_examples=8",
+    "stages.shallow.epochs=2",
+    "stages.deep.epochs=1",
+    "evaluation.every_epochs=2",
+]
+
+
+def test_a_run_that_dies_among_its_teachers_goes_on_to_the_same_bits(tmp_path, monkeypatch, trained_steps):
+    whole = make_runner(tmp_path, "whole", *TAUGHT)
+    whole.run()
+    of_whole, chunks = len(trained_steps), 0
+
+    class Killed(BaseException):
+        pass
+
+    def teacher(self, step, total, loss):
+        nonlocal chunks
+        chunks += step == total
+        if chunks == 2:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunProgress, "teacher", teacher)
+        with pytest.raises(Killed):
+            make_runner(tmp_path, "broken", *TAUGHT).run()
+    assert len(list((tmp_path / "broken" / "scores").iterdir())) == 1
+    trained_steps.clear()
+    resumed = make_runner(tmp_path, "broken", *TAUGHT)
+    resumed.run()
+    assert len(trained_steps) == of_whole - 1  # one teacher was known
+    scores = [
+        {path.name: path.read_bytes() for path in (tmp_path / name / "scores").iterdir()}
+        for name in ("whole", "broken")
+    ]
+    assert len(scores[0]) == 3
+    assert {name: np.load(tmp_path / "whole" / "scores" / name)["values"].tobytes() for name in scores[0]} == {
+        name: np.load(tmp_path / "broken" / "scores" / name)["values"].tobytes() for name in scores[1]
+    }
+    assert lasting_rows(tmp_path / "whole" / "metrics.jsonl") == lasting_rows(tmp_path / "broken" / "metrics.jsonl")
+
+
+def test_a_finished_run_teaches_another_on_the_same_data_only(tmp_path, trained_steps):
+    short = ["stages.shallow.epochs=1", "stages.deep.epochs=1"]
+    make_runner(tmp_path, "teacher", *short).run()
+
+    def student(name, *words):
+        runner = make_runner(tmp_path, name, *short, *words)
+        runner.workshop.open_run = lambda directory: config.experiment_of_run(directory, trusted=())[0]
+        return runner
+
+    runner = student("student", "model.width=16")
+    trained_steps.clear()
+    teacher = TransferTeacher(run=str(tmp_path / "teacher"))
+    examples = runner.dataset.examples
+    score = teacher(examples, "target", None, runner.workshop)
+    assert not trained_steps
+    assert score.std() > 0
+    np.testing.assert_array_equal(score, teacher(examples, "target", None, runner.workshop))
+    with pytest.raises(OptionError, match="max_length=12 is below"):
+        longer = student("longer", "examples.max_length=14", "examples.positions_per_batch=112")
+        teacher(longer.dataset.examples, "target", None, longer.workshop)
+    write_sequences(tmp_path / "sequences.txt", seed=1)
+    other = student("other")
+    with pytest.raises(RunError, match="other data or another split"):
+        teacher(other.dataset.examples, "target", None, other.workshop)
+    with pytest.raises(RunError, match="holds no run"):
+        TransferTeacher(run=str(tmp_path / "nowhere"))(examples, "target", None, runner.workshop)
+    alone = make_workshop()
+    with pytest.raises(OptionError, match="only be asked by an experiment"):
+        teacher(examples, "target", None, alone)
+
+
+def test_the_cache_is_no_part_of_what_an_experiment_is(tmp_path):
+    data = compose_data(tmp_path)
+    assert config.config_hash(data) == config.config_hash(data | {"score_cache": "elsewhere"})
+
+
+def noisy_examples(share):
+    """Sequences in which each item has one successor, and a mask of the targets that were replaced by random ones."""
+    rng = np.random.default_rng(0)
+    length, n = 8, 200
+    history = (rng.integers(N_ITEMS, size=(n, 1)) + np.arange(length)) % N_ITEMS + 1
+    target = history % N_ITEMS + 1
+    is_noise = rng.random(target.shape) < share
+    wrong = (target + rng.integers(1, N_ITEMS, size=target.shape) - 1) % N_ITEMS + 1
+    from curriculum_rec.data.examples import Bucket, Examples
+
+    arrays = {"history": history.astype(np.int32), "target": np.where(is_noise, wrong, target).astype(np.int32)}
+    return Examples((Bucket(arrays, np.arange(n, dtype=np.int32), 40),)), is_noise.reshape(-1)
+
+
+def test_a_cross_validated_loss_finds_planted_noise():
+    examples, is_noise = noisy_examples(0.2)
+    workshop = make_workshop()
+    score = CrossValidated(repeats=1, folds=2, epochs=30)(examples, "target", None, workshop)
+    assert roc_auc_score(is_noise, score) >= 0.8
+
+
+def test_what_is_kept_is_json_and_arrays(tmp_path):
+    store = ScoreStore((tmp_path,))
+    description = {"a": [1, None]}
+    json.dumps(description)
+    store.write(description, {"loss": np.ones((1, 3), np.float32)})
+    assert store.read(description, ("loss", "rank")) is None
+    np.testing.assert_array_equal(store.read(description, ("loss",))["loss"], np.ones((1, 3)))
+    assert not list(tmp_path.glob("*.tmp"))
