@@ -96,7 +96,7 @@ class TeacherWorkshop:
     shown: RunProgress | None = None
     interrupted: Callable[[], bool] = lambda: False
     run: str = ""
-    bench: Bench = field(default_factory=lambda: Bench(), repr=False)
+    bench: Bench = field(default_factory=Bench, repr=False)
 
     @classmethod
     def of(

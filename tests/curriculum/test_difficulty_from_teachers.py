@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from workshops import ToldWorkshop
 
 from curriculum_rec.curriculum import difficulty as difficulties
 from curriculum_rec.curriculum.difficulty import (
@@ -28,7 +29,6 @@ from curriculum_rec.curriculum.sampling import PADDING, Prefix
 from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
-from workshops import ToldWorkshop
 
 TAUGHT = [
     TransferTeacher(), PredictionDepth(), ErrorNorm(), GradientNorm(), FirstLearnt(), Correctness(), Forgetting(),

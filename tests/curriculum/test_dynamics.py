@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,7 +44,7 @@ def test_learning_and_forgetting_equal_a_walk_through_the_epochs(correct):
         course = correct[:, target].tolist()
         expected = next(t for t in range(len(course) + 1) if all(course[t:]))
         assert learnt_after(correct)[target] == expected
-        events = sum(before and not after for before, after in zip(course, course[1:], strict=False))
+        events = sum(before and not after for before, after in pairwise(course))
         assert forgetting_events(correct)[target] == (events if any(course) else np.inf)
 
 

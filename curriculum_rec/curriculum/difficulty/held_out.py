@@ -45,7 +45,7 @@ class CrossValidated(TaughtDifficulty):
 
 @dataclass(frozen=True)
 class CrossReview(TaughtDifficulty):
-    """How many of the teachers of the other parts get the target wrong, each being trained on one part of the sequences.
+    """How many teachers of the other parts get the target wrong, each being trained on one part of the sequences.
 
     Args:
         parts: Parts of the sequences, at least 2, each with a teacher.

@@ -12,9 +12,9 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.streams import host_stream
 
 Statistic = Literal["loss", "probability", "rank", "margin", "error_norm", "hidden_norm"]
-"""What a model says of a target, the whole catalogue being the candidates: its cross-entropy; its probability; its rank,
-from 1, in which items level with it count half; its score above the best other item's; the Euclidean distance between
-all probabilities and the right answer; the Euclidean norm of the vector that was asked."""
+"""What a model says of a target, the whole catalogue being the candidates: its cross-entropy; its probability; its
+rank, from 1, in which items level with it count half; its score above the best other item's; the Euclidean distance
+between all probabilities and the right answer; the Euclidean norm of the vector that asks."""
 
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 
