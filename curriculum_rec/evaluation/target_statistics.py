@@ -111,7 +111,7 @@ def target_statistics(
     total = jax.nn.logsumexp(jnp.where(candidate, scores, -jnp.inf), axis=1)
     loss = jnp.maximum(total - own[:, 0], 0)
     # "not below or level" rather than "above": a score that is not a number must not win a place for the target.
-    halves = jnp.where(others <= own, (others == own).astype(jnp.int32), 2)
+    halves = jnp.where(other, jnp.where(others <= own, (others == own).astype(jnp.int32), 2), 0)
     likelihood = jnp.exp(others - total[:, None])
     missing = -jnp.expm1(-loss)  # one less the target's probability, without cancellation
     return {

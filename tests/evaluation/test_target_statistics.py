@@ -48,7 +48,9 @@ def test_all_targets_are_asked_in_their_order_with_the_whole_catalogue(scored, t
     vectors = np.asarray(model.item_vectors())[1 : n_items + 1]
     checked = 0
     for bucket in tiny_examples.buckets:
-        hidden = np.asarray(model(Batch(dict(bucket.arrays), jnp.ones(len(bucket.example)))))
+        hidden = np.asarray(
+            model(Batch({"history": jnp.asarray(bucket.arrays["history"])}, jnp.ones(len(bucket.example))))
+        )
         for row, example in enumerate(bucket.example):
             begin, end = tiny_examples.target_offsets[example : example + 2]
             for place in range(end - begin):

@@ -23,10 +23,10 @@ from curriculum_rec.curriculum.difficulty import (
 from curriculum_rec.curriculum.difficulty.workshop import STATISTICS
 from curriculum_rec.curriculum.pacing import Linear
 from curriculum_rec.curriculum.scheduler import Curriculum
-from curriculum_rec.data.examples import SequenceExamples
+from curriculum_rec.data.examples import Bucket, Examples, SequenceExamples
 from curriculum_rec.data.split import Part, Split
 from curriculum_rec.errors import OptionError, RunError
-from curriculum_rec.models import SASRec
+from curriculum_rec.models import DNN, SASRec
 from curriculum_rec.objectives import Softmax
 from curriculum_rec.training.engine import Engine
 from curriculum_rec.training.fit import fit
@@ -34,10 +34,14 @@ from curriculum_rec.training.interrupt import Interrupted
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.progress import RunProgress
 from curriculum_rec.training.score_store import ScoreStore
-from curriculum_rec.training.workshop import TeacherWorkshop, describe, digest_of, first_blocks
+from curriculum_rec.training.workshop import Bench, TeacherWorkshop, describe, digest_of, first_blocks
 
 N_ITEMS = 40
-MODEL = SASRec(width=8, depth=1, dropout=0.1)
+MODEL = DNN(width=8, depth=1, dropout=0.1)
+BENCH = Bench()
+"""Teachers of all tests share one program where they are trained for as many steps."""
+
+CUT = SequenceExamples(max_length=12, bucket_lengths=(), positions_per_batch=192)
 
 
 def build(seed, model=MODEL):
@@ -46,7 +50,14 @@ def build(seed, model=MODEL):
 
 def make_workshop(**options):
     placed = Placement("jit").place()
+    options = {"bench": BENCH} | options
     return TeacherWorkshop(build, lambda steps: optax.adam(1e-2), Softmax(64), placed, **options)
+
+
+@pytest.fixture(scope="module")
+def examples(tiny_split):
+    """The training examples in one bucket, which takes less compilation than three."""
+    return CUT(tiny_split)
 
 
 @pytest.fixture
@@ -62,31 +73,31 @@ def trained_steps(monkeypatch):
     return steps
 
 
-def test_teachers_share_a_program_and_a_lesson_is_learnt_once(tiny_examples, trained_steps):
-    workshop = make_workshop()
-    half = np.arange(len(tiny_examples)) % 2 == 0
+def test_teachers_share_a_program_and_a_lesson_is_learnt_once(examples, trained_steps):
+    workshop = make_workshop(bench=Bench())
+    half = np.arange(len(examples)) % 2 == 0
     said = [
-        workshop.teach(tiny_examples, Lesson(number, 2, taught, 0.5, "epochs"), STATISTICS)
+        workshop.teach(examples, Lesson(number, 2, taught, 0.5, "epochs"), STATISTICS)
         for number, taught in ((0, half), (1, ~half))
     ]
     assert workshop.bench.engine.traces == 1
-    per_epoch = round(tiny_examples.batches_per_epoch / 2)
+    per_epoch = round(examples.batches_per_epoch / 2)
     assert trained_steps == [per_epoch] * 4
     for name in STATISTICS:
-        assert said[0][name].shape == (2, len(tiny_examples.targets))
+        assert said[0][name].shape == (2, len(examples.targets))
         assert said[0][name].dtype == np.float32
         assert (said[0][name] != said[1][name]).any()
-    again = workshop.teach(tiny_examples, Lesson(0, 2, half.copy(), 0.5, "epochs"), ("rank",))
+    again = workshop.teach(examples, Lesson(0, 2, half.copy(), 0.5, "epochs"), ("rank",))
     np.testing.assert_array_equal(again["rank"], said[0]["rank"])
     assert len(trained_steps) == 4
-    workshop.teach(tiny_examples, Lesson(0, 2, ~half, 0.5, "epochs"), ("rank",))
+    workshop.teach(examples, Lesson(0, 2, ~half, 0.5, "epochs"), ("rank",))
     assert len(trained_steps) == 6
 
 
-def test_a_teacher_depends_on_seed_number_and_nothing_else(tiny_examples):
+def test_a_teacher_depends_on_seed_number_and_nothing_else(examples):
     def loss(seed=0, number=0, other=0):
         workshop = make_workshop(seed=seed).other(other)
-        return workshop.teach(tiny_examples, Lesson(number, 1), ("loss",))["loss"]
+        return workshop.teach(examples, Lesson(number, 2), ("loss",))["loss"]
 
     np.testing.assert_array_equal(loss(), loss())
     losses = [loss(), loss(seed=1), loss(number=1), loss(other=1)]
@@ -94,36 +105,36 @@ def test_a_teacher_depends_on_seed_number_and_nothing_else(tiny_examples):
         assert not any(np.array_equal(first, second) for second in losses[:i])
 
 
-def test_what_was_said_lies_in_files_that_any_workshop_finds(tmp_path, tiny_examples, trained_steps):
+def test_what_was_said_lies_in_files_that_any_workshop_finds(tmp_path, examples, trained_steps):
     folders = (tmp_path / "run", tmp_path / "common")
-    difficulty = ErrorNorm(teachers=2)
-    first = difficulty(tiny_examples, "target", None, make_workshop(store=ScoreStore(folders)))
-    assert len(trained_steps) == 2
+    difficulty = ErrorNorm(teachers=2, epochs=2)
+    first = difficulty(examples, "target", None, make_workshop(store=ScoreStore(folders)))
+    assert len(trained_steps) == 4
     assert len(list(folders[0].glob("*.npz"))) == len(list(folders[1].glob("*.npz"))) == 2
     another_run = ScoreStore((tmp_path / "another", folders[1]))
-    second = difficulty(tiny_examples, "target", None, make_workshop(store=another_run))
+    second = difficulty(examples, "target", None, make_workshop(store=another_run))
     np.testing.assert_array_equal(first, second)
-    assert len(trained_steps) == 2
+    assert len(trained_steps) == 4
     assert len(list((tmp_path / "another").glob("*.npz"))) == 2
     for changed in ({"identity": "another model"}, {"seed": 1}, {"precision": "bfloat16"}):
         before = len(trained_steps)
-        make_workshop(store=ScoreStore(folders), **changed).teach(tiny_examples, Lesson(0, 1), ("loss",))
-        assert len(trained_steps) == before + 1
+        make_workshop(store=ScoreStore(folders), **changed).teach(examples, Lesson(0, 2), ("error_norm",))
+        assert len(trained_steps) == before + 2
 
 
-def test_a_damaged_file_is_named_and_its_teacher_trained_again(tmp_path, tiny_examples, trained_steps):
+def test_a_damaged_file_is_named_and_its_teacher_trained_again(tmp_path, examples, trained_steps):
     store = ScoreStore((tmp_path,))
-    first = make_workshop(store=store).teach(tiny_examples, Lesson(0, 1), ("loss",))
+    first = make_workshop(store=store).teach(examples, Lesson(0, 2), ("loss",))
     (path,) = tmp_path.glob("*.npz")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.warns(RuntimeWarning, match="is damaged and not used"):
-        second = make_workshop(store=store).teach(tiny_examples, Lesson(0, 1), ("loss",))
+        second = make_workshop(store=store).teach(examples, Lesson(0, 2), ("loss",))
     np.testing.assert_array_equal(first["loss"], second["loss"])
-    assert len(trained_steps) == 2
-    assert make_workshop(store=store).teach(tiny_examples, Lesson(0, 1), ("loss",))
-    assert len(trained_steps) == 2
+    assert len(trained_steps) == 4
+    assert make_workshop(store=store).teach(examples, Lesson(0, 2), ("loss",))
+    assert len(trained_steps) == 4
 
 
 def test_neither_validation_nor_test_rows_reach_a_teacher(tiny_split, tmp_path, trained_steps):
@@ -133,26 +144,25 @@ def test_neither_validation_nor_test_rows_reach_a_teacher(tiny_split, tmp_path, 
     item[later] = rng.permutation(item[later])
     other = Split(replace(data, item=item), tiny_split.part)
     assert other.hash != tiny_split.hash
-    cut = SequenceExamples(max_length=12, bucket_lengths=(4, 8), positions_per_batch=96)
-    one, two = cut(tiny_split), cut(other)
+    one, two = CUT(tiny_split), CUT(other)
     assert digest_of(one) == digest_of(two)
-    scores = [TransferTeacher(epochs=1)(examples, "target", None, make_workshop()) for examples in (one, two)]
+    scores = [TransferTeacher(epochs=2)(examples, "target", None, make_workshop()) for examples in (one, two)]
     np.testing.assert_array_equal(*scores)
-    assert len(trained_steps) == 2
+    assert len(trained_steps) == 4
     item = data.item.copy()
     item[np.flatnonzero(~later)[5]] = item[np.flatnonzero(~later)[5]] % N_ITEMS + 1
-    assert digest_of(cut(Split(replace(data, item=item), tiny_split.part))) != digest_of(one)
+    assert digest_of(CUT(Split(replace(data, item=item), tiny_split.part))) != digest_of(one)
 
 
-def test_layers_are_the_model_with_its_first_blocks(tiny_examples):
+def test_layers_are_the_model_with_its_first_blocks(examples):
     deep = replace(MODEL, depth=2)
-    workshop = make_workshop()
+    workshop = make_workshop(bench=Bench())
     workshop.build_model = lambda seed: build(seed, deep)
-    said = workshop.teach(tiny_examples, Lesson(0, 1, asked="layers"), ("rank", "loss"))
-    assert said["rank"].shape == (3, len(tiny_examples.targets))
-    end = workshop.teach(tiny_examples, Lesson(0, 1), ("loss",))
+    said = workshop.teach(examples, Lesson(0, 1, asked="layers"), ("rank", "loss"))
+    assert said["rank"].shape == (3, len(examples.targets))
+    end = workshop.teach(examples, Lesson(0, 1), ("loss",))
     np.testing.assert_array_equal(said["loss"][-1], end["loss"][0])
-    depth = PredictionDepth(epochs=1)(tiny_examples, "target", None, workshop)
+    depth = PredictionDepth(epochs=1)(examples, "target", None, workshop)
     right = said["rank"] <= 10
     np.testing.assert_array_equal(
         depth, [next(t for t in range(4) if right[t:, i].all()) for i in range(right.shape[1])]
@@ -166,20 +176,53 @@ def test_first_blocks_touch_blocks_alone():
     assert shapes == {"blocks": {"w": (2, 3)}, "items": {"embedding": (4, 3)}}
 
 
-def test_fit_takes_a_workshop(tiny_examples):
+def test_fit_takes_a_workshop(examples):
     curriculum = Curriculum(FirstLearnt(epochs=2), Linear(start=0.5), order="curriculum")
     options = {"optimizer": optax.sgd(0.1), "steps": 2, "curriculum": curriculum, "placement": "jit"}
     with pytest.raises(OptionError, match="workshop="):
-        fit(build(0), Softmax(64), tiny_examples, **options)
-    assert np.isfinite(fit(build(0), Softmax(64), tiny_examples, workshop=make_workshop(), **options).loss).all()
+        fit(build(0), Softmax(64), examples, **options)
+    assert np.isfinite(fit(build(0), Softmax(64), examples, workshop=make_workshop(), **options).loss).all()
 
 
-def test_an_interrupted_lesson_ends_soon_and_leaves_nothing(tmp_path, tiny_examples):
-    workshop = make_workshop(store=ScoreStore((tmp_path,)), interrupted=lambda: True, run="there", steps_per_dispatch=1)
+def test_an_interrupted_lesson_leaves_nothing(tmp_path, examples, trained_steps):
+    workshop = make_workshop(store=ScoreStore((tmp_path,)), interrupted=lambda: True, run="there")
     with pytest.raises(Interrupted, match="there"):
-        workshop.teach(tiny_examples, Lesson(0, 50), ("loss",))
-    assert int(workshop.bench.engine.scheduler.total_steps) > 100
+        workshop.teach(examples, Lesson(0, 2), ("loss",))
+    assert len(trained_steps) == 1  # of two epochs
     assert not list(tmp_path.iterdir())
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_after(teachers):
+    """Die when so many teachers are about to be ready."""
+    ready = 0
+
+    def teacher(self, step, total, loss):
+        nonlocal ready
+        ready += step == total
+        if ready == teachers:
+            raise Killed
+
+    return teacher
+
+
+def test_what_died_among_its_teachers_goes_on_with_those_that_were_ready(
+    tmp_path, examples, monkeypatch, trained_steps
+):
+    difficulty, shown = ErrorNorm(teachers=3, epochs=2), RunProgress(0, show=False)
+    whole = difficulty(examples, "target", None, make_workshop(shown=shown))
+    store = ScoreStore((tmp_path,))
+    with monkeypatch.context() as patch:
+        patch.setattr(RunProgress, "teacher", killed_after(2))
+        with pytest.raises(Killed):
+            difficulty(examples, "target", None, make_workshop(store=store, shown=shown))
+    assert len(list(tmp_path.iterdir())) == 1
+    trained_steps.clear()
+    np.testing.assert_array_equal(whole, difficulty(examples, "target", None, make_workshop(store=store, shown=shown)))
+    assert len(trained_steps) == 2 * 2
 
 
 def test_options_are_described_as_far_as_they_are_known():
@@ -197,42 +240,28 @@ TAUGHT = [
 ]
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_among_its_teachers_goes_on_to_the_same_bits(tmp_path, monkeypatch, trained_steps):
-    whole = make_runner(tmp_path, "whole", *TAUGHT)
-    whole.run()
-    of_whole, chunks = len(trained_steps), 0
-
-    class Killed(BaseException):
-        pass
-
-    def teacher(self, step, total, loss):
-        nonlocal chunks
-        chunks += step == total
-        if chunks == 2:
-            raise Killed
-
+    make_runner(tmp_path, "whole", *TAUGHT).run()
+    of_whole = len(trained_steps)
     with monkeypatch.context() as patch:
-        patch.setattr(RunProgress, "teacher", teacher)
+        patch.setattr(RunProgress, "teacher", killed_after(2))
         with pytest.raises(Killed):
             make_runner(tmp_path, "broken", *TAUGHT).run()
-    assert len(list((tmp_path / "broken" / "scores").iterdir())) == 1
     trained_steps.clear()
-    resumed = make_runner(tmp_path, "broken", *TAUGHT)
-    resumed.run()
+    make_runner(tmp_path, "broken", *TAUGHT).run()
     assert len(trained_steps) == of_whole - 1  # one teacher was known
-    scores = [
-        {path.name: path.read_bytes() for path in (tmp_path / name / "scores").iterdir()}
-        for name in ("whole", "broken")
-    ]
-    assert len(scores[0]) == 3
-    assert {name: np.load(tmp_path / "whole" / "scores" / name)["values"].tobytes() for name in scores[0]} == {
-        name: np.load(tmp_path / "broken" / "scores" / name)["values"].tobytes() for name in scores[1]
-    }
+    whole, broken = (tmp_path / name / "scores" for name in ("whole", "broken"))
+    names = sorted(path.name for path in whole.iterdir())
+    assert names == sorted(path.name for path in broken.iterdir())
+    assert len(names) == 3
+    for name in names:
+        assert np.load(whole / name)["values"].tobytes() == np.load(broken / name)["values"].tobytes()
     assert lasting_rows(tmp_path / "whole" / "metrics.jsonl") == lasting_rows(tmp_path / "broken" / "metrics.jsonl")
 
 
 def test_a_finished_run_teaches_another_on_the_same_data_only(tmp_path, trained_steps):
-    short = ["stages.shallow.epochs=1", "stages.deep.epochs=1"]
+    short = ["model=dnn", "stages.shallow.epochs=1", "stages.deep.epochs=1"]
     make_runner(tmp_path, "teacher", *short).run()
 
     def student(name, *words):
@@ -275,15 +304,14 @@ def noisy_examples(share):
     target = history % N_ITEMS + 1
     is_noise = rng.random(target.shape) < share
     wrong = (target + rng.integers(1, N_ITEMS, size=target.shape) - 1) % N_ITEMS + 1
-    from curriculum_rec.data.examples import Bucket, Examples
-
     arrays = {"history": history.astype(np.int32), "target": np.where(is_noise, wrong, target).astype(np.int32)}
     return Examples((Bucket(arrays, np.arange(n, dtype=np.int32), 40),)), is_noise.reshape(-1)
 
 
 def test_a_cross_validated_loss_finds_planted_noise():
     examples, is_noise = noisy_examples(0.2)
-    workshop = make_workshop()
+    workshop = make_workshop(bench=Bench())
+    workshop.build_model = lambda seed: build(seed, SASRec(width=16, depth=1, dropout=0.1))
     score = CrossValidated(repeats=1, folds=2, epochs=30)(examples, "target", None, workshop)
     assert roc_auc_score(is_noise, score) >= 0.8
 
