@@ -12,12 +12,8 @@ from curriculum_rec import config
 from curriculum_rec.cli import main
 from curriculum_rec.training.run_directory import RunDirectory
 
-SHORT = [
-    "stages.shallow.epochs=1",
-    "stages.deep.epochs=1",
-    "data.path=sequences.txt",
-    "curriculum.sampler.min_examples=8",
-]
+SHORT = ["model=dnn", "stages.shallow.epochs=1", "stages.deep.epochs=1", "data.path=sequences.txt"]
+SHORT += ["curriculum.sampler.min_examples=8"]
 TAUGHT = ["curriculum=forgetting", "curriculum.difficulty.epochs=2", "curriculum.unit=target"]
 
 
