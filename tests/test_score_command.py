@@ -1,19 +1,17 @@
 """``curriculum-rec score``: from a run or an experiment to a file of scores, and from there back into a training."""
 
-import json
 import re
 
 import numpy as np
 import polars as pl
 import pytest
-from runs import OVERRIDES, run_in
+from runs import OVERRIDES, make_runner, run_in
 
 from curriculum_rec import config
 from curriculum_rec.cli import main
 from curriculum_rec.training.run_directory import RunDirectory
 
 SHORT = ["model=dnn", "stages.shallow.epochs=1", "stages.deep.epochs=1", "data.path=sequences.txt"]
-SHORT += ["curriculum.sampler.min_examples=8"]
 TAUGHT = ["curriculum=forgetting", "curriculum.difficulty.epochs=2", "curriculum.unit=target"]
 
 
@@ -47,17 +45,23 @@ def test_another_difficulty_and_a_file_as_a_curriculum(folder, capsys):
     assert main(["score", "run=run", "curriculum=popularity", "output=popularity.parquet"]) == 0
     frame = pl.read_parquet(folder / "popularity.parquet")
     assert frame.columns == ["user", "score", "quantile"]
-    ordered = ["train", *OVERRIDES, *SHORT, "score_cache=null"]
-    file = ["curriculum=file", "curriculum.difficulty.path=popularity.parquet"]
-    assert main([*ordered, *file, "run_dir=by_file"]) == 0
-    assert main([*ordered, "curriculum=popularity", "run_dir=by_popularity"]) == 0
-    by_file, by_popularity = (
-        json.loads((folder / name / "summary.json").read_text()) for name in ("by_file", "by_popularity")
-    )
-    assert by_file["test"] == by_popularity["test"]
-    written = (folder / "by_file" / "config.yaml").read_text()
-    assert f"path: {folder / 'popularity.parquet'}" in written
+    words = [*SHORT[:-1], "curriculum=file"]
+    runner = make_runner(folder, "by_file", *words, f"curriculum.difficulty.path={folder / 'popularity.parquet'}")
+    runner.check()
+    by_popularity = make_runner(folder, "by_popularity", *words[:-1], "curriculum=popularity")
+    quantiles = [r.engine.scheduler.begin().quantile for r in (runner, by_popularity)]
+    np.testing.assert_array_equal(*quantiles)
     capsys.readouterr()
+
+
+def test_a_training_by_what_is_not_there_leaves_nothing_behind(folder, capsys):
+    for words, sentence in (
+        (["curriculum=file", "curriculum.difficulty.path=no.csv"], f"path={folder}/no.csv does not exist"),
+        (["curriculum=transfer_teacher", "curriculum.difficulty.run=nowhere"], f"{folder}/nowhere holds no run"),
+    ):
+        assert main(["train", *OVERRIDES, *SHORT, *words, "run_dir=none"]) == 2
+        assert sentence in capsys.readouterr().err
+    assert not (folder / "none").exists()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from curriculum_rec.curriculum.difficulty import PredictionDepth, ScoreFile, TransferTeacher
 from curriculum_rec.curriculum.scheduler import CurriculumState, Scheduler
 from curriculum_rec.data.split import Part
 from curriculum_rec.evaluation.evaluator import Evaluation
@@ -118,9 +119,15 @@ class Runner:
         """Refuse what would fail later, before anything is written.
 
         Raises:
-            RunError: A run that a stage wants to start from does not exist or does not fit.
+            RunError: A run that a stage wants to start from or a difficulty wants to ask does not exist or does not fit.
+            DataError: A file of scores does not suit the data.
             OptionError: A depth or a placement does not suit the model.
         """
+        difficulty = self.experiment.curriculum.difficulty
+        if isinstance(difficulty, ScoreFile):
+            difficulty(self.dataset.examples, self.experiment.curriculum.unit)
+        if isinstance(difficulty, TransferTeacher | PredictionDepth) and difficulty.run is not None:
+            RunDirectory.existing(difficulty.run)
         _, template = model_template(self.experiment, n_items=self.n_items, depth=self.experiment.initial_depth())
         self.placed.check_table(template)
         depth = stacked_depth(template)

@@ -29,7 +29,7 @@ def forgetting_events(correct: np.ndarray) -> np.ndarray:
     Returns:
         float64 ``[n]``.
 
-    Source: Toneva et al. (2019), definition 1; unforgettable and never learnt ones as in their section 4.
+    Source: Toneva et al. (2019).
 
     >>> forgetting_events(np.array([[0, 0, 1], [1, 0, 1], [0, 0, 1], [1, 0, 1], [0, 0, 1]], bool)).tolist()
     [2.0, inf, 0.0]
@@ -93,7 +93,7 @@ def area_under_margin(margin: np.ndarray) -> np.ndarray:
     Args:
         margin: ``[times, n]``.
 
-    Source: Pleiss et al. (2020), equation 1.
+    Source: Pleiss et al. (2020).
 
     >>> area_under_margin(np.array([[1.0], [-3.0]])).tolist()
     [-1.0]

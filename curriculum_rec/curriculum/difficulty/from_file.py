@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ USER, ITEM, POSITION, SCORE = "user", "item", "position", "score"
 
 READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".parquet": pl.read_parquet,
-    ".csv": pl.read_csv,
+    ".csv": partial(pl.read_csv, infer_schema=False),  # ids stay as they are written
     ".jsonl": pl.read_ndjson,
 }
 """How a table is read, by the file's ending."""

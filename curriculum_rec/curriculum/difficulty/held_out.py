@@ -52,7 +52,7 @@ class CrossReview(TaughtDifficulty):
         k: Ranks among all items that count as right.
         epochs: Passes of each teacher over its part.
 
-    Source: Xu et al. (2020), section 3.1.
+    Source: Xu et al. (2020).
     """
 
     parts: int = 10
