@@ -5,13 +5,19 @@ import re
 import numpy as np
 import polars as pl
 import pytest
-from runs import OVERRIDES, make_runner, run_in
+from runs import OVERRIDES, make_runner, run_in, write_sequences
 
 from curriculum_rec import config
 from curriculum_rec.cli import main
 from curriculum_rec.training.run_directory import RunDirectory
 
-SHORT = ["model=dnn", "stages.shallow.epochs=1", "stages.deep.epochs=1", "data.path=sequences.txt"]
+SHORT = [
+    "model=dnn",
+    "stages.shallow.epochs=1",
+    "stages.deep.epochs=1",
+    "stages.deep.depth=1",
+    "data.path=sequences.txt",
+]
 TAUGHT = ["curriculum=forgetting", "curriculum.difficulty.epochs=2", "curriculum.unit=target"]
 
 
@@ -62,6 +68,23 @@ def test_a_training_by_what_is_not_there_leaves_nothing_behind(folder, capsys):
         assert main(["train", *OVERRIDES, *SHORT, *words, "run_dir=none"]) == 2
         assert sentence in capsys.readouterr().err
     assert not (folder / "none").exists()
+
+
+def test_a_finished_run_is_the_teacher_on_the_same_data_only(folder, capsys, monkeypatch):
+    monkeypatch.setattr("curriculum_rec.training.engine.Engine.train", None)  # nothing may be trained
+    teacher = ["curriculum=transfer_teacher", "curriculum.difficulty.run=run", "score_cache=null"]
+    wider = ["score", *OVERRIDES, *SHORT, "model.width=16"]
+    assert main([*wider, *teacher, "curriculum.unit=target", "output=taught.parquet"]) == 0
+    assert pl.read_parquet(folder / "taught.parquet")["score"].n_unique() > 100
+    write_sequences(folder / "others.txt", seed=1)
+    longer = ["examples.max_length=14", "examples.positions_per_batch=112"]
+    for words, sentence in (
+        (["data.path=others.txt"], "on other data or another split"),
+        (longer, "max_length=12 is below"),
+    ):
+        assert main([*wider, *teacher, *words, "output=none.csv"]) == 2
+        assert sentence in capsys.readouterr().err
+    assert not (folder / "none.csv").exists()
 
 
 @pytest.mark.parametrize(

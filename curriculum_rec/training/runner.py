@@ -119,7 +119,7 @@ class Runner:
         """Refuse what would fail later, before anything is written.
 
         Raises:
-            RunError: A run that a stage wants to start from or a difficulty wants to ask does not exist or does not fit.
+            RunError: A run that a stage starts from or a difficulty asks does not exist or does not fit.
             DataError: A file of scores does not suit the data.
             OptionError: A depth or a placement does not suit the model.
         """

@@ -10,7 +10,7 @@ from curriculum_rec.curriculum.difficulty.workshop import STATISTICS
 from curriculum_rec.evaluation.target_statistics import TargetScorer, _ask_batches, target_statistics
 from curriculum_rec.models import SASRec
 from curriculum_rec.models.batch import Batch
-from curriculum_rec.models.structure import split_model
+from curriculum_rec.models.structure import join_model, split_model
 from curriculum_rec.training.placement import Placement
 
 
@@ -44,13 +44,12 @@ def scored(tiny_split, tiny_examples):
 
 def test_all_targets_are_asked_in_their_order_with_the_whole_catalogue(scored, tiny_split, tiny_examples):
     structure, params, _, answers = scored
-    model, n_items = nnx.merge(structure, nnx.State(params), nnx.State({})), tiny_split.interactions.n_items
+    model, n_items = join_model(structure, params), tiny_split.interactions.n_items
     vectors = np.asarray(model.item_vectors())[1 : n_items + 1]
+    vector_of = jax.jit(lambda history: model(Batch({"history": history}, jnp.ones(len(history)))))
     checked = 0
     for bucket in tiny_examples.buckets:
-        hidden = np.asarray(
-            model(Batch({"history": jnp.asarray(bucket.arrays["history"])}, jnp.ones(len(bucket.example))))
-        )
+        hidden = np.asarray(vector_of(bucket.arrays["history"]))
         for row, example in enumerate(bucket.example):
             begin, end = tiny_examples.target_offsets[example : example + 2]
             for place in range(end - begin):
