@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -156,6 +157,8 @@ def score(composed: DictConfig) -> None:
             shown=shown,
         )
         scores = curriculum.difficulty(dataset.examples, curriculum.unit, None, workshop)
+    if output.suffix == ".jsonl" and np.isinf(scores).any():
+        raise OptionError(f"output={output}: JSON has no infinity, and some scores are infinite; take .parquet or .csv")
     table = score_table(dataset.examples, curriculum.unit, scores, quantiles(scores, seed=experiment.seed))
     write_frame(output, table)
     print(f"{len(table):,} scores of {curriculum.unit}s by {type(curriculum.difficulty).__name__}: {output}")
