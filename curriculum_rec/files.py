@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,14 +26,14 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays as ``.npz``, with a check sum each.
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as ``values`` of an ``.npz``, which has a check sum and holds no code.
 
     Raises:
         RunError: The file cannot be written.
     """
     with _whole(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, values=array)
 
 
 def write_frame(path: Path, frame: pl.DataFrame) -> None:

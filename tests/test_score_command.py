@@ -11,13 +11,8 @@ from curriculum_rec import config
 from curriculum_rec.cli import main
 from curriculum_rec.training.run_directory import RunDirectory
 
-SHORT = [
-    "model=dnn",
-    "stages.shallow.epochs=1",
-    "stages.deep.epochs=1",
-    "stages.deep.depth=1",
-    "data.path=sequences.txt",
-]
+SHORT = ["model=dnn", "stages.shallow.epochs=1", "stages.deep.epochs=1", "stages.deep.depth=1"]
+SHORT += ["examples.bucket_lengths=[]", "data.path=sequences.txt"]
 TAUGHT = ["curriculum=forgetting", "curriculum.difficulty.epochs=2", "curriculum.unit=target"]
 
 

@@ -13,13 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from curriculum_rec.files import write_arrays
+from curriculum_rec.files import write_array
 from curriculum_rec.training import hosts
 
 FORMAT = 1
 """Raised whenever the same description would come to mean other numbers."""
-
-VALUES = "values"
 
 
 @dataclass
@@ -50,14 +48,14 @@ class ScoreStore:
                 self._memory[key] = array
             for folder in self.folders if hosts.is_first() else ():
                 if not (folder / f"{key}.npz").is_file():
-                    write_arrays(folder / f"{key}.npz", {VALUES: array})
+                    write_array(folder / f"{key}.npz", array)
 
     def _read_one(self, key: str) -> np.ndarray | None:
         for folder in self.folders:
             path = folder / f"{key}.npz"
             try:
                 with np.load(path, allow_pickle=False) as file:
-                    return file[VALUES]
+                    return file["values"]
             except FileNotFoundError:
                 continue
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
