@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from curriculum_rec.training.placement import Placement
     from curriculum_rec.training.state import TrainState
     from curriculum_rec.training.step import make_step
+    from curriculum_rec.training.workshop import TeacherWorkshop
 
 _HOME = {
     "AdamW": "training.optimizer",
@@ -40,6 +41,7 @@ _HOME = {
     "Scheduler": "curriculum",
     "SequenceExamples": "data.examples",
     "Softmax": "objectives",
+    "TeacherWorkshop": "training.workshop",
     "TrainState": "training.state",
     "fit": "training.fit",
     "make_step": "training.step",
@@ -63,6 +65,7 @@ __all__ = [
     "Scheduler",
     "SequenceExamples",
     "Softmax",
+    "TeacherWorkshop",
     "TrainState",
     "fit",
     "make_step",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -16,7 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from curriculum_rec import config
-from curriculum_rec.components import check_type
+from curriculum_rec.components import build, check_type
+from curriculum_rec.curriculum.difficulty.from_file import score_table
+from curriculum_rec.curriculum.quantile import quantiles
 from curriculum_rec.data.split import Part
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.evaluation.evaluator import Evaluation
@@ -28,17 +32,30 @@ from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Snapshot
 from curriculum_rec.training.compilation import use_cache
 from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.progress import RunProgress
 from curriculum_rec.training.restore import Which, load_snapshot, snapshot_parameters
 from curriculum_rec.training.run_directory import RunDirectory
 from curriculum_rec.training.runner import Runner
 from curriculum_rec.training.summary import reference_metrics, user_results
+from curriculum_rec.training.workshop import OpenRun, TeacherWorkshop, stores
+
+OF_A_RUN = (
+    "run",
+    "curriculum",
+    "output",
+    "data_path",
+    "score_cache",
+    "compilation_cache",
+    "progress",
+    "trusted_packages",
+)
+"""What ``curriculum-rec score run=DIR`` does not take from the run."""
 
 
 def train(composed: DictConfig) -> float:
     """Train an experiment; nothing is written before its data and options are known to be good."""
     data = config.absolute_paths(config.to_data(composed))
-    if data["trusted_packages"] and "trusted_packages" not in str(HydraConfig.get().overrides.task):
-        raise OptionError("trusted_packages is taken from the command line only: a file cannot widen what is trusted")
+    _check_trust(data)
     on_existing, progress = config.on_existing(data["on_existing"]), _shows_progress(data)
     _begin(data)
     with hosts.together():
@@ -49,7 +66,7 @@ def train(composed: DictConfig) -> float:
     with hosts.together():
         experiment = config.build_experiment(data, trusted=tuple(data["trusted_packages"]))
         dataset = experiment.read()
-        runner = Runner(experiment, dataset, directory, config.config_hash(data), progress, data["profile"])
+        runner = _runner(experiment, dataset, directory, data, config.config_hash(data), progress=progress)
         runner.check()
         if hosts.is_first():
             directory.create("refuse" if on_existing == "resume" else on_existing)
@@ -114,11 +131,45 @@ def recommend_command(composed: DictConfig) -> None:
     print(f"{len(frame):,} recommendations for {frame['user'].n_unique():,} users: {output}")
 
 
+def score(composed: DictConfig) -> None:
+    """Score what a run or an experiment trains on by a difficulty."""
+    data = config.absolute_paths(config.to_data(composed))
+    output = Path(data["output"])
+    check_frame_path(output)
+    _check_trust(data)
+    if data["distributed"] is not None:
+        raise OptionError("score works on one host: leave distributed out")
+    _begin(data)
+    experiment, config_hash = _experiment_to_score(data)
+    curriculum = experiment.curriculum
+    if curriculum.difficulty is None:
+        raise OptionError("there is no difficulty to score by: choose one by curriculum=NAME")
+    dataset = experiment.read()
+    run = None if data["run"] is None else RunDirectory(Path(data["run"])).scores
+    with RunProgress(0, _shows_progress(data)) as shown:
+        workshop = TeacherWorkshop.of(
+            experiment,
+            dataset,
+            experiment.placement.place(),
+            config_hash=config_hash,
+            store=stores(run, data["score_cache"]),
+            open_run=_opener(tuple(data["trusted_packages"])),
+            shown=shown,
+        )
+        scores = curriculum.difficulty(dataset.examples, curriculum.unit, None, workshop)
+    if output.suffix == ".jsonl" and np.isinf(scores).any():
+        raise OptionError(f"output={output}: JSON has no infinity, and some scores are infinite; take .parquet or .csv")
+    table = score_table(dataset.examples, curriculum.unit, scores, quantiles(scores, seed=experiment.seed))
+    write_frame(output, table)
+    print(f"{len(table):,} scores of {curriculum.unit}s by {type(curriculum.difficulty).__name__}: {output}")
+
+
 TASKS: dict[str, Callable[[DictConfig], Any]] = {
     "train": train,
     "resume": resume,
     "evaluate": evaluate,
     "recommend": recommend_command,
+    "score": score,
 }
 
 
@@ -159,14 +210,44 @@ def _go_on(directory: RunDirectory, given: dict[str, Any], *, progress: bool, sa
             raise RunError(f"{directory.path} holds a run with another configuration: choose another run_dir")
         finished = directory.summary.is_file()
         if not finished:
-            dataset, profile = experiment.read(), given.get("profile", False)
-            runner = Runner(experiment, dataset, directory, config.config_hash(data), progress, profile)
+            dataset = experiment.read()
+            runner = _runner(experiment, dataset, directory, given, config.config_hash(data), progress=progress)
             if hosts.is_first():
                 directory.lock()
     if finished:
         print(f"{directory.path} is finished: there is nothing to resume")
         return _score(directory.read_summary())
     return _run(runner)
+
+
+def _runner(
+    experiment: Experiment,
+    dataset: Dataset,
+    directory: RunDirectory,
+    given: dict[str, Any],
+    config_hash: str,
+    *,
+    progress: bool,
+) -> Runner:
+    return Runner(
+        experiment,
+        dataset,
+        directory,
+        config_hash,
+        progress,
+        given.get("profile", False),
+        given["score_cache"],
+        _opener(tuple(given["trusted_packages"])),
+    )
+
+
+def _opener(trusted: tuple[str, ...]) -> OpenRun:
+    return lambda directory: config.experiment_of_run(directory, trusted=trusted)[0]
+
+
+def _check_trust(data: dict[str, Any]) -> None:
+    if data["trusted_packages"] and "trusted_packages" not in str(HydraConfig.get().overrides.task):
+        raise OptionError("trusted_packages is taken from the command line only: a file cannot widen what is trusted")
 
 
 def _run(runner: Runner) -> float:
@@ -193,6 +274,22 @@ def _load(data: dict[str, Any]) -> tuple[Experiment, Dataset, Snapshot]:
     if dataset.split.hash != snapshot.meta["split_hash"]:
         raise RunError(f"the data of {directory.path} changed since it was trained: its items may mean others now")
     return experiment, dataset, snapshot
+
+
+def _experiment_to_score(data: dict[str, Any]) -> tuple[Experiment, str]:
+    """Build the experiment, of a run with another curriculum if one is chosen; and give the configuration's hash."""
+    trusted = tuple(data["trusted_packages"])
+    if data["run"] is None:
+        return config.build_experiment(data, trusted=trusted), config.config_hash(data)
+    for word in HydraConfig.get().overrides.task:
+        if re.match(r"\w+", word.lstrip("+~"))[0] not in OF_A_RUN:  # type: ignore[index]
+            raise OptionError(f"{word}: with run={data['run']} its own configuration counts; leave it out")
+    directory = RunDirectory.existing(data["run"])
+    experiment, of_run = config.experiment_of_run(directory, trusted=trusted, data_path=data["data_path"])
+    chosen = build(data["curriculum"], "curriculum", trusted=trusted)
+    if chosen is not None and chosen.difficulty is not None:
+        experiment = replace(experiment, curriculum=chosen)
+    return experiment, config.config_hash(of_run)
 
 
 def _which(checkpoint: str) -> Which:

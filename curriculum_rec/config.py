@@ -38,6 +38,9 @@ COMPONENTS = (
 CACHE = "~/.cache/curriculum_rec"
 """Where compiled programs lie unless a person says otherwise."""
 
+SCORE_CACHE = "~/.cache/curriculum_rec/scores"
+"""Where what teachers said of targets lies unless a person says otherwise."""
+
 NOT_PART_OF_THE_EXPERIMENT = (
     "run_dir",
     "on_existing",
@@ -46,6 +49,7 @@ NOT_PART_OF_THE_EXPERIMENT = (
     "distributed",
     "profile",
     "compilation_cache",
+    "score_cache",
 )
 
 
@@ -67,6 +71,7 @@ class TrainConfig:
         distributed: How the hosts of this run find each other: ``env``, ``slurm`` or ``auto``; None is one host alone.
         profile: Whether a few chunks of every stage are traced, into ``profile/`` of the run directory.
         compilation_cache: Folder for compiled programs that later runs load; None compiles everything anew.
+        score_cache: Folder for what teachers said of targets, where later runs find it; None keeps it in the run alone.
         trusted_packages: Packages besides our own and optax that ``_target_`` may name.
     """
 
@@ -83,6 +88,7 @@ class TrainConfig:
     distributed: str | None = None
     profile: bool = False
     compilation_cache: str | None = CACHE
+    score_cache: str | None = SCORE_CACHE
     trusted_packages: list[str] = field(default_factory=list)
     data: Node = field(default_factory=dict)
     cleaning: Node = field(default_factory=dict)
@@ -108,6 +114,7 @@ class ResumeConfig:
     progress: bool = True
     distributed: str | None = None
     compilation_cache: str | None = CACHE
+    score_cache: str | None = SCORE_CACHE
     trusted_packages: list[str] = field(default_factory=list)
 
 
@@ -141,6 +148,21 @@ class RecommendConfig:
     trusted_packages: list[str] = field(default_factory=list)
 
 
+@dataclass
+class ScoreConfig(TrainConfig):
+    """``curriculum-rec score``; what concerns training alone has no effect.
+
+    Attributes:
+        run: A run whose data, model and curriculum are taken; None takes those of this configuration.
+        data_path: Where the run's data file lies now, if it moved.
+        output: The file that is written.
+    """
+
+    run: str | None = None
+    data_path: str | None = None
+    output: str = "scores.parquet"
+
+
 def register() -> None:
     """Make the typed schemas known to Hydra, where the YAML files extend them."""
     store = ConfigStore.instance()
@@ -149,6 +171,7 @@ def register() -> None:
         ("resume", ResumeConfig),
         ("evaluate", EvaluateConfig),
         ("recommend", RecommendConfig),
+        ("score", ScoreConfig),
     ):
         store.store(name=f"{name}_schema", node=schema)
 
@@ -171,18 +194,26 @@ def absolute_paths(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """Change every ``path`` in ``data``, ``weighting.reference`` and every stage's ``warm_start``."""
+    """Change every ``path`` in ``data`` and every stage's ``warm_start``, and what weightings and difficulties name."""
 
     def within(node: Any, name: str) -> Any:
         return node | {name: change(str(node[name]))} if isinstance(node, dict) and node.get(name) else node
 
-    stages = data.get("stages")
+    def in_difficulty(node: Any) -> Any:
+        if not isinstance(node, dict):
+            return node
+        inner = {name: in_difficulty(value) for name, value in node.items()}
+        return inner | {name: change(inner[name]) for name in ("path", "run") if isinstance(inner.get(name), str)}
+
+    stages, curriculum = data.get("stages"), data.get("curriculum")
+    if isinstance(curriculum, dict) and "difficulty" in curriculum:
+        curriculum = curriculum | {"difficulty": in_difficulty(curriculum["difficulty"])}
     if isinstance(stages, dict):
         stages = {name: within(stage, "warm_start") for name, stage in stages.items()}
     source = within(data.get("data"), "path")
     if isinstance(source, dict) and isinstance(source.get("sources"), dict):
         source = source | {"sources": {name: within(node, "path") for name, node in source["sources"].items()}}
-    changed = {"data": source, "weighting": within(data.get("weighting"), "reference")}
+    changed = {"data": source, "weighting": within(data.get("weighting"), "reference"), "curriculum": curriculum}
     return data | changed | {"stages": stages}
 
 

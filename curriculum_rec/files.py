@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from curriculum_rec.errors import OptionError, RunError
@@ -22,6 +24,16 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file."""
     with _whole(path) as temporary:
         temporary.write_text(text)
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as ``values`` of an ``.npz``, which has a check sum and holds no code.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    with _whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, values=array)
 
 
 def write_frame(path: Path, frame: pl.DataFrame) -> None:
@@ -50,7 +62,7 @@ def check_frame_path(path: Path) -> None:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # runs beside each other write the same scores
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -10,6 +10,7 @@ commands:
   resume      go on with a run that was interrupted, to the same bits
   evaluate    rank the targets of a run's test or validation split again
   recommend   write the top items of a run's users to a file
+  score       write how hard each training target is to a file
 
   curriculum-rec COMMAND --help   explains a command's options
   curriculum-rec --version        prints the version
@@ -36,7 +37,10 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 objective/negatives=uniform|popularity|in_batch                              (sampled_softmax)
   optimizer     adamw
   curriculum    none, or by difficulty: length, user_activity, popularity, sequence_rarity, transition_surprisal,
-                time_gap, history_distance, history_entropy, loss (ordered: the one that curriculum/difficulty names)
+                time_gap, history_distance, history_entropy, loss; judged by teachers: transfer_teacher,
+                cross_validated, cross_review, first_learnt, correctness, forgetting, data_map, area_under_margin,
+                error_norm, gradient_norm, prediction_depth, reducible_loss; combined, ensemble; file
+                (ordered: the one that curriculum/difficulty names)
                 curriculum/pacing=linear|polynomial|root|step|exponential|logarithmic|competence|geometric|cosine|
                                   staircase|baby_step|one_pass|plateau|constant
                 curriculum/sampler=prefix|prefix_with_replacement|soft_prefix|boltzmann|stratified|replay|
@@ -66,6 +70,8 @@ options:
   distributed=            env, slurm or auto: this is one process of a run on several hosts (needs run_dir)
   profile=false           true traces a few chunks of every stage and writes profile/STAGE/breakdown.txt
   compilation_cache=DIR   where compiled programs lie for later runs (default ~/.cache/curriculum_rec); null for none
+  score_cache=DIR         where what teachers said lies for later runs (default ~/.cache/curriculum_rec/scores); null:
+                          in the run directory alone
   progress=true           false prints only the result (as do runs beside each other, unless it is asked for)
   trusted_packages=[]     your own packages that _target_ may name
 
@@ -89,6 +95,7 @@ options:
   progress=true           false prints only the result
   distributed=            env, slurm or auto: this is one process of a run on several hosts
   compilation_cache=DIR   where compiled programs lie (default ~/.cache/curriculum_rec); null for none
+  score_cache=DIR         where what teachers said lies (default ~/.cache/curriculum_rec/scores); null for none
   trusted_packages=[]     your own packages that the run's configuration may name
 """
 
@@ -124,4 +131,31 @@ options:
   trusted_packages=[]     your own packages that the run's configuration may name
 """
 
-COMMANDS = {"train": TRAIN, "resume": RESUME, "evaluate": EVALUATE, "recommend": RECOMMEND}
+SCORE = """\
+usage: curriculum-rec score [run=DIR | experiment=NAME ...] curriculum=NAME [OPTION=VALUE ...]
+
+Writes how hard everything is that a run or an experiment trains on: columns user, item, position (the place in the
+training history, from 1), score (higher is harder) and quantile; with curriculum.unit=sequence (the default of most
+curricula) user, score and quantile. Groups and options are those of train; with run=DIR the run's own count, the
+curriculum aside. Such a file, or one of your own, orders a training by curriculum=file curriculum.difficulty.path=FILE.
+
+options:
+  run=DIR                 a run whose data, model and, unless one is chosen, curriculum are taken
+  output=scores.parquet   the file: .parquet, .csv or .jsonl
+  data_path=FILE          where the run's data file lies now, if it moved
+  seed=0                  decides everything random about teachers, and which of equal scores comes first
+  precision=float32       what teachers compute in; bfloat16 where the device is made for it
+  accumulate=1            cut each device's share of a batch into so many parts, for memory
+  compilation_cache=DIR   where compiled programs lie (default ~/.cache/curriculum_rec); null for none
+  score_cache=DIR         where what teachers said lies (default ~/.cache/curriculum_rec/scores); null for none
+  progress=true           false prints only the result
+  trusted_packages=[]     your own packages that _target_ may name
+  Without effect, so that any experiment can be scored: run_dir=, on_existing=, checkpoint_every_steps=, profile=; and
+  distributed= is refused.
+
+examples:
+  curriculum-rec score experiment=quickstart curriculum=cross_validated curriculum.unit=target
+  curriculum-rec score run=runs/quickstart/... curriculum=forgetting curriculum.unit=target output=forgetting.csv
+"""
+
+COMMANDS = {"train": TRAIN, "resume": RESUME, "evaluate": EVALUATE, "recommend": RECOMMEND, "score": SCORE}

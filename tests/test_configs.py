@@ -14,7 +14,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.training.experiment import Experiment
 
 CONF = Path(str(resources.files("curriculum_rec.conf")))
-COMMANDS = ("train", "resume", "evaluate", "recommend")
+COMMANDS = ("train", "resume", "evaluate", "recommend", "score")
 CHOICES = sorted(
     (path.parent.relative_to(CONF).as_posix(), path.stem) for path in CONF.rglob("*.yaml") if path.parent != CONF
 )
@@ -39,6 +39,8 @@ NEEDS = {
         for group, name in CHOICES
         if group == "curriculum/sampler/teacher"
     },
+    ("curriculum", "file"): ["curriculum.difficulty.path=x.csv"],
+    ("curriculum/difficulty", "file"): ["curriculum=ordered", "curriculum.difficulty.path=x.csv"],
 }
 
 
@@ -90,7 +92,7 @@ def test_defaults_in_yaml_are_those_of_the_class(group, choice):
 def test_commands_compose(command):
     data = config.to_data(composed(command, [] if command == "train" else ["run=x"]))
     assert "hydra" not in data
-    if command != "train":
+    if command not in ("train", "score"):
         with pytest.raises(OptionError, match="run is not set: give it as run=VALUE"):
             config.to_data(composed(command))
 

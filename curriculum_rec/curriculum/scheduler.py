@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from curriculum_rec.curriculum.difficulty import Difficulty, RunningLoss, Unit, mean_by_example
+from curriculum_rec.curriculum.difficulty import Difficulty, RunningLoss, Unit, Workshop, mean_by_example
 from curriculum_rec.curriculum.length import GrowingLength, bucket_lengths
 from curriculum_rec.curriculum.pacing import Clock, Constant, OnePass, Pacing
 from curriculum_rec.curriculum.quantile import Order, apply_order, quantiles
@@ -196,12 +196,16 @@ class Scheduler:
         whole: All examples, uncut.
         seed: The run's seed; with the same seed the batches are the same on any number of devices.
         total_steps: Steps of the whole run, which the pacing refers to.
+        workshop: Trains the teachers that a difficulty asks; None where there is none.
+        only: bool ``[n]``, the examples that are drawn at all; None draws all.
     """
 
     curriculum: Curriculum
     whole: Examples
     seed: int
     total_steps: int
+    workshop: Workshop | None = None
+    only: np.ndarray | None = None
     _plan: tuple[int, EpochPlan] | None = field(default=None, repr=False)
 
     @cached_property
@@ -338,6 +342,8 @@ class Scheduler:
             available = self._is_available(state)
             if self.curriculum.ordered_unit == "target":
                 available = mean_by_example(available.astype(float), self.whole.target_offsets) > 0
+            if self.only is not None:
+                available = available & self.only
             stream = host_stream(self.seed, "epoch", state.epoch)
             quantile = state.quantile if self.curriculum.ordered_unit == "sequence" else np.zeros(0)
             pool = Pool(
@@ -390,7 +396,7 @@ class Scheduler:
             losses_then = RunningLoss(state.losses.mean.copy(), state.losses.seen.copy())
         ordered = options.difficulty is not None and options.order != "standard"
         if ordered and options.difficulty is not None and (not len(quantile) or options.difficulty.decay is not None):
-            score = options.difficulty(self.whole, options.ordered_unit, state.losses)
+            score = options.difficulty(self.whole, options.ordered_unit, state.losses, self.workshop)
             quantile = apply_order(quantiles(score, seed=self.seed), options.order, seed=self.seed)
         room = state.room
         if self.taught is not None:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from curriculum_rec.data.interactions import IdMap
 from curriculum_rec.data.split import Part, Split
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.streams import host_stream
@@ -67,6 +68,23 @@ class Histories:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where examples come from, for tables in a person's own words.
+
+    Attributes:
+        user: int32 ``[n]``, the code of each example's user.
+        first: int64 ``[n]``, the place of each example's first target in the user's training history, from 1.
+        users: The map of user ids.
+        items: The map of item ids.
+    """
+
+    user: np.ndarray
+    first: np.ndarray
+    users: IdMap
+    items: IdMap
+
+
+@dataclass(frozen=True)
 class Examples:
     """All training examples.
 
@@ -80,6 +98,7 @@ class Examples:
         source_names: The sources' names.
         histories: What each example's user is known to like; None where only the examples themselves are known.
         noise: Which targets were planted, bool ``[n_targets]`` in the order of :attr:`targets`; None where nothing was.
+        origin: Where they come from; None where nobody said.
     """
 
     buckets: tuple[Bucket, ...]
@@ -89,6 +108,7 @@ class Examples:
     source_names: tuple[str, ...] = ()
     histories: Histories | None = None
     noise: np.ndarray | None = None
+    origin: Origin | None = None
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Examples:
@@ -214,6 +234,9 @@ class Examples:
         if histories is not None:
             histories = replace(histories, start=histories.start[chosen], stop=histories.stop[chosen])
         source = None if self.source is None else self.source[chosen]
+        origin = self.origin
+        if origin is not None:
+            origin = replace(origin, user=origin.user[chosen], first=origin.first[chosen])
         return replace(self, buckets=tuple(buckets), gaps=gaps, source=source, histories=histories, noise=noise)
 
     def in_one_shape(self) -> dict[str, np.ndarray]:
@@ -350,6 +373,7 @@ class SequenceExamples:
             buckets.append(Bucket({"history": history, "target": target}, chosen.astype(np.int32), size))
         is_training = split.part == Part.TRAIN
         rows = _target_rows(offsets[users + 1], n_inputs[users])
+        first = np.diff(offsets)[users] - n_inputs[users] + 1
         return Examples(
             tuple(buckets),
             item_counts=split.item_counts(Part.TRAIN),
@@ -358,6 +382,7 @@ class SequenceExamples:
             source_names=split.interactions.source_names,
             histories=Histories(items, offsets[users], offsets[users + 1]),
             noise=None if split.noise is None else split.noise[is_training][rows],
+            origin=Origin(users.astype(np.int32), first, split.interactions.users, split.interactions.items),
         )
 
 

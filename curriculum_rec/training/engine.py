@@ -121,9 +121,19 @@ class Engine:
 
     @cached_property
     def _meta(self) -> Tree:
-        return (
-            None if self.meta is None else self.placed.replicate(examples_for(self.objective, self.meta).in_one_shape())
-        )
+        if self.meta is None:
+            return None
+        return self.placed.replicate(examples_for(self.objective, self.meta).in_one_shape())
+
+    def begin_anew(self, scheduler: Scheduler, *, seed: int) -> None:
+        """Go on to another run of as many steps on the same arrays, by the program that is compiled already.
+
+        Args:
+            scheduler: The other run's, of the same curriculum.
+            seed: The other run's.
+        """
+        self.scheduler = self._feed.scheduler = scheduler
+        self.seed, self.key = seed, self.placed.replicate(jax.random.key(seed))
 
     def train(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from curriculum_rec.curriculum.difficulty import Workshop
 from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
@@ -55,6 +56,7 @@ def fit(
     precision: Precision = "float32",
     accumulate: int = 1,
     weighting: Weighting | None = None,
+    workshop: Workshop | None = None,
 ) -> FitResult:
     """Train a model on examples under a curriculum.
 
@@ -71,6 +73,7 @@ def fit(
         precision: What the model and the objective compute in; parameters and optimizer are float32.
         accumulate: Parts into which a device cuts its share of a batch, one after the other, for memory.
         weighting: How much each loss of a batch counts; None lets all count the same.
+        workshop: Trains the teachers that the curriculum's difficulty asks, a ``TeacherWorkshop``.
 
     Returns:
         The trained state and the losses.
@@ -87,7 +90,7 @@ def fit(
     placed = (placement if isinstance(placement, Placement) else Placement(placement)).place()
     examples, meta = hold_out_meta(examples, weighting, seed=seed)
     prepared = examples_for(objective, with_facts(examples, weighting))
-    scheduler = Scheduler(curriculum, prepared, seed, steps)
+    scheduler = Scheduler(curriculum, prepared, seed, steps, workshop)
     engine = Engine(
         objective, optimizer, scheduler, placed, seed, steps_per_dispatch, precision, accumulate, weighting, meta
     )

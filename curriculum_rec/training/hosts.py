@@ -100,6 +100,11 @@ def fetch(array: jax.Array | np.ndarray) -> np.ndarray:
     return np.asarray(array)
 
 
+def all_agree(said: bool) -> bool:
+    """Whether every host says yes; all of them have to ask."""
+    return bool(multihost_utils.process_allgather(np.array(said)).all()) if is_several() else said
+
+
 @contextmanager
 def together() -> Iterator[None]:
     """Do something that may fail on one host only, and fail on all of them if it does.

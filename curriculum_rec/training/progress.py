@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 
 @dataclass
@@ -14,7 +14,7 @@ class RunProgress:
     """Progress of one run on standard error.
 
     Args:
-        total_steps: Steps of the whole run.
+        total_steps: Steps of the whole run; 0 where only teachers are trained.
         show: Whether anything is shown.
     """
 
@@ -22,6 +22,7 @@ class RunProgress:
     show: bool = True
     console: Console = field(default_factory=lambda: Console(stderr=True))
     _bar: Progress | None = field(default=None, init=False)
+    _teacher: TaskID | None = field(default=None, init=False)
 
     def __enter__(self) -> RunProgress:  # noqa: PYI034 - run-time type checks cannot follow Self
         if self.show and self.console.is_terminal:
@@ -33,7 +34,9 @@ class RunProgress:
                 TimeRemainingColumn(),
                 console=self.console,
             )
-            self._task = self._bar.add_task("train", total=self.total_steps, state="compiling")
+            self._task = self._bar.add_task(
+                "train", total=self.total_steps, state="compiling", visible=self.total_steps > 0
+            )
             self._bar.start()
         return self
 
@@ -51,6 +54,14 @@ class RunProgress:
         """Show how far training is."""
         if self._bar is not None:
             self._bar.update(self._task, completed=step, state=f"loss {loss:.4f}  share {share:.2f}")
+
+    def teacher(self, step: int, total: int, loss: float) -> None:
+        """Show how far the training of a teacher is."""
+        if self._bar is not None:
+            if self._teacher is None:
+                self._teacher = self._bar.add_task("teacher", total=total, state="")
+            state = f"loss {loss:.4f}"
+            self._bar.update(self._teacher, completed=step, total=total, state=state, visible=step < total)
 
     def evaluation(self, step: int, metrics: Mapping[str, float], metric: str, *, best: bool) -> None:
         """Show an evaluation."""

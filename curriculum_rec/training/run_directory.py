@@ -1,4 +1,4 @@
-"""The run directory (host): config.yaml, metrics.jsonl, summary.json, noise.parquet, checkpoints/, evaluation/."""
+"""The run directory (host): config.yaml, metrics.jsonl, summary.json, noise.parquet and folders of checkpoints and more."""
 
 from __future__ import annotations
 
@@ -58,6 +58,11 @@ class RunDirectory:
         return self.path / "noise.parquet"
 
     @property
+    def scores(self) -> Path:
+        """What teachers said of the targets, one file a teacher and statistic."""
+        return self.path / "scores"
+
+    @property
     def _lock_path(self) -> Path:
         return self.path / ".lock"
 
@@ -98,7 +103,7 @@ class RunDirectory:
             raise RunError(f"{self.path} cannot be made: {error.strerror}") from error
         self.lock()
         if on_existing == "replace":
-            for entry in (self.checkpoints, self.evaluation):
+            for entry in (self.checkpoints, self.evaluation, self.scores):
                 shutil.rmtree(entry, ignore_errors=True)
             for entry in (self.metrics, self.summary, self.noise, self.config):
                 entry.unlink(missing_ok=True)

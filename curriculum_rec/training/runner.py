@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from curriculum_rec.curriculum.difficulty import PredictionDepth, ScoreFile, TransferTeacher
 from curriculum_rec.curriculum.scheduler import CurriculumState, Scheduler
 from curriculum_rec.data.noise import planted_interactions
 from curriculum_rec.data.split import Part
@@ -52,6 +53,7 @@ from curriculum_rec.training.speed import Stretch
 from curriculum_rec.training.stages import check_depth
 from curriculum_rec.training.state import TrainState, begin_memory, count_parameters
 from curriculum_rec.training.summary import reference_metrics, summarise, user_results
+from curriculum_rec.training.workshop import OpenRun, TeacherWorkshop, stores
 from curriculum_rec.weighting.contract import with_facts
 
 
@@ -66,6 +68,8 @@ class Runner:
         config_hash: Identifies the configuration; a checkpoint of another one is refused.
         progress: Whether progress is shown.
         profile: Whether a few chunks of every stage are traced, into ``profile/`` of the run directory.
+        score_cache: A folder where what teachers said lies for other runs; None keeps it in the run directory alone.
+        open_run: Builds the experiment of a finished run, for a difficulty that asks one.
     """
 
     experiment: Experiment
@@ -74,6 +78,8 @@ class Runner:
     config_hash: str
     progress: bool = True
     profile: bool = False
+    score_cache: str | None = None
+    open_run: OpenRun | None = None
     _record: RunRecord = field(default_factory=RunRecord, init=False)
     _traces_before: int = field(default=0, init=False)
     _clock: tuple[float, float] = field(default=(0.0, 0.0), init=False)
@@ -85,6 +91,15 @@ class Runner:
         self.steps_per_epoch = self.dataset.examples.batches_per_epoch
         self.total_steps = self.experiment.total_steps(self.steps_per_epoch)
         self.optimizer = self.experiment.build_optimizer(self.total_steps)
+        self.workshop = TeacherWorkshop.of(
+            self.experiment,
+            self.dataset,
+            self.placed,
+            config_hash=self.config_hash,
+            store=stores(self.directory.scores, self.score_cache),
+            open_run=self.open_run,
+            run=str(self.directory.path),
+        )
         self.engine = Engine(
             objective=self.experiment.objective,
             optimizer=self.optimizer,
@@ -93,6 +108,7 @@ class Runner:
                 examples_for(self.experiment.objective, with_facts(self.dataset.examples, self.experiment.weighting)),
                 self.experiment.seed,
                 self.total_steps,
+                self.workshop,
             ),
             placed=self.placed,
             seed=self.experiment.seed,
@@ -107,10 +123,16 @@ class Runner:
         """Refuse what would fail later, before anything is written.
 
         Raises:
-            RunError: A run that a stage wants to start from does not exist or does not fit.
+            RunError: A run that a stage starts from or a difficulty asks does not exist or does not fit.
+            DataError: A file of scores does not suit the data.
             OptionError: A depth or a placement does not suit the model, or negatives the catalogue.
         """
         self._begin_memory()  # refuses negatives that do not suit the catalogue
+        difficulty = self.experiment.curriculum.difficulty
+        if isinstance(difficulty, ScoreFile):
+            difficulty(self.dataset.examples, self.experiment.curriculum.unit)
+        if isinstance(difficulty, TransferTeacher | PredictionDepth) and difficulty.run is not None:
+            RunDirectory.existing(difficulty.run)
         _, template = model_template(self.experiment, n_items=self.n_items, depth=self.experiment.initial_depth())
         self.placed.check_table(template)
         self.engine.scheduler.check()
@@ -161,7 +183,9 @@ class Runner:
                 InterruptGuard() as self._guard,
                 RunProgress(self.total_steps, self.progress and hosts.is_first()) as self._shown,
             ):
+                self.workshop.shown, self.workshop.interrupted = self._shown, lambda: self._guard.requested
                 state, position = self._resume() or self._start()
+                self.workshop.release()
                 names = list(self.experiment.stages)
                 while True:
                     state, position = self._train_stage(state, position)

@@ -10,7 +10,9 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from curriculum_rec.curriculum.difficulty.workshop import Workshop
 from curriculum_rec.data.examples import Examples
+from curriculum_rec.errors import OptionError
 
 Unit = Literal["sequence", "target"]
 
@@ -37,9 +39,30 @@ class Difficulty(Protocol):
         """Share of the old mean that each new loss leaves in the running loss; None where none is needed."""
         ...
 
-    def __call__(self, examples: Examples, unit: Unit, losses: RunningLoss | None) -> np.ndarray:
-        """Score all units, float64 ``[n_units]``."""
+    def __call__(
+        self, examples: Examples, unit: Unit, losses: RunningLoss | None, workshop: Workshop | None = None
+    ) -> np.ndarray:
+        """Score all units, float64 ``[n_units]``.
+
+        Args:
+            examples: What is scored.
+            unit: Whether sequences or single targets are.
+            losses: The student's running losses; None where nobody asked for them.
+            workshop: Trains teachers; None where there is none.
+        """
         ...
+
+
+def check_targets(difficulty: object, examples: Examples) -> None:
+    """Refuse examples whose single targets cannot be told apart.
+
+    Raises:
+        OptionError: They are no sequences.
+    """
+    if not examples.has_targets:
+        raise OptionError(
+            f"difficulty {type(difficulty).__name__.lower()} needs sequences, and these examples have no 2-D 'target'"
+        )
 
 
 def mean_by_example(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:

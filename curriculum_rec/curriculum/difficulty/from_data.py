@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +10,9 @@ from scipy.cluster.vq import kmeans2
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import svds
 
-from curriculum_rec.curriculum.difficulty.base import RunningLoss, Unit, mean_by_example
+from curriculum_rec.curriculum.difficulty.base import RunningLoss, Unit, check_targets, mean_by_example
+from curriculum_rec.curriculum.difficulty.options import check_choice, check_counts, check_positive
+from curriculum_rec.curriculum.difficulty.workshop import Workshop
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
 
@@ -21,16 +22,19 @@ class StaticDifficulty:
 
     decay: None = None
 
-    def __call__(self, examples: Examples, unit: Unit, losses: RunningLoss | None = None) -> np.ndarray:
+    def __call__(
+        self,
+        examples: Examples,
+        unit: Unit,
+        losses: RunningLoss | None = None,
+        workshop: Workshop | None = None,
+    ) -> np.ndarray:
         """Score all units, float64 ``[n_units]``.
 
         Raises:
             OptionError: The examples lack what the score needs.
         """
-        if not examples.has_targets:
-            raise OptionError(
-                f"difficulty {type(self).__name__.lower()} needs sequences, and these examples have no 2-D 'target'"
-            )
+        check_targets(self, examples)
         scores = self.of_targets(examples).astype(np.float64)
         return scores if unit == "target" else self.of_sequences(examples, scores)
 
@@ -94,7 +98,7 @@ class Popularity(StaticDifficulty):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_positive("alpha", self.alpha)
+        check_positive("alpha", self.alpha)
 
     def of_targets(self, examples: Examples) -> np.ndarray:
         """Score all targets."""
@@ -116,8 +120,8 @@ class SequenceRarity(StaticDifficulty):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_positive("alpha", self.alpha)
-        _check_choice("reduce", self.reduce, ("sum", "mean"))
+        check_positive("alpha", self.alpha)
+        check_choice("reduce", self.reduce, ("sum", "mean"))
 
     def of_targets(self, examples: Examples) -> np.ndarray:
         """Score all targets."""
@@ -147,7 +151,7 @@ class TransitionSurprisal(StaticDifficulty):
     kappa: float = 10.0
 
     def __post_init__(self) -> None:
-        _check_positive("kappa", self.kappa)
+        check_positive("kappa", self.kappa)
 
     def of_targets(self, examples: Examples) -> np.ndarray:
         """Score all targets."""
@@ -174,7 +178,7 @@ class TimeGap(StaticDifficulty):
     unit_seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_positive("unit_seconds", self.unit_seconds)
+        check_positive("unit_seconds", self.unit_seconds)
 
     def of_targets(self, examples: Examples) -> np.ndarray:
         """Score all targets."""
@@ -198,8 +202,7 @@ class HistoryDistance(StaticDifficulty):
     width: int = 64
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise OptionError(f"curriculum.difficulty.width={self.width}: it must be at least 1")
+        check_counts(width=self.width)
 
     def of_targets(self, examples: Examples) -> np.ndarray:
         """Score all targets."""
@@ -313,13 +316,3 @@ def item_vectors(examples: Examples, width: int) -> np.ndarray:
     vectors = (values[:, None] * right).T
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.where(length > 1e-9, vectors / np.maximum(length, 1e-9), 0.0)
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise OptionError(f"curriculum.difficulty.{name}={value}: it must be a number above 0")
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise OptionError(f"curriculum.difficulty.{name}={value}: it must be one of {', '.join(allowed)}")

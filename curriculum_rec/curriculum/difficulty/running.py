@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curriculum_rec.curriculum.difficulty.base import RunningLoss, Unit
+from curriculum_rec.curriculum.difficulty.workshop import Workshop
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
 
@@ -29,7 +30,9 @@ class Loss:
         if not 0 <= self.decay < 1:
             raise OptionError(f"curriculum.difficulty.decay={self.decay}: it must lie in [0, 1)")
 
-    def __call__(self, examples: Examples, unit: Unit, losses: RunningLoss | None) -> np.ndarray:
+    def __call__(
+        self, examples: Examples, unit: Unit, losses: RunningLoss | None, workshop: Workshop | None = None
+    ) -> np.ndarray:
         """Score all units."""
         if losses is None:
             raise OptionError("difficulty loss needs the running losses of a training run")
