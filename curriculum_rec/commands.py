@@ -19,8 +19,8 @@ from rich.table import Table
 
 from curriculum_rec import config
 from curriculum_rec.components import build, check_type
-from curriculum_rec.curriculum.difficulty.from_file import score_table
 from curriculum_rec.curriculum.quantile import quantiles
+from curriculum_rec.data.scores import score_table
 from curriculum_rec.data.split import Part
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.evaluation.evaluator import Evaluation

@@ -1,4 +1,4 @@
-"""The study in experiments/curricula: its arms compose and have controls, its report tells everything that was tried."""
+"""The study in experiments/curricula: its arms compose and have controls, its report tells all that was tried."""
 
 import importlib.machinery
 import importlib.util

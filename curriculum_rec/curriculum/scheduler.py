@@ -155,9 +155,18 @@ class CurriculumState:
             else None
             for name in ("loss", "loss_then")
         )
-        kept = (np.array(arrays.get(name, np.zeros(0))) for name in ("quantile", "memory", "room"))
-        share = float(arrays["share"][0])
-        return cls(epoch, cursor, begun, length or None, share, available, skipped, *kept, losses, losses_then)
+        return cls(
+            epoch,
+            cursor,
+            begun,
+            length or None,
+            share=float(arrays["share"][0]),
+            available=available,
+            skipped=skipped,
+            losses=losses,
+            losses_then=losses_then,
+            **{name: np.array(arrays.get(name, np.zeros(0))) for name in ("quantile", "memory", "room")},
+        )
 
 
 @dataclass(frozen=True)
@@ -381,7 +390,9 @@ class Scheduler:
         options, clock = self.curriculum, Clock(self.total_steps, self.whole.batches_per_epoch)
         if options.refresh == "epoch":
             step = self._full_epoch(step) * clock.steps_per_epoch
-        length = options.history and options.history.at(step, self.total_steps, bucket_lengths(self.whole))
+        length = None
+        if options.history is not None:
+            length = options.history.at(step, self.total_steps, bucket_lengths(self.whole))
         if options.order == "standard":
             return length, 1.0, self.n_units, 0
         end, begin = float(options.pacing(step, clock, state.memory)), float(options.pacing.skipped(step, clock))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -247,7 +248,8 @@ class Examples:
             shape = tuple(max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True))
             joined[name] = np.full((len(self), *shape), filling(name), parts[0].dtype)
             for bucket, part in zip(self.whole, parts, strict=True):
-                joined[name][(bucket.example, *(slice(size) for size in part.shape[1:]))] = part
+                where: tuple[Any, ...] = (bucket.example, *(slice(size) for size in part.shape[1:]))
+                joined[name][where] = part
         return joined
 
     def with_target_arrays(self, named: Mapping[str, np.ndarray]) -> Examples:

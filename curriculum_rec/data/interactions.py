@@ -180,7 +180,7 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
     order = np.argsort(timestamp, kind="stable") if timestamp is not None else np.arange(len(user))
     order = order[np.argsort(user[order], kind="stable")]
     source_names = tuple(frame[SOURCE].unique(maintain_order=True)) if SOURCE in frame.columns else ()
-    source = IdMap(pl.Series(source_names)).encode(frame[SOURCE]) - 1 if source_names else None
+    label = IdMap(pl.Series(source_names)).encode(frame[SOURCE]) - 1 if source_names else None
     return Interactions(
         user=user[order],
         item=item[order],
@@ -188,7 +188,7 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
         users=users,
         items=items,
         ledger=tuple(ledger),
-        source=None if source is None else source[order].astype(np.int16),
+        source=None if label is None else label[order].astype(np.int16),
         source_names=source_names,
     )
 

@@ -153,7 +153,7 @@ def _inserted(split: Split, user: np.ndarray, item: np.ndarray, stream: np.rando
     user, item, beside, where, fraction = (array[order] for array in (user, item, beside, where, fraction))
 
     def with_planted(real: np.ndarray, planted: np.ndarray | int | bool) -> np.ndarray:
-        return np.insert(real, where, planted)
+        return np.insert(real, np.asarray(where, np.int64), planted)
 
     timestamp, source = data.timestamp, data.source
     if timestamp is not None:

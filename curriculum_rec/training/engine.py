@@ -87,7 +87,7 @@ class Engine:
     meta: Examples | None = None
     traces: int = field(default=0, init=False)
     stopped: bool = field(default=False, init=False)
-    _kept_probe: Probe | None = field(default=None, init=False, repr=False)
+    _probe: Probe | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.steps_per_dispatch < 1:
@@ -108,11 +108,14 @@ class Engine:
     def _feed(self) -> Feed:
         return Feed(self.scheduler, self.placed, self.steps_per_dispatch)
 
-    def _probe(self, position: CurriculumState) -> Probe:
-        if self._kept_probe is None and self.scheduler.taught is not None:
+    def _look(self, state: TrainState, position: CurriculumState) -> CurriculumState:
+        """Let a sampler's teacher, if there is one, look at the examples that are kept apart."""
+        if self.scheduler.taught is None:
+            return position
+        if self._probe is None:
             apart = self.scheduler.taught.kept_apart(position.quantile)
-            self._kept_probe = Probe(self.objective, self.scheduler.whole, apart, self.placed, self.seed)
-        return self._kept_probe
+            self._probe = Probe(self.objective, self.scheduler.whole, apart, self.placed, self.seed)
+        return self.scheduler.looked(position, self._probe(state))
 
     @cached_property
     def key(self) -> Array:
@@ -170,8 +173,7 @@ class Engine:
                     self._report(*pending, on_chunk)  # the next epoch's order needs the last losses of this one
                     pending = None
                     continue
-                if self.scheduler.taught is not None:
-                    position = self.scheduler.looked(position, self._probe(position)(state))
+                position = self._look(state, position)
             at_most = min(self.steps_per_dispatch, stop_at - step)
             draw, position = self.scheduler.draw(position, step=step, at_most=at_most)
             state, output = self._compiled(state, *self._arguments(position, draw, stop=interrupted()))

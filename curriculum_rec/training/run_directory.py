@@ -1,4 +1,4 @@
-"""The run directory (host): config.yaml, metrics.jsonl, summary.json, noise.parquet and folders of checkpoints and more."""
+"""The run directory (host): config.yaml, metrics.jsonl, summary.json, checkpoints, evaluation, scores and noise."""
 
 from __future__ import annotations
 

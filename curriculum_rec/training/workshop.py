@@ -113,7 +113,7 @@ class TeacherWorkshop:
         """
         n_items, depth = dataset.split.interactions.n_items, experiment.initial_depth()
         named = {name: getattr(experiment, name) for name in ("model", "objective", "optimizer", "examples")}
-        identity = {name: describe(value, otherwise=config_hash) for name, value in named.items()}
+        identity: dict[str, object] = {name: describe(value, otherwise=config_hash) for name, value in named.items()}
         identity |= {"n_items": n_items, "depth": depth}
         return cls(
             build_model=lambda seed: replace(experiment, seed=seed).build_model(n_items, depth=depth),

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.data.examples import Examples
-from curriculum_rec.data.target_scores import read_target_scores
+from curriculum_rec.data.scores import read_target_scores
 from curriculum_rec.errors import OptionError
 from curriculum_rec.weighting.contract import Memory, Rule, Seen, check_between
 from curriculum_rec.weighting.self_paced import SelfPaced
@@ -133,7 +133,9 @@ class GroupRobust(Rule):
         """Say of every target which group it is of, and what it costs the reference."""
         facts = {GROUP: popularity_groups(examples, self.groups)}
         if self.reference is not None:
-            facts[REFERENCE] = read_target_scores(self.reference, examples, option="weighting.reference")
+            facts[REFERENCE] = read_target_scores(self.reference, examples, option="weighting.reference").astype(
+                np.float32
+            )
         return facts
 
     def begin(self) -> Memory:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.data.examples import Examples
-from curriculum_rec.data.target_scores import read_target_scores
+from curriculum_rec.data.scores import read_target_scores
 from curriculum_rec.errors import OptionError
 from curriculum_rec.weighting.contract import Normalise, Rule, Seen, check_between
 from curriculum_rec.weighting.groups import REFERENCE
@@ -96,7 +96,9 @@ class Reducible(Rule):
 
     def facts(self, examples: Examples) -> dict[str, np.ndarray]:
         """Say of every target what it costs the reference."""
-        return {REFERENCE: read_target_scores(self.reference, examples, option="weighting.reference")}
+        return {
+            REFERENCE: read_target_scores(self.reference, examples, option="weighting.reference").astype(np.float32)
+        }
 
     def weigh(self, seen: Seen) -> Float[Array, "batch *length"]:
         """Give the weights of a batch."""

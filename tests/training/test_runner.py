@@ -1,5 +1,6 @@
 """Whole runs: what they leave, stages, warm starts, plateaus, interruption."""
 
+import itertools
 import json
 
 import numpy as np
@@ -176,7 +177,7 @@ def test_whole_histories_are_laid_out_only_for_objectives_that_ask(tmp_path):
         assert ("positives" in bucket.arrays) == wanted
         if wanted:
             items, offsets = runner.dataset.split.training()
-            histories = [sorted(items[a:b]) for a, b in zip(offsets[:-1], offsets[1:], strict=True) if b - a > 1]
+            histories = [sorted(items[a:b]) for a, b in itertools.pairwise(offsets) if b - a > 1]
             rows = [row[row < 2**31 - 1].tolist() for row in bucket.arrays["positives"]]
             assert rows == [histories[example] for example in bucket.example]
             assert max(map(len, rows)) > 5
