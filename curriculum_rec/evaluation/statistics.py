@@ -93,8 +93,8 @@ def bootstrap_interval(
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or len(values) < 2:
         raise OptionError(f"a bootstrap interval needs at least two values in one row; got shape {values.shape}")
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
+    if np.ptp(values) <= 1e-12 * np.abs(values).max():  # equal but for rounding: there is nothing to resample
+        return float(values.min()), float(values.max())
     found = stats.bootstrap(
         (values,),
         np.mean,
