@@ -188,7 +188,7 @@ def test_scores_belong_to_examples_by_number_although_batches_are_shuffled(tiny_
         return
     mean = [part.mean() for part in np.split(score, tiny_examples.target_offsets[1:-1])]
     drawn, step = [], 0
-    while not drawn or not scheduler.epoch_ended(state):
+    while not drawn or not scheduler.epoch_ended(state, step=step):
         draw, state = scheduler.draw(state, step=step, at_most=1)
         rows = draw.rows[0][draw.rows[0] != PADDING]
         drawn += tiny_examples.buckets[draw.bucket[0]].example[rows].tolist()
@@ -200,7 +200,7 @@ def test_only_some_examples_are_drawn_at_all(tiny_examples):
     only = np.arange(len(tiny_examples)) % 3 == 0
     scheduler = Scheduler(Curriculum(), tiny_examples, 0, 60, only=only)
     plan, drawn = scheduler.plan(scheduler.begin()), []
-    for bucket, rows in zip(plan.bucket, plan.rows, strict=True):
+    for bucket, rows in zip(*plan.take(0, len(plan)), strict=True):
         drawn += tiny_examples.buckets[bucket].example[rows[rows != PADDING]].tolist()
     assert sorted(drawn) == np.flatnonzero(only).tolist()
 
