@@ -21,8 +21,8 @@ SLOPE = "temperature slope"
 class DataParameters(Rule):
     """All losses weigh the same, but each group's scores are divided by a temperature of its own, learnt by SGD.
 
-    A temperature above 1 makes the gradient of a group smaller, one below 1 larger. Groups are of targets of about equal
-    popularity. Temperatures are no part of the model: who recommends ranks with the plain scores.
+    A temperature above 1 makes the gradient of a group smaller, one below 1 larger. Groups are of targets of about
+    equal popularity. Temperatures are no part of the model: who recommends ranks with the plain scores.
 
     Args:
         groups: How many groups, at least 2.
