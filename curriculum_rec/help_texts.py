@@ -53,7 +53,8 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
   weighting     none, self_paced_hard, self_paced_linear, self_paced_logarithmic, self_paced_mixture,
                 self_paced_polynomial, self_paced_logistic, self_paced_diverse, mentor, super_loss, gaussian, focal,
                 generalised_cross_entropy, truncated, selective, reducible (weighting.reference=FILE), group_robust,
-                inverse_propensity, screener, learn_to_reweight, meta_weight_net
+                inverse_propensity, screener, learn_to_reweight, meta_weight_net,
+                data_parameters
   growth        none, interleave, stack
   stages        single, grow_2_4   (stages.NAME.epochs=, .steps=, .depth=, .patience=, .warm_start=RUN)
   placement     auto, jit, pmap, shard_map

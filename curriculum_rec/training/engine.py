@@ -27,8 +27,10 @@ from curriculum_rec.training.placement import Placed
 from curriculum_rec.training.probe import Probe
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.training.step import LocalGradient, Precision, Weigh, apply_gradient, local_gradient, reduction
+from curriculum_rec.training.tempered import LookAround, Tempered
 from curriculum_rec.weighting.contract import Weighting
 from curriculum_rec.weighting.learned import MetaLearned
+from curriculum_rec.weighting.temperature import DataParameters
 
 
 @dataclass(frozen=True)
@@ -275,7 +277,7 @@ class Engine:
             first_row = 0 if self.placed.axis_name is None else size * jax.lax.axis_index(self.placed.axis_name)
             rng = BatchRng.for_rows(key, first_row + jnp.arange(size, dtype=jnp.int32))
             local = local_gradient(
-                self.objective,
+                self._objective(state),
                 state,
                 Batch(arrays, weight, progress=state.step.astype(jnp.float32) / self.scheduler.total_steps),
                 rng,
@@ -289,8 +291,17 @@ class Engine:
 
         return branch
 
-    def _look_ahead(self, state: TrainState, shared: Tree) -> LookAhead | None:
-        """Draw the held-out examples that a step looks at, where its weighting learns from any."""
+    def _objective(self, state: TrainState) -> Objective:
+        """Give the objective, under the temperatures that the weighting has learnt, if it learns any."""
+        if isinstance(self.weighting, DataParameters):
+            return Tempered(self.objective, self.weighting, state.memory)
+        return self.objective
+
+    def _look_ahead(self, state: TrainState, shared: Tree) -> LookAhead | LookAround | None:
+        """Give what a weighting learns from besides the losses, for example held-out examples, drawn for this step."""
+        objective = self._objective(state)
+        if isinstance(objective, Tempered):
+            return LookAround(objective, self.accumulate)
         if not isinstance(self.weighting, MetaLearned):
             return None
         batch, rng = draw_meta_batch(

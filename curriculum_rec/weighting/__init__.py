@@ -14,8 +14,10 @@ from curriculum_rec.weighting.self_paced import (
     MixtureThreshold,
     PolynomialThreshold,
 )
+from curriculum_rec.weighting.temperature import DataParameters
 
 __all__ = [
+    "DataParameters",
     "DiverseThreshold",
     "Focal",
     "Gaussian",
