@@ -113,15 +113,14 @@ class TeacherWorkshop:
         """
         n_items, depth = dataset.split.interactions.n_items, experiment.initial_depth()
         named = {name: getattr(experiment, name) for name in ("model", "objective", "optimizer", "examples")}
-        identity: dict[str, object] = {name: describe(value, otherwise=config_hash) for name, value in named.items()}
-        identity |= {"n_items": n_items, "depth": depth}
+        identity = {name: describe(value, otherwise=config_hash) for name, value in named.items()}
         return cls(
             build_model=lambda seed: replace(experiment, seed=seed).build_model(n_items, depth=depth),
             build_optimizer=experiment.build_optimizer,
             objective=experiment.objective,
             placed=placed,
             seed=experiment.seed,
-            identity=repr(identity),
+            identity=repr({**identity, "n_items": n_items, "depth": depth}),
             steps_per_dispatch=experiment.steps_per_dispatch,
             precision=experiment.precision,
             accumulate=experiment.accumulate,
