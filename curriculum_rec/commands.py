@@ -28,6 +28,7 @@ from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import check_frame_path, write_frame, write_text
 from curriculum_rec.hydra_door import runs_apart
 from curriculum_rec.inference.recommend import recommend
+from curriculum_rec.objectives.losses import examples_for
 from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Snapshot
 from curriculum_rec.training.compilation import use_cache
@@ -156,7 +157,8 @@ def score(composed: DictConfig) -> None:
             open_run=_opener(tuple(data["trusted_packages"])),
             shown=shown,
         )
-        scores = curriculum.difficulty(dataset.examples, curriculum.unit, None, workshop)
+        examples = examples_for(experiment.objective, dataset.examples)
+        scores = curriculum.difficulty(examples, curriculum.unit, None, workshop)
     if output.suffix == ".jsonl" and np.isinf(scores).any():
         raise OptionError(f"output={output}: JSON has no infinity, and some scores are infinite; take .parquet or .csv")
     table = score_table(dataset.examples, curriculum.unit, scores, quantiles(scores, seed=experiment.seed))

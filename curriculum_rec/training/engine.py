@@ -294,7 +294,7 @@ class Engine:
     def _objective(self, state: TrainState) -> Objective:
         """Give the objective, under the temperatures that the weighting has learnt, if it learns any."""
         if isinstance(self.weighting, DataParameters):
-            return Tempered(self.objective, self.weighting, state.memory)
+            return Tempered(self.objective, self.weighting, state.memory["weighting"])
         return self.objective
 
     def _look_ahead(self, state: TrainState, shared: Tree) -> LookAhead | LookAround | None:

@@ -209,7 +209,11 @@ class TeacherWorkshop:
         total = per_epoch * lesson.epochs
         scheduler = Scheduler(Curriculum(), examples, seed, total, only=lesson.taught)
         engine = self._engine_for(scheduler, seed)
-        state = self.placed.place_state(TrainState.create(self.build_model(seed), engine.optimizer))
+        state = self.placed.place_state(
+            TrainState.create(
+                self.build_model(seed), engine.optimizer, objective=self.objective, item_counts=examples.item_counts
+            )
+        )
         position, answers = scheduler.begin(), []
 
         def on_chunk(chunk: ChunkReport) -> None:
