@@ -70,8 +70,9 @@ class Tempered:
 
     def begin(self, *, n_items: int, item_counts: np.ndarray | None) -> Memory:
         """Give the objective's memory before the first step."""
-        is_wanted = isinstance(self.objective, Remembers)
-        return self.objective.begin(n_items=n_items, item_counts=item_counts) if is_wanted else {}
+        if not isinstance(self.objective, Remembers):
+            return {}
+        return self.objective.begin(n_items=n_items, item_counts=item_counts)
 
     def remember(
         self, memory: Memory, model: Any, batch: Batch, rng: BatchRng, *, step: Array, axis_name: str | None
