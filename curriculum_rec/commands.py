@@ -16,14 +16,20 @@ from rich.console import Console
 from rich.table import Table
 
 from curriculum_rec import config
-from curriculum_rec.components import check_type
+from curriculum_rec.components import build, check_type
 from curriculum_rec.data.split import Part
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
-from curriculum_rec.files import check_frame_path, write_frame, write_text
-from curriculum_rec.hydra_door import runs_apart
+from curriculum_rec.files import check_frame_path, check_output, write_frame, write_text
+from curriculum_rec.hydra_door import compose_choice, runs_apart
 from curriculum_rec.inference.recommend import recommend
+from curriculum_rec.reports.audit import audit, score
+from curriculum_rec.reports.audit_page import audit_page, scorer_table
+from curriculum_rec.reports.figures import FIGURE_ENDINGS, check_installed, write_figure
+from curriculum_rec.reports.inspection import draw_inspection, inspection_page
+from curriculum_rec.reports.run_log import RunLog
+from curriculum_rec.reports.target_files import read_flags, read_scorer, target_frame
 from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Snapshot
 from curriculum_rec.training.compilation import use_cache
@@ -37,8 +43,7 @@ from curriculum_rec.training.summary import reference_metrics, user_results
 def train(composed: DictConfig) -> float:
     """Train an experiment; nothing is written before its data and options are known to be good."""
     data = config.absolute_paths(config.to_data(composed))
-    if data["trusted_packages"] and "trusted_packages" not in str(HydraConfig.get().overrides.task):
-        raise OptionError("trusted_packages is taken from the command line only: a file cannot widen what is trusted")
+    trusted = _trusted(data)
     on_existing, progress = config.on_existing(data["on_existing"]), _shows_progress(data)
     _begin(data)
     with hosts.together():
@@ -47,7 +52,7 @@ def train(composed: DictConfig) -> float:
     if goes_on:
         return _go_on(directory, data, progress=progress, same=True)
     with hosts.together():
-        experiment = config.build_experiment(data, trusted=tuple(data["trusted_packages"]))
+        experiment = config.build_experiment(data, trusted=trusted)
         dataset = experiment.read()
         runner = Runner(experiment, dataset, directory, config.config_hash(data), progress, data["profile"])
         runner.check()
@@ -114,12 +119,68 @@ def recommend_command(composed: DictConfig) -> None:
     print(f"{len(frame):,} recommendations for {frame['user'].n_unique():,} users: {output}")
 
 
+def inspect(composed: DictConfig) -> None:
+    """Draw what runs trained, and what came of it."""
+    data = config.to_data(composed)
+    runs = [str(run) for run in data["run"]] if isinstance(data["run"], list) else [str(data["run"])]
+    if not runs:
+        raise OptionError("run=[]: name at least one run")
+    output = Path(data["output"] or Path(runs[0]) / "inspection.svg")
+    check_output(output, (*FIGURE_ENDINGS, ".html"))
+    logs = [_read_log(run) for run in runs]
+    if output.suffix == ".html":
+        write_text(output, inspection_page(logs))
+    else:
+        write_figure(output, draw_inspection(logs))
+    print(f"what was trained in {', '.join(runs)}: {output}")
+
+
+def audit_command(composed: DictConfig) -> None:
+    """Compare difficulties and scores of an experiment's training targets, and write a page."""
+    data = config.to_data(composed)
+    trusted, output = _trusted(data), Path(data["output"])
+    check_output(output, (".html",))
+    check_installed()
+    chosen = dict.fromkeys([*data["difficulties"], *REFERENCES])
+    nodes = {name: compose_choice("curriculum/difficulty", name, "difficulties") for name in chosen}
+    difficulties = {name: build(node, f"difficulties.{name}", trusted=trusted) for name, node in nodes.items()}
+    logs = [_read_log(run) for run in data["runs"]]
+    dataset = config.build_experiment(data, trusted=trusted).read()
+    examples = dataset.examples
+    scorers = [score(name, difficulty, examples, n_seeds=data["seeds"]) for name, difficulty in difficulties.items()]
+    flags = None
+    if data["scores"] or data["flagged"] is not None:
+        targets = target_frame(dataset.split, examples)
+        scorers += [read_scorer(Path(path), targets) for path in data["scores"]]
+        flags = None if data["flagged"] is None else read_flags(Path(data["flagged"]), targets)
+    found = audit(scorers, flags)
+    write_text(output, audit_page(f"Audit of scorers: {data['name']}", found, logs))
+    _print_table(*scorer_table(found), f"page: {output}")
+
+
+REFERENCES = ("popularity", "length")
+"""Difficulties with which every audit compares the others."""
+
 TASKS: dict[str, Callable[[DictConfig], Any]] = {
     "train": train,
     "resume": resume,
     "evaluate": evaluate,
     "recommend": recommend_command,
+    "inspect": inspect,
+    "audit": audit_command,
 }
+
+
+def _trusted(data: dict[str, Any]) -> tuple[str, ...]:
+    """Give the packages that a person trusts."""
+    if data["trusted_packages"] and "trusted_packages" not in str(HydraConfig.get().overrides.task):
+        raise OptionError("trusted_packages is taken from the command line only: a file cannot widen what is trusted")
+    return tuple(data["trusted_packages"])
+
+
+def _read_log(run: str) -> RunLog:
+    directory = RunDirectory.existing(run)
+    return RunLog.read(directory, config.config_of_run(directory))
 
 
 def _begin(data: dict[str, Any]) -> None:
@@ -233,6 +294,18 @@ def _print_quality(title: str, quality: dict[str, float], reference: dict[str, A
         table.add_row(name, f"{value:.4f}", f"{reference[name]:.4f}")
     with Console() as console:  # written at once, so that runs beside each other do not mix their lines
         console.out(title, highlight=False)
+        console.print(table)
+        for line in after:
+            console.out(line, highlight=False)
+
+
+def _print_table(header: list[str], rows: list[list[str]], *after: str) -> None:
+    table = Table(header[0])
+    for name in header[1:]:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    with Console() as console:
         console.print(table)
         for line in after:
             console.out(line, highlight=False)

@@ -10,6 +10,8 @@ commands:
   resume      go on with a run that was interrupted, to the same bits
   evaluate    rank the targets of a run's test or validation split again
   recommend   write the top items of a run's users to a file
+  inspect     draw what runs trained when, and what came of it
+  audit       compare what is taken for hard, by itself and with what is known to be wrong
 
   curriculum-rec COMMAND --help   explains a command's options
   curriculum-rec --version        prints the version
@@ -116,4 +118,44 @@ options:
   trusted_packages=[]     your own packages that the run's configuration may name
 """
 
-COMMANDS = {"train": TRAIN, "resume": RESUME, "evaluate": EVALUATE, "recommend": RECOMMEND}
+INSPECT = """\
+usage: curriculum-rec inspect run=DIR [output=FILE]
+
+Draws which difficulty a run trained when, the available share, losses, validation metric, depth and weights, over
+steps. Several runs, finished or not, are drawn side by side on the same axes. Needs the extra "figures".
+
+options:
+  run=DIR                 a run, or up to six: run=[A,B]
+  output=FILE             .svg, .png, .pdf or .html (default: inspection.svg in the first run's directory)
+"""
+
+AUDIT = """\
+usage: curriculum-rec audit [experiment=NAME] [GROUP=CHOICE ...] difficulties=[NAME,...] [OPTION=VALUE ...]
+
+Scores all training targets of an experiment and writes a page: rank correlations of the scorers with each other, with
+popularity and with length; how well two halves of the seeds of a scorer agree; how probably a scorer ranks what is
+known to be wrong as hard; and how each tenth of the difficulty was learnt. Nothing is trained. Groups and options of
+the experiment are those of train. Needs the extra "figures".
+
+options:
+  difficulties=[NAME,...] choices of curriculum/difficulty; popularity and length always join
+  scores=[FILE,...]       Parquet files of the columns user, item, position and score, position being the place in the
+                          user's whole history from 0; a folder holds one file a seed of one scorer
+  flagged=FILE            Parquet file of the interactions known to be wrong: columns user, item, position
+  runs=[DIR,...]          runs whose losses by difficulty are drawn, those that fed them back
+  seeds=4                 seeds of a difficulty in which chance plays a part
+  output=audit.html       where the page is written
+
+examples:
+  curriculum-rec audit experiment=quickstart difficulties=[sequence_rarity,transition_surprisal,history_entropy]
+  curriculum-rec audit experiment=quickstart difficulties=[] scores=[loss.parquet,teachers/] flagged=noise.parquet
+"""
+
+COMMANDS = {
+    "train": TRAIN,
+    "resume": RESUME,
+    "evaluate": EVALUATE,
+    "recommend": RECOMMEND,
+    "inspect": INSPECT,
+    "audit": AUDIT,
+}

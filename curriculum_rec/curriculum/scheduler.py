@@ -12,6 +12,7 @@ from curriculum_rec.curriculum.difficulty import Difficulty, RunningLoss, Unit, 
 from curriculum_rec.curriculum.pacing import Clock, Constant, OnePass, Pacing
 from curriculum_rec.curriculum.quantile import Order, apply_order, quantiles
 from curriculum_rec.curriculum.sampling import PADDING, EpochPlan, Pool, Prefix, Sampler, plan_epoch
+from curriculum_rec.curriculum.trained import N_DECILES, Hardness, Trained, add_losses
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
 from curriculum_rec.streams import host_stream
@@ -76,6 +77,8 @@ class CurriculumState:
         quantile: float64 ``[n_units]``, the ordered quantiles from which the current one was drawn.
         losses: Each unit's running loss; None where the difficulty does not need it.
         memory: What the pacing remembers, float64; mostly nothing.
+        decile_losses: float64 ``[2, 10]``, sums and numbers of the current epoch's losses by tenths of the difficulty;
+            None where no losses come back, or nothing is ordered.
     """
 
     epoch: int
@@ -87,6 +90,7 @@ class CurriculumState:
     quantile: np.ndarray
     losses: RunningLoss | None
     memory: np.ndarray
+    decile_losses: np.ndarray | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give the state as named arrays for a checkpoint."""
@@ -97,6 +101,8 @@ class CurriculumState:
         for name, array in (("quantile", self.quantile), ("memory", self.memory)):
             if len(array):  # plain training has none, and an empty array cannot be stored
                 arrays[name] = array
+        if self.decile_losses is not None:
+            arrays["decile_losses"] = self.decile_losses
         return arrays | ({} if self.losses is None else {"loss_mean": self.losses.mean, "loss_seen": self.losses.seen})
 
     @classmethod
@@ -108,7 +114,8 @@ class CurriculumState:
             losses = RunningLoss(np.array(arrays["loss_mean"]), np.array(arrays["loss_seen"]))
         quantile, memory = (np.array(arrays.get(name, np.zeros(0))) for name in ("quantile", "memory"))
         share, progress = (float(value) for value in arrays["share"])
-        return cls(epoch, cursor, share, progress, available, skipped, quantile, losses, memory)
+        decile_losses = np.array(arrays["decile_losses"]) if "decile_losses" in arrays else None
+        return cls(epoch, cursor, share, progress, available, skipped, quantile, losses, memory, decile_losses)
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,7 @@ class Draw:
             this rank or a higher one is left out of the loss.
         skipped: How many of the easiest were not available; targets of lower ranks are left out, too.
         weight: float32 ``[n_steps, widest batch]``, each row's weight in the loss; None where all weigh 1.
+        trained: What the dynamic epoch trained that ends with this draw; None before its end.
     """
 
     bucket: np.ndarray
@@ -131,6 +139,7 @@ class Draw:
     available: int
     skipped: int = 0
     weight: np.ndarray | None = None
+    trained: Trained | None = None
 
     def __len__(self) -> int:
         return len(self.bucket)
@@ -152,6 +161,7 @@ class Scheduler:
     seed: int
     total_steps: int
     _plan: tuple[int, EpochPlan] | None = field(default=None, repr=False)
+    _hardness: tuple[np.ndarray, Hardness] | None = field(default=None, repr=False)
 
     @property
     def n_units(self) -> int:
@@ -210,14 +220,15 @@ class Scheduler:
             rows[index, : len(batch)] = batch
             if weight is not None and plan.weight is not None:
                 weight[index, : len(batch)] = plan.weight[self.examples.buckets[bucket[index]].example[batch]]
-        draw = Draw(bucket, rows, state.share, state.available, state.skipped, weight)
-        return draw, replace(state, cursor=state.cursor + len(bucket))
+        state = replace(state, cursor=state.cursor + len(bucket))
+        trained = self.trained(state) if self.epoch_ended(state) else None
+        return Draw(bucket, rows, state.share, state.available, state.skipped, weight, trained), state
 
     def observe(self, state: CurriculumState, draw: Draw, losses: np.ndarray) -> None:
         """Feed the losses of a draw into the running means, in place.
 
         Args:
-            state: The state whose ``losses`` are updated.
+            state: The state whose ``losses`` and ``decile_losses`` are updated.
             draw: What was trained on.
             losses: float32 ``[n_steps, batch]`` a sequence, or ``[n_steps, batch, length]`` a target.
         """
@@ -233,6 +244,8 @@ class Scheduler:
                 unit, new = unit[trained], new[trained]
             else:
                 unit, new = self.examples.buckets[number].example[rows[valid]], loss[valid]
+            if state.decile_losses is not None:
+                add_losses(state.decile_losses, self._hardness_of(state).decile[unit], new)
             old = np.where(store.seen[unit], store.mean[unit], new)
             store.mean[unit] = decay * old + (1 - decay) * new
             store.seen[unit] = True
@@ -254,12 +267,38 @@ class Scheduler:
             self._plan = state.epoch, plan_epoch(self.examples, choice, stream)
         return self._plan[1]
 
+    def trained(self, state: CurriculumState) -> Trained:
+        """Sum up what the current dynamic epoch has trained so far: a pure function of the state and the seed."""
+        plan, counts = self.plan(state), np.zeros(len(self.examples), np.int64)
+        for number, bucket in enumerate(self.examples.buckets):
+            batches = [plan.rows[index] for index in np.flatnonzero(plan.bucket[: state.cursor] == number)]
+            rows = np.concatenate([*batches, np.zeros(0, np.int32)])
+            counts[bucket.example] = np.bincount(rows[rows != PADDING], minlength=len(bucket.example))
+        weight = plan.weight
+        if self.curriculum.unit == "target":
+            n_targets = np.diff(self.examples.target_offsets)
+            counts = np.where(self._is_available(state), np.repeat(counts, n_targets), 0)
+            weight = None if weight is None else np.repeat(weight, n_targets)
+        return Trained.of(
+            counts,
+            weight,
+            self._hardness_of(state) if len(state.quantile) else None,
+            epoch=state.epoch,
+            share=state.share,
+            available=state.available - state.skipped,
+        )
+
     def target_ranks(self, state: CurriculumState) -> list[np.ndarray] | None:
         """Lay the targets' ranks out in the shape of the buckets, int32; None where the unit is the sequence."""
         if self.curriculum.unit != "target":
             return None
         ranks = np.rint(state.quantile * self.n_units - 0.5).astype(np.int32)
         return self.examples.spread_targets(ranks, padding=np.iinfo(np.int32).max)
+
+    def _hardness_of(self, state: CurriculumState) -> Hardness:
+        if self._hardness is None or self._hardness[0] is not state.quantile:  # it stays until the difficulty changes
+            self._hardness = state.quantile, Hardness.of(state.quantile, self.curriculum.order, seed=self.seed)
+        return self._hardness[1]
 
     def _is_available(self, state: CurriculumState) -> np.ndarray:
         if state.available - state.skipped == self.n_units:
@@ -285,4 +324,5 @@ class Scheduler:
             available=available,
             skipped=min(math.ceil(skipped * self.n_units - 1e-9), available - fewest),
             quantile=quantile,
+            decile_losses=np.zeros((2, N_DECILES)) if self.feeds_on_losses else None,
         )
