@@ -15,6 +15,8 @@ from curriculum_rec.reports.page import heading, make_page, paragraph, table
 from curriculum_rec.reports.run_log import RunLog
 
 DASHES = ("solid", "dashed", "dashdot")
+MOST_BARS = 60
+"""Up to so many different scores get a bar each."""
 
 
 def audit_page(title: str, audit: Audit, logs: Sequence[RunLog] = ()) -> str:
@@ -108,7 +110,8 @@ def draw_correlation(audit: Audit) -> Any:
     mesh = axis.imshow(audit.correlation, cmap="PuOr", vmin=-1, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(audit.correlation):
         colour = "white" if abs(value) > 0.7 else "black"
-        axis.annotate(_text(float(value))[:5], (column, row), ha="center", va="center", fontsize=8, color=colour)
+        label = "-" if math.isnan(value) else f"{round(value, 2) + 0.0:.2f}"  # no minus before a zero
+        axis.annotate(label, (column, row), ha="center", va="center", fontsize=8, color=colour)
     axis.set_xticks(range(n), audit.names, rotation=35, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(n), audit.names)
     axis.tick_params(length=0)
@@ -126,7 +129,11 @@ def draw_distributions(audit: Audit) -> Any:
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis, scorer in zip(axes, audit.scorers, strict=False):
         finite = scorer.mean[np.isfinite(scorer.mean)]
-        axis.hist(finite, bins=40, weights=np.full(len(finite), 1 / len(scorer.mean)), color=BLUE)
+        values, counts = np.unique(finite, return_counts=True)
+        if 1 < len(values) <= MOST_BARS:
+            axis.bar(values, counts / len(scorer.mean), width=np.diff(values).min(), color=BLUE)
+        else:
+            axis.hist(finite, bins=40, weights=np.full(len(finite), 1 / len(scorer.mean)), color=BLUE)
         axis.set_title(scorer.name, loc="left")
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     for axis in axes[len(audit.names) :]:

@@ -16,8 +16,8 @@ FIGURE_ENDINGS = (".svg", ".png", ".pdf")
 BLUE, ORANGE, GREEN, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#56B4E9", "#6F6F6F"
 """Colours that people with any kind of colour vision tell apart (Okabe and Ito, 2008)."""
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", SKY, "#000000")
-SCALE = "cividis"
-"""The colour scale of heat maps, made for the same people (Nunez et al., 2018)."""
+SCALE = "viridis"
+"""The colour scale of what has an order; the same people, and printers, tell its ends apart."""
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,

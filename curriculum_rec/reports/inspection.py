@@ -66,18 +66,19 @@ def draw_inspection(logs: Sequence[RunLog]) -> Any:
         )
         for row, panel in zip(grid, panels, strict=True):
             _draw_row(figure, row, panel, logs)
+        lines = max(len(textwrap.wrap(log.describe(), _line_width(len(logs)))) for log in logs)
         for axis, log in zip(grid[0], logs, strict=False):
             title = textwrap.fill(log.name, 60, break_long_words=True) if len(logs) < 3 else _shorten(log.name, 34)
-            axis.set_title(title, loc="left", fontweight="bold", pad=6 + 11 * _lines(log, len(logs)))
+            axis.set_title(title, loc="left", fontweight="bold", pad=8 + 11 * lines)
             axis.annotate(
                 textwrap.fill(log.describe(), _line_width(len(logs))),
                 (0, 1),
-                xytext=(0, 4),
+                xytext=(0, 4 + 11 * lines),
                 xycoords="axes fraction",
                 textcoords="offset points",
                 fontsize=8,
                 color=GREY,
-                va="bottom",
+                va="top",
             )
         for axis in grid[-1, :-1]:
             axis.set_xlabel("step")
@@ -112,10 +113,6 @@ def _line_width(n_runs: int) -> int:
     return {1: 110, 2: 64}.get(n_runs, 50)
 
 
-def _lines(log: RunLog, n_runs: int) -> int:
-    return len(textwrap.wrap(log.describe(), _line_width(n_runs)))
-
-
 def _shorten(name: str, width: int) -> str:
     return name if len(name) <= width else f"...{name[3 - width :]}"
 
@@ -126,34 +123,41 @@ def _draw_row(figure: Any, row: Any, panel: Panel, logs: Sequence[RunLog]) -> No
     scale = None
     end = max(log.last_step for log in logs)
     for axis, log in zip(row, logs, strict=False):
-        if panel.shown(log):
-            drawn = panel.draw(axis, log)
-            if isinstance(drawn, dict):
-                keys = drawn | keys
-            else:
-                scale = drawn
-        else:
+        axis.set_xlim(0, end)
+        axis.tick_params(labelbottom=False)
+        if not panel.shown(log):
             axis.annotate(
                 "none in this run", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", color=GREY
             )
+            axis.set_yticks([])
+            continue
+        drawn = panel.draw(axis, log)
+        if isinstance(drawn, dict):
+            keys = drawn | keys
+        else:
+            scale = drawn
         for stage in log.events.get("stage", ())[1:]:
             axis.axvline(stage["step"], color=GREY, linewidth=0.8, linestyle=":")
-        axis.set_xlim(0, end)
-        axis.tick_params(labelbottom=False)
-    low, high = (pick(axis.get_ylim()[side] for axis in row[:-1]) for pick, side in ((min, 0), (max, 1)))
-    for number, axis in enumerate(row[:-1]):
-        axis.set_ylim(low, high)
-        axis.tick_params(labelleft=number == 0)
+    _share_vertical_axis([axis for axis, log in zip(row, logs, strict=False) if panel.shown(log)])
     row[0].set_ylabel(panel.label)
     row[-1].axis("off")
     if scale is not None:
         inside = row[-1].inset_axes((0.0, 0.05, 0.12, 0.9))
         bar = figure.colorbar(scale, cax=inside)
         bar.ax.set_ylabel("share of what\nwas trained", fontsize=8)
-        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        bar.set_ticks([0, 0.02, 0.1, 0.2, 0.5], labels=["0%", "2%", "10%", "20%", "50%"])
+        bar.minorticks_off()
         bar.outline.set_visible(False)
     if keys:
         row[-1].legend(keys.values(), keys.keys(), loc="center left", borderaxespad=0, handlelength=1.4)
+
+
+def _share_vertical_axis(axes: Sequence[Any]) -> None:
+    """Give all axes of a row the limits that hold what was drawn, and the first that has any alone the labels."""
+    low, high = (pick(axis.get_ylim()[side] for axis in axes) for pick, side in ((min, 0), (max, 1)))
+    for number, axis in enumerate(axes):
+        axis.set_ylim(low, high)
+        axis.tick_params(labelleft=number == 0)
 
 
 def _edges(log: RunLog) -> np.ndarray:
@@ -166,11 +170,14 @@ def _has_deciles(log: RunLog) -> bool:
 
 
 def _draw_deciles(axis: Any, log: RunLog) -> Any:
+    from matplotlib.colors import PowerNorm  # noqa: PLC0415 - optional
+
     deciles = log.table("curriculum", "deciles")
     assert deciles is not None  # noqa: S101 - the panel is shown only then
     share = deciles / deciles.sum(axis=1, keepdims=True)
     # As an image inside a drawing: a long run has thousands of epochs.
-    mesh = axis.pcolormesh(_edges(log), np.arange(11) + 0.5, share.T, cmap=SCALE, vmin=0, vmax=0.5, rasterized=True)
+    places = np.arange(11) + 0.5
+    mesh = axis.pcolormesh(_edges(log), places, share.T, cmap=SCALE, norm=PowerNorm(0.5, 0, 0.5), rasterized=True)
     mean = log.column("curriculum", "mean_quantile") * 10 + 0.5
     axis.stairs(mean, _edges(log), baseline=None, color="black", linewidth=2.6)
     axis.stairs(mean, _edges(log), baseline=None, color="white", linewidth=1.3)
@@ -234,17 +241,17 @@ def _draw_quality(axis: Any, log: RunLog) -> dict[str, Any]:
     best = int(np.argmax(value))
     keys = {log.metric: axis.plot(step, value, color=GREEN, marker="o", markersize=3)[0]}
     keys["best"] = axis.plot(step[best], value[best], color=ORANGE, marker="D", markersize=5, linestyle="none")[0]
-    above = value[best] < (value.min() + value.max()) / 2
+    place = step[best] / log.last_step
     axis.annotate(
         f"{value[best]:.4f}",
         (step[best], value[best]),
-        xytext=(0, 7 if above else -12),
+        xytext=(0, 6),
         textcoords="offset points",
-        ha="right" if step[best] > 0.85 * log.last_step else "center",
+        ha="left" if place < 0.15 else "right" if place > 0.85 else "center",
         fontsize=8,
         color=ORANGE,
     )
-    axis.margins(y=0.15)
+    axis.set_ylim(0, value[best] * 1.3 or 1)
     return keys
 
 
@@ -255,8 +262,8 @@ def _draw_depth(axis: Any, log: RunLog) -> dict[str, Any]:
     axis.stairs(depth, edges, fill=True, color=GREEN, alpha=0.2)
     axis.stairs(depth, edges, baseline=None, color=GREEN, linewidth=1.4)
     for stage, begin, stop, height in zip(stages, edges[:-1], edges[1:], depth, strict=True):
-        label = f"{stage['stage']}\n{stage['parameters']:,} parameters"
-        axis.annotate(label, ((begin + stop) / 2, height / 2), ha="center", va="center", fontsize=8)
+        if stop - begin > 0.02 * len(stage["stage"]) * log.last_step:  # else the names of short stages would overlap
+            axis.annotate(stage["stage"], ((begin + stop) / 2, height / 2), ha="center", va="center", fontsize=8)
     axis.set_ylim(0, depth.max() * 1.1 or 1)
     axis.set_yticks(sorted(set(depth)))
     return {}
@@ -292,7 +299,7 @@ PANELS = (
 
 
 def _own_panels(logs: Sequence[RunLog]) -> list[Panel]:
-    """Make a panel of every other number that an objective or a weighting reports."""
+    """Make a panel of every other number that an objective or a weighting reports, zeros alone aside."""
     found = dict.fromkeys(name for log in logs for name in log.columns("train", "objective/"))
     names = [name for name in found if name != MEAN_WEIGHT and not name.startswith(f"{MEAN_WEIGHT}_")]
 
@@ -301,8 +308,7 @@ def _own_panels(logs: Sequence[RunLog]) -> list[Panel]:
             axis.plot(log.column("train", "step"), log.column("train", name), color=BLUE, linewidth=1.0)
             return {}
 
-        return Panel(
-            name.partition("/")[2].replace("_", " "), draw, 1.1, lambda log: name in log.columns("train", name)
-        )
+        label = textwrap.fill(name.partition("/")[2].replace("_", " "), 16)
+        return Panel(label, draw, 1.1, lambda log: bool(np.nan_to_num(log.column("train", name)).any()))
 
     return [panel(name) for name in names]
