@@ -34,6 +34,7 @@ STYLE: dict[Any, Any] = {
     "savefig.dpi": 150,
     "svg.fonttype": "none",
     "svg.hashsalt": "curriculum-rec",
+    "text.parse_math": False,
 }
 
 
@@ -72,7 +73,8 @@ def to_bytes(figure: Any, ending: str) -> bytes:
     """Write a figure in the format of an ending; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     when = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}[ending]
-    figure.savefig(buffer, format=ending[1:], metadata=when)
+    with styled():
+        figure.savefig(buffer, format=ending[1:], metadata=when)
     return buffer.getvalue()
 
 

@@ -95,10 +95,7 @@ def inspection_page(logs: Sequence[RunLog]) -> str:
     """
     header = ["run", "curriculum", "steps", "best step", "validation", "test"]
     rows = [[log.name, log.describe(), f"{log.last_step:,}", *_result(log)] for log in logs]
-    figure = draw_inspection(logs)
-    with styled():
-        picture = to_svg(figure)
-    return make_page("What was trained", [table(header, rows), picture])
+    return make_page("What was trained", [table(header, rows), to_svg(draw_inspection(logs))])
 
 
 def _result(log: RunLog) -> tuple[str, str, str]:

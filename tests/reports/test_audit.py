@@ -32,7 +32,9 @@ def test_ranks_alone_matter(seed):
     values = np.random.default_rng(seed).random((2, 30))
     stretched = np.stack([np.exp(5 * values[0]), values[1] ** 3])
     np.testing.assert_allclose(rank_correlations(stretched), rank_correlations(values))
-    np.testing.assert_allclose(rank_correlations(np.stack([values[0], -values[1]]))[0, 1], -rank_correlations(values)[0, 1])
+    np.testing.assert_allclose(
+        rank_correlations(np.stack([values[0], -values[1]]))[0, 1], -rank_correlations(values)[0, 1]
+    )
 
 
 def test_noise_auc_is_that_of_scikit_learn_and_of_counting_pairs():
