@@ -19,6 +19,8 @@ COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", SKY, "#000000")
 SCALE = "viridis"
 """The colour scale of what has an order; the same people, and printers, tell its ends apart."""
 STYLE: dict[Any, Any] = {
+    "font.monospace": ["DejaVu Sans Mono"],
+    "font.sans-serif": ["DejaVu Sans"],  # which comes with Matplotlib; a viewer without it takes its own, narrower ones
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,
