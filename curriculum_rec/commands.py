@@ -25,10 +25,16 @@ from curriculum_rec.data.split import Part
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
-from curriculum_rec.files import check_frame_path, write_frame, write_text
-from curriculum_rec.hydra_door import runs_apart
+from curriculum_rec.files import check_frame_path, check_output, write_frame, write_text
+from curriculum_rec.hydra_door import compose_choice, runs_apart
 from curriculum_rec.inference.recommend import recommend
 from curriculum_rec.objectives.losses import examples_for
+from curriculum_rec.reports import audit as auditing
+from curriculum_rec.reports.audit_page import audit_page, scorer_table
+from curriculum_rec.reports.figures import FIGURE_ENDINGS, check_installed, write_figure
+from curriculum_rec.reports.inspection import draw_inspection, inspection_page
+from curriculum_rec.reports.run_log import RunLog
+from curriculum_rec.reports.target_files import read_flags, read_scorer
 from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Snapshot
 from curriculum_rec.training.compilation import use_cache
@@ -56,7 +62,7 @@ OF_A_RUN = (
 def train(composed: DictConfig) -> float:
     """Train an experiment; nothing is written before its data and options are known to be good."""
     data = config.absolute_paths(config.to_data(composed))
-    _check_trust(data)
+    trusted = _trusted(data)
     on_existing, progress = config.on_existing(data["on_existing"]), _shows_progress(data)
     _begin(data)
     with hosts.together():
@@ -65,7 +71,7 @@ def train(composed: DictConfig) -> float:
     if goes_on:
         return _go_on(directory, data, progress=progress, same=True)
     with hosts.together():
-        experiment = config.build_experiment(data, trusted=tuple(data["trusted_packages"]))
+        experiment = config.build_experiment(data, trusted=trusted)
         dataset = experiment.read()
         runner = _runner(experiment, dataset, directory, data, config.config_hash(data), progress=progress)
         runner.check()
@@ -137,7 +143,7 @@ def score(composed: DictConfig) -> None:
     data = config.absolute_paths(config.to_data(composed))
     output = Path(data["output"])
     check_frame_path(output)
-    _check_trust(data)
+    trusted = _trusted(data)
     if data["distributed"] is not None:
         raise OptionError("score works on one host: leave distributed out")
     _begin(data)
@@ -154,7 +160,7 @@ def score(composed: DictConfig) -> None:
             experiment.placement.place(),
             config_hash=config_hash,
             store=stores(run, data["score_cache"]),
-            open_run=_opener(tuple(data["trusted_packages"])),
+            open_run=_opener(trusted),
             shown=shown,
         )
         examples = examples_for(experiment.objective, dataset.examples)
@@ -166,13 +172,67 @@ def score(composed: DictConfig) -> None:
     print(f"{len(table):,} scores of {curriculum.unit}s by {type(curriculum.difficulty).__name__}: {output}")
 
 
+def inspect(composed: DictConfig) -> None:
+    """Draw what runs trained, and what came of it."""
+    data = config.to_data(composed)
+    runs = [str(run) for run in data["run"]] if isinstance(data["run"], list) else [str(data["run"])]
+    if not runs:
+        raise OptionError("run=[]: name at least one run")
+    output = Path(data["output"] or Path(runs[0]) / "inspection.svg")
+    check_output(output, (*FIGURE_ENDINGS, ".html"))
+    logs = [_read_log(run) for run in runs]
+    if output.suffix == ".html":
+        write_text(output, inspection_page(logs))
+    else:
+        write_figure(output, draw_inspection(logs))
+    print(f"what was trained in {', '.join(runs)}: {output}")
+
+
+def audit_command(composed: DictConfig) -> None:
+    """Compare difficulties and scores of an experiment's training targets, and write a page."""
+    data = config.to_data(composed)
+    trusted, output = _trusted(data), Path(data["output"])
+    check_output(output, (".html",))
+    check_installed()
+    chosen = dict.fromkeys([*data["difficulties"], *REFERENCES])
+    nodes = {name: compose_choice("curriculum/difficulty", name, "difficulties") for name in chosen}
+    difficulties = {name: build(node, f"difficulties.{name}", trusted=trusted) for name, node in nodes.items()}
+    logs = [_read_log(run) for run in data["runs"]]
+    examples = config.build_experiment(data, trusted=trusted).read().examples
+    scorers = [
+        auditing.score(name, difficulty, examples, n_seeds=data["seeds"]) for name, difficulty in difficulties.items()
+    ]
+    scorers += [read_scorer(Path(path), examples) for path in data["scores"]]
+    flags = examples.noise if data["flagged"] is None else read_flags(Path(data["flagged"]), examples)
+    found = auditing.audit(scorers, flags)
+    write_text(output, audit_page(f"Audit of scorers: {data['name']}", found, logs))
+    _print_table(*scorer_table(found), f"page: {output}")
+
+
+REFERENCES = ("popularity", "length")
+"""Difficulties with which every audit compares the others."""
+
 TASKS: dict[str, Callable[[DictConfig], Any]] = {
     "train": train,
     "resume": resume,
     "evaluate": evaluate,
     "recommend": recommend_command,
     "score": score,
+    "inspect": inspect,
+    "audit": audit_command,
 }
+
+
+def _trusted(data: dict[str, Any]) -> tuple[str, ...]:
+    """Give the packages that a person trusts."""
+    if data["trusted_packages"] and "trusted_packages" not in str(HydraConfig.get().overrides.task):
+        raise OptionError("trusted_packages is taken from the command line only: a file cannot widen what is trusted")
+    return tuple(data["trusted_packages"])
+
+
+def _read_log(run: str) -> RunLog:
+    directory = RunDirectory.existing(run)
+    return RunLog.read(directory, config.config_of_run(directory))
 
 
 def _begin(data: dict[str, Any]) -> None:
@@ -245,11 +305,6 @@ def _runner(
 
 def _opener(trusted: tuple[str, ...]) -> OpenRun:
     return lambda directory: config.experiment_of_run(directory, trusted=trusted)[0]
-
-
-def _check_trust(data: dict[str, Any]) -> None:
-    if data["trusted_packages"] and "trusted_packages" not in str(HydraConfig.get().overrides.task):
-        raise OptionError("trusted_packages is taken from the command line only: a file cannot widen what is trusted")
 
 
 def _run(runner: Runner) -> float:
@@ -332,6 +387,18 @@ def _print_quality(title: str, quality: dict[str, float], reference: dict[str, A
         table.add_row(name, f"{value:.4f}", f"{reference[name]:.4f}")
     with Console() as console:  # written at once, so that runs beside each other do not mix their lines
         console.out(title, highlight=False)
+        console.print(table)
+        for line in after:
+            console.out(line, highlight=False)
+
+
+def _print_table(header: list[str], rows: list[list[str]], *after: str) -> None:
+    table = Table(header[0])
+    for name in header[1:]:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    with Console() as console:
         console.print(table)
         for line in after:
             console.out(line, highlight=False)

@@ -163,6 +163,35 @@ class ScoreConfig(TrainConfig):
     output: str = "scores.parquet"
 
 
+@dataclass
+class InspectConfig:
+    """``curriculum-rec inspect``; ``run`` is one folder or a list."""
+
+    run: Any = MISSING
+    output: str | None = None
+
+
+@dataclass
+class AuditConfig(TrainConfig):
+    """``curriculum-rec audit``: an experiment, of which data and examples are read, and what is to be audited.
+
+    Attributes:
+        difficulties: Names of the group ``curriculum/difficulty``.
+        scores: Parquet files of scores, or folders of such files, one a seed.
+        flagged: Parquet file of interactions that are known to be wrong.
+        runs: Runs whose losses by difficulty are drawn.
+        seeds: How many seeds of a difficulty that chance plays a part in.
+        output: Where the page is written.
+    """
+
+    difficulties: list[str] = field(default_factory=list)
+    scores: list[str] = field(default_factory=list)
+    flagged: str | None = None
+    runs: list[str] = field(default_factory=list)
+    seeds: int = 4
+    output: str = "audit.html"
+
+
 def register() -> None:
     """Make the typed schemas known to Hydra, where the YAML files extend them."""
     store = ConfigStore.instance()
@@ -172,6 +201,8 @@ def register() -> None:
         ("evaluate", EvaluateConfig),
         ("recommend", RecommendConfig),
         ("score", ScoreConfig),
+        ("inspect", InspectConfig),
+        ("audit", AuditConfig),
     ):
         store.store(name=f"{name}_schema", node=schema)
 
@@ -237,13 +268,8 @@ def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Exper
     return Experiment(**{name: check_type(value, hints[name], name) for name, value in (built | plain).items()})
 
 
-def experiment_of_run(
-    directory: RunDirectory, *, trusted: tuple[str, ...], data_path: str | None = None
-) -> tuple[Experiment, dict[str, Any]]:
-    """Build the experiment of a run from its ``config.yaml``, which is data: it cannot widen what is trusted.
-
-    Returns:
-        The experiment, and the configuration as plain data.
+def config_of_run(directory: RunDirectory) -> dict[str, Any]:
+    """Read the configuration of a run from its ``config.yaml``, as plain data.
 
     Raises:
         RunError: The file is not a configuration.
@@ -255,7 +281,21 @@ def experiment_of_run(
     except (OSError, ValueError, YAMLError) as error:
         reason = str(error).split("\n")[0]
         raise RunError(f"{directory.config} cannot be read: {reason}") from error
-    data: dict[str, Any] = loaded
+    return loaded
+
+
+def experiment_of_run(
+    directory: RunDirectory, *, trusted: tuple[str, ...], data_path: str | None = None
+) -> tuple[Experiment, dict[str, Any]]:
+    """Build the experiment of a run from its ``config.yaml``, which is data: it cannot widen what is trusted.
+
+    Returns:
+        The experiment, and the configuration as plain data.
+
+    Raises:
+        RunError: The file is not a configuration.
+    """
+    data = config_of_run(directory)
     if data_path is not None:
         data["data"] = data["data"] | {"path": data_path}
     return build_experiment(data, trusted=trusted), data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -36,6 +36,12 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.savez(file, allow_pickle=False, values=array)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file of bytes."""
+    with _whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_frame(path: Path, frame: pl.DataFrame) -> None:
     """Write a table in the format of the file's ending.
 
@@ -54,8 +60,17 @@ def check_frame_path(path: Path) -> None:
     Raises:
         OptionError: The ending is none that can be written.
     """
-    if path.suffix not in FRAME_WRITERS:
-        raise OptionError(f"output={path}: its ending must be one of {', '.join(FRAME_WRITERS)}")
+    check_output(path, FRAME_WRITERS)
+
+
+def check_output(path: Path, endings: Collection[str]) -> None:
+    """Refuse a path of the option 'output' that is no file with one of the endings.
+
+    Raises:
+        OptionError: It has another ending, or is a folder.
+    """
+    if path.suffix not in endings:
+        raise OptionError(f"output={path}: its ending must be one of {', '.join(endings)}")
     if path.is_dir():
         raise OptionError(f"output={path} is a folder: name a file")
 

@@ -11,6 +11,8 @@ commands:
   evaluate    rank the targets of a run's test or validation split again
   recommend   write the top items of a run's users to a file
   score       write how hard each training target is to a file
+  inspect     draw what runs trained when, and what came of it
+  audit       compare what is taken for hard, by itself and with what is known to be wrong
 
   curriculum-rec COMMAND --help   explains a command's options
   curriculum-rec --version        prints the version
@@ -159,4 +161,46 @@ examples:
   curriculum-rec score run=runs/quickstart/... curriculum=forgetting curriculum.unit=target output=forgetting.csv
 """
 
-COMMANDS = {"train": TRAIN, "resume": RESUME, "evaluate": EVALUATE, "recommend": RECOMMEND, "score": SCORE}
+INSPECT = """\
+usage: curriculum-rec inspect run=DIR [output=FILE]
+
+Draws which difficulty a run trained when, the available share, losses, validation metric, depth and weights, over
+steps. Several runs, finished or not, are drawn side by side on the same axes. Needs the extra "figures".
+
+options:
+  run=DIR                 a run, or up to six: run=[A,B]
+  output=FILE             .svg, .png, .pdf or .html (default: inspection.svg in the first run's directory)
+"""
+
+AUDIT = """\
+usage: curriculum-rec audit [experiment=NAME] [GROUP=CHOICE ...] difficulties=[NAME,...] [OPTION=VALUE ...]
+
+Scores all training targets of an experiment and writes a page: rank correlations of the scorers with each other, with
+popularity and with length; how well two halves of the seeds of a scorer agree; how probably a scorer ranks what is
+known to be wrong as hard; and how each tenth of the difficulty was learnt. Nothing is trained. Groups and options of
+the experiment are those of train. Needs the extra "figures".
+
+options:
+  difficulties=[NAME,...] choices of curriculum/difficulty; popularity and length always join
+  scores=[FILE,...]       files of the columns user, item, position and score, as score writes them; a folder holds
+                          one Parquet file a seed of one scorer
+  flagged=FILE            Parquet file of the interactions known to be wrong: columns user, item, position, as
+                          noise.parquet of a run; with noise=planted they are known without it
+  runs=[DIR,...]          runs whose losses by difficulty are drawn, those that fed them back
+  seeds=4                 seeds of a difficulty in which chance plays a part
+  output=audit.html       where the page is written
+
+examples:
+  curriculum-rec audit experiment=quickstart difficulties=[sequence_rarity,transition_surprisal,history_entropy]
+  curriculum-rec audit experiment=quickstart difficulties=[] scores=[loss.parquet,teachers/] flagged=noise.parquet
+"""
+
+COMMANDS = {
+    "train": TRAIN,
+    "resume": RESUME,
+    "evaluate": EVALUATE,
+    "recommend": RECOMMEND,
+    "score": SCORE,
+    "inspect": INSPECT,
+    "audit": AUDIT,
+}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import MissingConfigException
@@ -142,6 +143,30 @@ class _TaskFailed(BaseException):
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def compose_choice(group: str, choice: str, option: str) -> dict[str, Any]:
+    """Compose one choice of a group while a command runs, in the folders in which the command found its own.
+
+    Args:
+        group: For example ``curriculum/difficulty``.
+        choice: A name in it.
+        option: The option that named it, for the error.
+
+    Returns:
+        Plain data.
+
+    Raises:
+        OptionError: There is no such choice.
+    """
+    places = [word for word in HydraConfig.get().overrides.hydra if word.startswith("hydra.searchpath=")]
+    there = GlobalHydra.instance().config_loader().get_group_options(group, overrides=places)
+    if choice not in there:
+        raise OptionError(f"{option}: there is no {group} '{choice}'; there are: {', '.join(there)}")
+    node = hydra.compose(overrides=[*places, f"+{group}={choice}"])
+    for name in group.split("/"):
+        node = node[name]
+    return config.to_data(node)
 
 
 def runs_apart() -> bool:

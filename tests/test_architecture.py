@@ -22,6 +22,7 @@ RANKS = {
     "evaluation": 2,
     "training": 3,
     "inference": 4,
+    "reports": 4,
 }
 FOR_ALL = {"errors": -2, "streams": -1, "files": -1}
 TOP = 5

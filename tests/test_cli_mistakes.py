@@ -155,7 +155,7 @@ RUN_MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("command", ["resume", "evaluate", "recommend"])
+@pytest.mark.parametrize("command", ["resume", "evaluate", "recommend", "inspect"])
 @pytest.mark.parametrize(("line", "words"), RUN_MISTAKES, ids=[line for line, _ in RUN_MISTAKES])
 def test_commands_on_what_is_no_run(folder, capsys, command, line, words):
     sentence = refusal([command, *line.split()], folder, capsys)
@@ -171,6 +171,11 @@ def test_commands_on_what_is_no_run(folder, capsys, command, line, words):
         ("recommend run=run k=many", ["k", "many"]),
         ("recommend run=run output=x.txt", ["output=x.txt"]),
         ("recommend run=run output=other", ["output=other"]),
+        ("inspect run=run output=x.txt", ["output=x.txt", ".svg, .png, .pdf, .html"]),
+        ("inspect run=[]", ["run=[]", "at least one run"]),
+        ("inspect run=[run,nowhere]", ["run/config.yaml is not a configuration"]),
+        ("audit output=x.md", ["output=x.md", ".html"]),
+        ("audit difficultys=[length]", ["option 'difficultys' does not exist", "is 'difficulties' meant?"]),
         ("recomend run=run", ["no command 'recomend'", "recommend"]),
         ("Train", ["no command 'Train'"]),
     ],
@@ -178,6 +183,36 @@ def test_commands_on_what_is_no_run(folder, capsys, command, line, words):
 def test_mistakes_in_other_commands(folder, capsys, line, words):
     sentence = refusal(line.split(), folder, capsys)
     assert all(word in sentence for word in words), sentence
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("difficulties=[length,hardness]", ["no curriculum/difficulty 'hardness'", "length, loss, popularity"]),
+        ("difficulties=[loss]", ["needs the running losses of a training run"]),
+        ("difficulties=[time_gap]", ["needs timestamps"]),
+        ("difficulties=length", ["difficulties"]),
+        ("difficulties=[] seeds=1", ["seeds=1", "at least 2"]),
+        ("difficulties=[] scores=[no.parquet]", ["no.parquet cannot be read", "does not exist"]),
+        ("difficulties=[] scores=[good.txt]", ["good.txt cannot be read as Parquet"]),
+        ("difficulties=[] flagged=no.parquet", ["no.parquet cannot be read"]),
+        ("difficulties=[] runs=[nowhere]", ["nowhere holds no run"]),
+        ("difficulties=[] output=other", ["output=other"]),
+        ("difficulties=[] data.path=no.txt", ["no.txt does not exist"]),
+    ],
+)
+def test_mistakes_in_audits(folder, capsys, line, words):
+    pytest.importorskip("matplotlib", reason="the extra 'figures' is not installed")
+    sentence = refusal(["audit", *SMALL, *line.split()], folder, capsys)
+    assert all(word in sentence for word in words), sentence
+
+
+@pytest.mark.parametrize("command", ["audit", "inspect run=done"])
+def test_figures_need_their_extra(finished_run, capsys, monkeypatch, command):
+    monkeypatch.chdir(finished_run)
+    monkeypatch.setattr("curriculum_rec.reports.figures.find_spec", lambda name: None)
+    words = [*command.split(), *(SMALL if command == "audit" else [])]
+    assert "pip install 'curriculum-rec[figures]'" in refusal(words, finished_run, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +240,8 @@ def finished_run(tmp_path_factory):
         ("evaluate run=done data_path=changed.txt", ["the data of done changed"]),
         ("evaluate run=done data_path=no.txt", ["no.txt does not exist"]),
         ("evaluate run=done output=good.txt/x.csv", ["cannot be written"]),
+        ("inspect run=[done,nowhere]", ["nowhere holds no run"]),
+        ("inspect run=[done,done,done,done,done,done,done]", ["7 runs", "between 1 and 6"]),
         ("recommend run=done k=8", ["k=8", "7 items"]),
         ("recommend run=done k=0", ["k=0"]),
         ("recommend run=done k=3 users=[u1,nobody]", ["user 'nobody' does not occur"]),

@@ -116,6 +116,25 @@ def test_train_can_be_told_to_go_on_or_to_replace(folder, capsys):
     assert len((folder / "run" / "metrics.jsonl").read_bytes()) == pytest.approx(len(before), rel=0.1)
 
 
+@pytest.mark.parametrize("ending", ["svg", "html"])
+def test_inspect_draws_runs(folder, capsys, ending):
+    pytest.importorskip("matplotlib", reason="the extra 'figures' is not installed")
+    assert main(["inspect", "run=[run,run]", f"output=both.{ending}"]) == 0
+    assert capsys.readouterr().out == f"what was trained in run, run: both.{ending}\n"
+    assert (folder / f"both.{ending}").read_text().count("difficulty trained") == 1
+
+
+def test_audit_writes_a_page_and_prints_its_table(folder, capsys):
+    pytest.importorskip("matplotlib", reason="the extra 'figures' is not installed")
+    words = ["audit", *OVERRIDES, "data.path=sequences.txt", "difficulties=[history_entropy,length]", "seeds=2"]
+    assert main([*words, "runs=[run]"]) == 0
+    output = capsys.readouterr().out
+    assert all(word in output for word in ("history", "popularity", "length", "page: audit.html"))
+    page = (folder / "audit.html").read_text()
+    assert page.count("<svg") == 2
+    assert "known to be wrong" not in page
+
+
 def test_help_loads_neither_jax_nor_hydra():
     program = (
         "import sys; from curriculum_rec.cli import main; code = main(['--help']); "

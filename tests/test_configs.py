@@ -14,7 +14,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.training.experiment import Experiment
 
 CONF = Path(str(resources.files("curriculum_rec.conf")))
-COMMANDS = ("train", "resume", "evaluate", "recommend", "score")
+COMMANDS = ("train", "resume", "evaluate", "recommend", "score", "inspect")
 CHOICES = sorted(
     (path.parent.relative_to(CONF).as_posix(), path.stem) for path in CONF.rglob("*.yaml") if path.parent != CONF
 )
@@ -111,6 +111,18 @@ def test_help_names_every_option(command):
     text = help_texts.COMMANDS[command]
     unnamed = {name for name in plain if f"{name}=" not in text}
     assert unnamed <= {"name", "steps_per_dispatch", "keep_checkpoints"}
+
+
+def test_an_audit_takes_an_experiment_and_options_of_its_own():
+    words = ["experiment=quickstart", "seed=5", "difficulties=[length]", "scores=[a.parquet]", "examples.max_length=7"]
+    data = config.to_data(composed("audit", words))
+    train = config.to_data(composed("train", words[:2]))
+    assert "hydra" not in data
+    assert (data["difficulties"], data["scores"], data["examples"]["max_length"]) == (["length"], ["a.parquet"], 7)
+    for name, value in train.items():  # whatever train knows, an audit knows, too
+        assert name == "examples" or data[name] == value, name
+    for name in set(data) - set(train):
+        assert f"{name}=" in help_texts.COMMANDS["audit"]
 
 
 @pytest.mark.parametrize(

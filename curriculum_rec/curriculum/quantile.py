@@ -57,3 +57,26 @@ def apply_order(quantile: np.ndarray, order: Order, *, seed: int) -> np.ndarray:
     if order not in get_args(Order):
         raise OptionError(f"curriculum.order={order}: it must be one of {', '.join(get_args(Order))}")
     return quantile
+
+
+def undo_order(ordered: np.ndarray, order: Order, *, seed: int) -> np.ndarray:
+    """Undo :func:`apply_order`: give the quantiles of the difficulty itself.
+
+    Args:
+        ordered: float64 ``[n]``, what it returned.
+        order: What it was given.
+        seed: What it was given.
+
+    Returns:
+        float64 ``[n]``.
+
+    >>> q = np.array([0.1, 0.5, 0.3, 0.9, 0.7])
+    >>> undo_order(apply_order(q, "random", seed=4), "random", seed=4).tolist()
+    [0.1, 0.5, 0.3, 0.9, 0.7]
+    """
+    if order != "random":
+        return apply_order(ordered, order, seed=seed)  # which is its own inverse
+    place = host_stream(seed, "random order").permutation(np.arange(len(ordered)))
+    quantile = np.empty_like(ordered)
+    quantile[place] = ordered
+    return quantile

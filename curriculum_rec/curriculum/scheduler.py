@@ -15,6 +15,7 @@ from curriculum_rec.curriculum.pacing import Clock, Constant, OnePass, Pacing
 from curriculum_rec.curriculum.quantile import Order, apply_order, quantiles
 from curriculum_rec.curriculum.sampling import PADDING, EpochPlan, Pool, Prefix, Sampler, plan_epoch
 from curriculum_rec.curriculum.taught import Classroom, Taught
+from curriculum_rec.curriculum.trained import N_DECILES, Hardness, Trained, add_losses
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
 from curriculum_rec.streams import host_stream
@@ -114,6 +115,8 @@ class CurriculumState:
         room: Where the sampler's teacher stands, as an array; mostly nothing.
         losses: Each unit's running loss; None where neither difficulty nor sampler needs it.
         losses_then: The running losses with which the current epoch began; None where the sampler does without.
+        decile_losses: float64 ``[2, 10]``, sums and numbers of the current epoch's losses by tenths of the difficulty;
+            None where no losses come back, or nothing is ordered.
     """
 
     epoch: int
@@ -128,6 +131,7 @@ class CurriculumState:
     room: np.ndarray
     losses: RunningLoss | None = None
     losses_then: RunningLoss | None = None
+    decile_losses: np.ndarray | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give the state as named arrays for a checkpoint."""
@@ -143,7 +147,7 @@ class CurriculumState:
         for name, losses in (("loss", self.losses), ("loss_then", self.losses_then)):
             if losses is not None:
                 arrays |= {f"{name}_mean": losses.mean, f"{name}_seen": losses.seen}
-        return arrays
+        return arrays | ({} if self.decile_losses is None else {"decile_losses": self.decile_losses})
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> CurriculumState:
@@ -165,6 +169,7 @@ class CurriculumState:
             skipped=skipped,
             losses=losses,
             losses_then=losses_then,
+            decile_losses=np.array(arrays["decile_losses"]) if "decile_losses" in arrays else None,
             **{name: np.array(arrays.get(name, np.zeros(0))) for name in ("quantile", "memory", "room")},
         )
 
@@ -182,6 +187,7 @@ class Draw:
         skipped: How many of the easiest were not available; targets of lower ranks are left out, too.
         weight: float32 ``[n_steps, widest batch]``, each row's weight in the loss; None where all weigh 1.
         length: To what longer histories were cut; None where they are whole.
+        trained: What the dynamic epoch trained that ends with this draw; None before its end.
     """
 
     bucket: np.ndarray
@@ -191,6 +197,7 @@ class Draw:
     skipped: int = 0
     weight: np.ndarray | None = None
     length: int | None = None
+    trained: Trained | None = None
 
     def __len__(self) -> int:
         return len(self.bucket)
@@ -216,6 +223,7 @@ class Scheduler:
     workshop: Workshop | None = None
     only: np.ndarray | None = None
     _plan: tuple[int, EpochPlan] | None = field(default=None, repr=False)
+    _hardness: tuple[np.ndarray, Hardness] | None = field(default=None, repr=False)
 
     @cached_property
     def examples(self) -> Examples:
@@ -226,7 +234,11 @@ class Scheduler:
     @property
     def n_units(self) -> int:
         """Number of sequences, or of single targets."""
-        return len(self.whole.targets) if self.curriculum.ordered_unit == "target" else len(self.whole)
+        return len(self.whole.targets) if self._orders_targets else len(self.whole)
+
+    @property
+    def _orders_targets(self) -> bool:
+        return self.curriculum.ordered_unit == "target"
 
     @property
     def feeds_on_losses(self) -> bool:
@@ -308,14 +320,16 @@ class Scheduler:
             for number in np.unique(bucket):
                 drawn = (bucket == number)[:, None] & (rows != PADDING)
                 weight[drawn] = plan.weight[self.examples.buckets[number].example[rows[drawn]]]
-        draw = Draw(bucket, rows, state.share, state.available, state.skipped, weight, state.length)
-        return draw, replace(state, cursor=stop)
+        state = replace(state, cursor=stop)
+        trained = self.trained(state) if self.epoch_ended(state, step=step + len(bucket)) else None
+        draw = Draw(bucket, rows, state.share, state.available, state.skipped, weight, state.length, trained)
+        return draw, state
 
     def observe(self, state: CurriculumState, draw: Draw, losses: np.ndarray) -> None:
         """Feed the losses of a draw into the running means, in place.
 
         Args:
-            state: The state whose ``losses`` are updated.
+            state: The state whose ``losses`` and ``decile_losses`` are updated.
             draw: What was trained on.
             losses: float32 ``[n_steps, batch]`` a sequence, or ``[n_steps, batch, length]`` a target.
         """
@@ -324,13 +338,15 @@ class Scheduler:
             return
         for number, rows, loss in zip(draw.bucket, draw.rows, losses, strict=True):
             valid = rows != PADDING
-            if self.curriculum.ordered_unit == "target":
+            if self._orders_targets:
                 present, unit = self.examples.target_index(int(number), rows[valid])
                 new = loss[valid][:, : present.shape[1]][present]
                 trained = self._is_available(state)[unit]
                 unit, new = unit[trained], new[trained]
             else:
                 unit, new = self.examples.buckets[number].example[rows[valid]], loss[valid]
+            if state.decile_losses is not None:
+                add_losses(state.decile_losses, self._hardness_of(state).decile[unit], new)
             old = np.where(store.seen[unit], store.mean[unit], new)
             store.mean[unit] = decay * old + (1 - decay) * new
             store.seen[unit] = True
@@ -349,7 +365,7 @@ class Scheduler:
         """Plan the current dynamic epoch: a pure function of the state and the seed, kept until the epoch ends."""
         if self._plan is None or self._plan[0] != state.epoch:
             available = self._is_available(state)
-            if self.curriculum.ordered_unit == "target":
+            if self._orders_targets:
                 available = mean_by_example(available.astype(float), self.whole.target_offsets) > 0
             if self.only is not None:
                 available = available & self.only
@@ -369,12 +385,40 @@ class Scheduler:
             self._plan = state.epoch, plan_epoch(self.examples, choice, stream, length=state.length)
         return self._plan[1]
 
+    def trained(self, state: CurriculumState) -> Trained:
+        """Sum up what the current dynamic epoch has trained so far: a pure function of the state and the seed."""
+        plan, counts, per_target = self.plan(state), np.zeros(self.n_units, np.int64), self._orders_targets
+        bucket, rows = plan.take(0, state.cursor)
+        for number in np.unique(bucket):
+            drawn = rows[bucket == number]
+            drawn = drawn[drawn != PADDING]
+            of_bucket = self.examples.buckets[number].example
+            unit = self.examples.target_index(int(number), drawn)[1] if per_target else of_bucket[drawn]
+            counts += np.bincount(unit, minlength=self.n_units)
+        weight = plan.weight
+        if per_target:
+            counts = np.where(self._is_available(state), counts, 0)
+            weight = None if weight is None else np.repeat(weight, np.diff(self.whole.target_offsets))
+        return Trained.of(
+            counts,
+            weight,
+            self._hardness_of(state) if len(state.quantile) else None,
+            epoch=state.epoch,
+            share=state.share,
+            available=state.available - state.skipped,
+        )
+
     def target_ranks(self, state: CurriculumState) -> list[np.ndarray] | None:
         """Lay the targets' ranks out in the shape of the buckets, int32; None where the unit is the sequence."""
-        if self.curriculum.ordered_unit != "target":
+        if not self._orders_targets:
             return None
         ranks = np.rint(state.quantile * self.n_units - 0.5).astype(np.int32)
         return self.examples.spread_targets(ranks, padding=np.iinfo(np.int32).max)
+
+    def _hardness_of(self, state: CurriculumState) -> Hardness:
+        if self._hardness is None or self._hardness[0] is not state.quantile:  # it stays until the difficulty changes
+            self._hardness = state.quantile, Hardness.of(state.quantile, self.curriculum.order, seed=self.seed)
+        return self._hardness[1]
 
     def _is_available(self, state: CurriculumState) -> np.ndarray:
         if state.available - state.skipped == self.n_units:
@@ -425,4 +469,5 @@ class Scheduler:
             quantile=quantile,
             room=room,
             losses_then=losses_then,
+            decile_losses=np.zeros((2, N_DECILES)) if ordered and self.feeds_on_losses else None,
         )

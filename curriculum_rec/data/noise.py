@@ -122,14 +122,14 @@ def planted_interactions(split: Split) -> pl.DataFrame:
     """List what was planted, in original ids.
 
     Returns:
-        Columns ``user``, ``position`` (place in the user's whole history, from 0) and ``item``.
+        Columns ``user``, ``position`` (place in the user's training history, from 1) and ``item``.
     """
     data = split.interactions
     where = np.zeros(0, np.int64) if split.noise is None else np.flatnonzero(split.noise)
     return pl.DataFrame(
         {
             "user": data.users.decode(data.user[where]),
-            "position": where - data.user_offsets()[data.user[where]],
+            "position": where - data.user_offsets()[data.user[where]] + 1,
             "item": data.items.decode(data.item[where]),
         }
     )

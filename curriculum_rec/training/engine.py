@@ -45,6 +45,7 @@ class ChunkReport:
         positions: Targets trained.
         epoch: The dynamic epoch, from 1.
         metrics: The objective's own scalars, means over the chunk.
+        decile_losses: As in :class:`CurriculumState`, after the chunk.
     """
 
     step: int
@@ -54,6 +55,7 @@ class ChunkReport:
     positions: float
     epoch: int
     metrics: dict[str, float]
+    decile_losses: np.ndarray | None = None
 
 
 @dataclass
@@ -357,6 +359,7 @@ class Engine:
                 positions=float(metrics.weight.sum()),
                 epoch=position.epoch,
                 metrics={name: float(value.mean()) for name, value in metrics.objective.items()},
+                decile_losses=position.decile_losses,
             )
         )
         self.stopped |= bool(np.asarray(output["stop"]).any())

@@ -192,6 +192,7 @@ class Runner:
                     if len(self._record.stages) == len(names):
                         break
                     state = self._enter_stage(state, names[len(self._record.stages)])
+                self._log_unfinished_epoch(int(state.step), position)
                 return self._finish()
         finally:
             self._checkpoints.close()
@@ -357,7 +358,15 @@ class Runner:
             **self._learning_rate(chunk.step - 1),
             **{f"objective/{name}": value for name, value in chunk.metrics.items()},
         )
+        if chunk.draw.trained is not None:
+            self._log.write("curriculum", step=chunk.step, **chunk.draw.trained.row(chunk.decile_losses))
         self._shown.chunk(chunk.step, loss, chunk.draw.share)
+
+    def _log_unfinished_epoch(self, step: int, position: CurriculumState) -> None:
+        """Log what was trained of the dynamic epoch in which the run ends."""
+        scheduler = self.engine.scheduler
+        if not scheduler.epoch_ended(position, step=step):
+            self._log.write("curriculum", step=step, **scheduler.trained(position).row(position.decile_losses))
 
     @cached_property
     def _schedule(self) -> optax.Schedule | None:

@@ -64,6 +64,9 @@ class StepMetrics:
     objective: dict[str, Float[Array, ""]]
 
 
+WEIGHT_PERCENTS = (5, 25, 50, 75, 95)
+"""Of the weights that a weighting gives to what counts in a batch, these quantiles are reported."""
+
 Precision = Literal["float32", "bfloat16"]
 """What models and objectives compute in; parameters, sums, losses and the optimizer are float32 in any case."""
 
@@ -122,16 +125,24 @@ def local_gradient(
     factor, remembered = weigh.weighting(seen, state.memory.get("weighting", {}))
     weight = count * jax.lax.stop_gradient(factor)
     local, _, _ = _in_parts(differentiate, replace(batch, weight=weight), rng, accumulate)
-    used = jnp.where(count > 0, factor, 0)
     return LocalGradient(
         gradient=local.gradient,
         loss=first.loss,
         count=first.weight,
         weight=first.weight if weigh.weighting.normalise == "count" else local.weight,
         losses=losses if per_target else _mean_inside(losses, count),
-        metrics=first.metrics | {"weight": (count * used).sum(), "weightless": (count * (used == 0)).sum()},
+        metrics=first.metrics | _describe_weights(factor, count, weigh.axis_name),
         memory=_with_part(memory, "weighting", remembered),
     )
+
+
+def _describe_weights(factor: Array, count: Array, axis_name: str | None) -> dict[str, Array]:
+    """Describe the weights of a batch by their mean, the share of zeros and quantiles, each times the local count."""
+    used = jnp.where(count > 0, factor, 0)
+    everywhere = Seen.of(used, count > 0, progress=jnp.float32(0), axis_name=axis_name)
+    total = count.sum()
+    quantiles = {f"weight_{p:02}": everywhere.quantile(jnp.float32(p / 100)) * total for p in WEIGHT_PERCENTS}
+    return {"weight": (count * used).sum(), "weightless": (count * (used == 0)).sum(), **quantiles}
 
 
 def _reminded(objective: Objective, state: TrainState, batch: Batch, rng: BatchRng, axis_name: str | None) -> Batch:

@@ -90,7 +90,9 @@ def test_items_follow_the_model_and_places_are_uniform():
     for items in ("uniform", "popularity"):
         noisy = PlantedNoise(0.4, items)(split, seed=0)
         planted[items] = noisy.interactions.item[noisy.noise]
-        place = planted_interactions(noisy)["position"].to_numpy() / np.bincount(noisy.interactions.user)[1:].mean()
+        place = (planted_interactions(noisy)["position"].to_numpy() - 1) / np.bincount(noisy.interactions.user)[
+            1:
+        ].mean()
         assert abs(place.mean() - 0.45) < 0.02  # the middle of the training part, behind which two targets lie
     # The mean training count of what is planted: of a uniform draw below that of an item, of the other far above.
     assert counts[planted["uniform"]].mean() < counts[1:].mean()
@@ -140,7 +142,7 @@ def test_the_table_of_what_was_planted():
     assert len(frame) == noisy.noise.sum() > 0
     offsets = noisy.interactions.user_offsets()
     for user, position, item in frame.iter_rows():
-        row = offsets[noisy.interactions.users.encode(pl.Series([user]))[0]] + position
+        row = offsets[noisy.interactions.users.encode(pl.Series([user]))[0]] + position - 1
         assert noisy.interactions.items.decode(noisy.interactions.item[[row]])[0] == item
         assert noisy.noise[row]
     assert planted_interactions(split).is_empty()

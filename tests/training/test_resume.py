@@ -1,5 +1,6 @@
 """Exact resume: a run that was killed, anywhere, ends with the same bits as one that was not."""
 
+import json
 import os
 import random
 import signal
@@ -53,6 +54,24 @@ def assert_same_run(a, b):
     assert set(first) == set(second)
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name], err_msg=name)
+
+
+def assert_rows_tell_what_was_trained(path, overrides):
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    train, told = ([row for row in rows if row["event"] == event] for event in ("train", "curriculum"))
+    assert [row["epoch"] for row in told] == sorted({row["epoch"] for row in train})
+    assert told[-1]["step"] == train[-1]["step"] == 220
+    if "curriculum.unit=target" in overrides:
+        assert sum(row["drawn"] for row in told) == sum(row["positions"] for row in train)
+        assert all(sum(row["deciles"]) == row["drawn"] for row in told)
+        mean = sum(loss * n for loss, n in zip(told[-1]["decile_losses"], told[-1]["deciles"], strict=True))
+        last = [row for row in train if row["epoch"] == told[-1]["epoch"]]
+        assert mean / told[-1]["drawn"] == pytest.approx(np.mean([row["loss"] for row in last]), rel=0.2)
+    if any(word.startswith("weighting=") for word in overrides):
+        for row in train:
+            quantiles = [row[f"objective/weight_{percent}"] for percent in ("05", "25", "50", "75", "95")]
+            assert quantiles == sorted(quantiles)
+            assert quantiles[0] < row["objective/weight"] < quantiles[-1]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +135,7 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path, monkeypatch, curriculum)
     assert whole["test"] == broken["test"]
     assert whole["steps"] == broken["steps"] == 220
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
+    assert_rows_tell_what_was_trained(tmp_path / "whole" / "metrics.jsonl", overrides)
 
 
 def test_a_resumed_run_keeps_its_clock_running(tmp_path, monkeypatch):

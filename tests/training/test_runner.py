@@ -41,7 +41,7 @@ def test_the_summary_has_what_is_promised(finished):
 def test_metrics_rows_are_one_an_event_in_step_order(finished):
     folder, summary = finished
     rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert {row["event"] for row in rows} == {"stage", "train", "evaluation", "speed", "test"}
+    assert {row["event"] for row in rows} == {"stage", "train", "curriculum", "evaluation", "speed", "test"}
     speed = [row for row in rows if row["event"] == "speed"]
     assert {row["recompilations"] for row in speed} == {0}
     assert min(row["peak_memory_mib"] for row in speed) > 50

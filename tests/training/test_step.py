@@ -103,6 +103,9 @@ def test_a_weighting_weighs_the_gradient_and_not_the_reported_loss(kind, normali
     factor = 1 - np.exp(-error)
     base = np.asarray(batch.weight)
     np.testing.assert_allclose(metrics.objective["weight"], (base * factor).sum() / base.sum(), rtol=1e-5)
+    for percent in (5, 25, 50, 75, 95):  # of the whole batch, however it is shared out
+        expected = np.quantile(factor[base > 0], percent / 100, method="inverted_cdf")
+        np.testing.assert_allclose(metrics.objective[f"weight_{percent:02}"], expected, rtol=1e-4, atol=1e-6)
     _, gradient = by_hand(state, Batch(batch.arrays, jnp.asarray(base * factor)))
     scale = (base * factor).sum() / base.sum() if normalise == "count" else 1
     for name in ("kernel", "bias"):

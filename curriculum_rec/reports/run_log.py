@@ -1,0 +1,108 @@
+"""What a run's log says (host): the rows of metrics.jsonl by event, as columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from curriculum_rec.errors import RunError
+from curriculum_rec.training.run_directory import RunDirectory
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """A run, finished or not.
+
+    Attributes:
+        name: What to call it.
+        events: The rows of every event, in order.
+        config: Its configuration, as plain data.
+        summary: Its result; None before its end.
+    """
+
+    name: str
+    events: Mapping[str, tuple[Row, ...]]
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any] | None = None
+
+    @classmethod
+    def read(cls, directory: RunDirectory, config: Mapping[str, Any]) -> RunLog:
+        """Read the log of a run.
+
+        Args:
+            directory: The run.
+            config: Its configuration.
+
+        Raises:
+            RunError: There is no log yet, or it is damaged.
+        """
+        if not directory.metrics.is_file():
+            raise RunError(f"{directory.path} has no metrics.jsonl: it was not trained")
+        events: dict[str, list[Row]] = {}
+        lines = directory.metrics.read_bytes().splitlines(keepends=True)
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                break  # a run that goes on while we read is writing it
+            try:
+                row = json.loads(line)
+                events.setdefault(row["event"], []).append(row)
+            except (ValueError, TypeError, KeyError) as error:
+                raise RunError(f"{directory.metrics} is damaged: its line {number} is no row of a log") from error
+        if "train" not in events:
+            raise RunError(f"{directory.path} has trained nothing yet")
+        summary = directory.read_summary() if directory.summary.is_file() else None
+        return cls(str(directory.path), {name: tuple(rows) for name, rows in events.items()}, config, summary)
+
+    @property
+    def metric(self) -> str:
+        """The validation metric that decides."""
+        return str(self.config["evaluation"]["metric"])
+
+    @property
+    def last_step(self) -> int:
+        """Steps trained so far."""
+        return int(self.events["train"][-1]["step"])
+
+    def column(self, event: str, name: str) -> np.ndarray:
+        """Give one number of all rows of an event, float64 ``[n_rows]``; not a number where a row has none."""
+        return np.array([_number(row.get(name)) for row in self.events.get(event, ())], np.float64)
+
+    def table(self, event: str, name: str) -> np.ndarray | None:
+        """Give the lists of numbers that the rows of an event hold, ``[n_rows, n]``; None where there are none."""
+        rows = self.events.get(event, ())
+        if not rows or any(name not in row for row in rows):
+            return None
+        return np.array([[_number(value) for value in row[name]] for row in rows], np.float64)
+
+    def columns(self, event: str, prefix: str) -> list[str]:
+        """List the names with a prefix that any row of an event has, in order."""
+        names = dict.fromkeys(name for row in self.events.get(event, ()) for name in row)
+        return [name for name in names if name.startswith(prefix)]
+
+    def describe(self) -> str:
+        """Say in a line what the run's curriculum is."""
+        curriculum = self.config["curriculum"]
+        parts = [_kind(self.config["model"])]
+        if curriculum["order"] == "standard":
+            parts.append("no curriculum")
+        else:
+            parts += [_kind(curriculum["difficulty"]), f"{_kind(curriculum['pacing'])} pacing"]
+            parts += [f"{_kind(curriculum['sampler'])} sampler", f"order {curriculum['order']}"]
+            parts.append(f"unit {curriculum['unit']}")
+        if self.config.get("weighting"):
+            parts.append(f"{_kind(self.config['weighting'])} weighting")
+        return ", ".join(parts)
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _kind(node: Mapping[str, Any]) -> str:
+    return str(node["_target_"]).rpartition(".")[2]
