@@ -46,7 +46,7 @@ def test_built_components(node, expected):
 
 def test_nested_components():
     node = {
-        "_target_": "curriculum_rec.curriculum.scheduler.Curriculum",
+        "_target_": "curriculum_rec.curriculum.options.Curriculum",
         "difficulty": {"_target_": "curriculum_rec.curriculum.difficulty.Length"},
         "pacing": {"_target_": "curriculum_rec.curriculum.pacing.Linear", "start": 0.5},
         "sampler": {"_target_": "curriculum_rec.curriculum.sampling.Prefix"},

@@ -1,5 +1,6 @@
 """The curriculum: difficulty x pacing x mechanism x order. Host code; only weights are computed on the device."""
 
-from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
+from curriculum_rec.curriculum.options import Curriculum
+from curriculum_rec.curriculum.scheduler import Scheduler
 
 __all__ = ["Curriculum", "Scheduler"]

@@ -1,4 +1,4 @@
-"""Sampling by how hard each example has been so far (host)."""
+"""Samplers that go by the running losses (host)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,54 @@ from curriculum_rec.curriculum.sampling import Choice, Pool, Prefix
 from curriculum_rec.errors import OptionError
 
 By = Literal["proportional", "exponential", "beta"]
+
+
+@dataclass(frozen=True)
+class Pruned(Prefix):
+    """The available examples once each, but only a part of those whose running loss lies below the mean.
+
+    Those kept of the ``n`` below the mean, ``m`` at random, weigh ``n / m``, so that the expected gradient stays. What
+    was not seen yet is kept. Towards the end of the run nothing is pruned and all weigh 1.
+
+    Args:
+        rate: Share of those below the mean that is left out, in [0, 1).
+        until: Fraction of the run after which nothing is pruned, in [0, 1].
+        decay: Share of the old mean that a new loss leaves in an example's running loss, in [0, 1).
+
+    Source: InfoBatch (Qin et al., 2024), whose weights outlast the pruning for many numbers of epochs.
+    """
+
+    rate: float = 0.5
+    until: float = 0.875
+    decay: float = 0.0
+    sequences_only = True
+    goes_by_order = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.rate < 1:
+            raise OptionError(f"curriculum.sampler.rate={self.rate}: it must lie in [0, 1)")
+        if not 0 <= self.until <= 1:
+            raise OptionError(f"curriculum.sampler.until={self.until}: it must lie in [0, 1]")
+        if not 0 <= self.decay < 1:
+            raise OptionError(f"curriculum.sampler.decay={self.decay}: it must lie in [0, 1)")
+
+    def choose(self, pool: Pool, stream: np.random.Generator) -> Choice:
+        """Choose one epoch."""
+        losses = pool.losses
+        weight = np.ones(len(pool.available), np.float32)
+        if losses is None or pool.progress >= self.until or not losses.seen.any():
+            return Choice(pool.available.astype(np.int64), weight)
+        candidates = pool.available & losses.seen
+        mean = losses.mean[candidates].mean(dtype=np.float64) if candidates.any() else 0.0
+        below = np.flatnonzero(candidates & (losses.mean < mean))
+        n_kept = math.ceil((1 - self.rate) * len(below) - 1e-9)
+        kept = stream.permutation(below)[:n_kept]
+        counts = pool.available.astype(np.int64)
+        counts[below] = 0
+        counts[kept] = 1
+        weight[kept] = len(below) / max(n_kept, 1)
+        return Choice(counts, weight)
 
 
 @dataclass(frozen=True)

@@ -1,206 +1,24 @@
-"""The curriculum and its scheduler (host): difficulty x pacing x mechanism x order, and where a run stands in it."""
+"""The scheduler (host): draws batches under a curriculum, and takes in what comes of them."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, get_args
 
 import numpy as np
 
-from curriculum_rec.curriculum.difficulty import Difficulty, RunningLoss, Unit, Workshop, mean_by_example
-from curriculum_rec.curriculum.length import GrowingLength, bucket_lengths
-from curriculum_rec.curriculum.pacing import Clock, Constant, OnePass, Pacing
-from curriculum_rec.curriculum.quantile import Order, apply_order, quantiles
+from curriculum_rec.curriculum.difficulty import RunningLoss, Workshop, mean_by_example
+from curriculum_rec.curriculum.length import bucket_lengths
+from curriculum_rec.curriculum.options import Curriculum
+from curriculum_rec.curriculum.pacing import Clock
+from curriculum_rec.curriculum.quantile import apply_order, quantiles
 from curriculum_rec.curriculum.sampling import PADDING, EpochPlan, Pool, Prefix, Sampler, plan_epoch
+from curriculum_rec.curriculum.state import CurriculumState, Draw
 from curriculum_rec.curriculum.taught import Classroom, Taught
 from curriculum_rec.curriculum.trained import N_DECILES, Hardness, Trained, add_losses
 from curriculum_rec.data.examples import Examples
-from curriculum_rec.errors import OptionError
 from curriculum_rec.streams import host_stream
-
-Refresh = Literal["pass", "epoch", "step"]
-
-
-@dataclass(frozen=True)
-class Curriculum:
-    """What is trained when.
-
-    Args:
-        difficulty: What is hard; None only with ``order=standard``.
-        pacing: Which share is available at a step.
-        sampler: How batches are drawn from what is available.
-        order: ``curriculum`` easy first, ``anti`` hard first, ``random`` the same pacing without regard to difficulty
-            (the control), ``standard`` everything at once, whatever difficulty, pacing and sampler say: the plain arm
-            of a comparison.
-        unit: Whether whole sequences are ordered, or the single targets inside them (hard targets are then left out
-            of the loss while they stay in the context of later ones).
-        refresh: When the pacing takes effect: ``pass`` when all that was available has been drawn once, ``epoch`` after
-            as many steps as a pass over all examples takes, ``step`` with every call to the device before which it has
-            changed; what was not drawn yet then stays out of that pass.
-        history: How long histories are; None takes them whole.
-    """
-
-    difficulty: Difficulty | None = None
-    pacing: Pacing = Constant()
-    sampler: Sampler = Prefix()
-    order: Order = "standard"
-    unit: Unit = "sequence"
-    refresh: Refresh = "pass"
-    history: GrowingLength | None = None
-
-    def __post_init__(self) -> None:
-        for name, allowed in (("order", Order), ("unit", Unit), ("refresh", Refresh)):
-            if getattr(self, name) not in get_args(allowed):
-                choices = ", ".join(get_args(allowed))
-                raise OptionError(f"curriculum.{name}={getattr(self, name)}: it must be one of {choices}")
-        if self.difficulty is None:
-            self._check_without_difficulty()
-        for bad, what in (
-            (self.unit == "target" and self.sampler.sequences_only, "unit=target: it draws whole sequences"),
-            (
-                isinstance(self.pacing, OnePass) and not self.sampler.keeps_window,
-                "pacing=OnePass: it would not leave the easiest out",
-            ),
-        ):
-            if bad:
-                raise OptionError(f"curriculum.sampler={type(self.sampler).__name__} does not go with {what}")
-        if isinstance(self.sampler, Taught) and self.order != "standard":
-            self._check_taught(self.sampler)
-
-    def _check_taught(self, sampler: Taught) -> None:
-        if not isinstance(self.pacing, Constant):
-            name = type(self.pacing).__name__
-            raise OptionError(
-                f"curriculum.pacing={name} has no effect: a teacher decides what is trained; take constant"
-            )
-        if self.refresh != "pass":
-            raise OptionError(f"curriculum.refresh={self.refresh} has no effect: curriculum.sampler.every says when")
-        if self.difficulty is not None and self.difficulty.decay is not None:
-            name = type(self.difficulty).__name__
-            raise OptionError(f"curriculum.difficulty={name} changes while training, but a teacher's arms must not")
-
-    def _check_without_difficulty(self) -> None:
-        if self.order != "standard":
-            raise OptionError(f"curriculum.order={self.order} needs a difficulty: set curriculum.difficulty")
-        for name, given, idle in (
-            ("unit", self.unit, self.unit != "sequence"),
-            ("refresh", self.refresh, self.refresh != "pass" and self.history is None),
-            ("sampler", type(self.sampler).__name__, type(self.sampler) is not Prefix and self.sampler.goes_by_order),
-        ):
-            if idle:
-                raise OptionError(f"curriculum.{name}={given} has no effect without a difficulty: leave it out")
-
-    @property
-    def ordered_unit(self) -> Unit:
-        """What is ordered: whole sequences also where nothing is."""
-        return "sequence" if self.order == "standard" else self.unit
-
-
-@dataclass(frozen=True)
-class CurriculumState:
-    """Where a run stands in its curriculum; all that a checkpoint needs to go on with the same batches.
-
-    Attributes:
-        epoch: Dynamic epochs begun so far.
-        cursor: Batches of the current one already drawn.
-        begun: The step at which the current one began.
-        length: To what longer histories are cut in the current one; None where they are whole.
-        share: Share available in the current one.
-        available: Number of units available in the current one, those skipped included.
-        skipped: How many of the easiest are not available any more.
-        quantile: float64 ``[n_units]``, the ordered quantiles from which the current one was drawn.
-        memory: What the pacing remembers, float64; mostly nothing.
-        room: Where the sampler's teacher stands, as an array; mostly nothing.
-        losses: Each unit's running loss; None where neither difficulty nor sampler needs it.
-        losses_then: The running losses with which the current epoch began; None where the sampler does without.
-        decile_losses: float64 ``[2, 10]``, sums and numbers of the current epoch's losses by tenths of the difficulty;
-            None where no losses come back, or nothing is ordered.
-    """
-
-    epoch: int
-    cursor: int
-    begun: int
-    length: int | None
-    share: float
-    available: int
-    skipped: int
-    quantile: np.ndarray
-    memory: np.ndarray
-    room: np.ndarray
-    losses: RunningLoss | None = None
-    losses_then: RunningLoss | None = None
-    decile_losses: np.ndarray | None = None
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Give the state as named arrays for a checkpoint."""
-        arrays = {
-            "position": np.array(
-                [self.epoch, self.cursor, self.begun, self.length or 0, self.available, self.skipped], np.int64
-            ),
-            "share": np.array([self.share], np.float64),
-        }
-        for name, array in (("quantile", self.quantile), ("memory", self.memory), ("room", self.room)):
-            if len(array):  # plain training has none, and an empty array cannot be stored
-                arrays[name] = array
-        for name, losses in (("loss", self.losses), ("loss_then", self.losses_then)):
-            if losses is not None:
-                arrays |= {f"{name}_mean": losses.mean, f"{name}_seen": losses.seen}
-        return arrays | ({} if self.decile_losses is None else {"decile_losses": self.decile_losses})
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> CurriculumState:
-        """Undo :meth:`arrays`."""
-        epoch, cursor, begun, length, available, skipped = (int(value) for value in arrays["position"])
-        losses, losses_then = (
-            RunningLoss(np.array(arrays[f"{name}_mean"]), np.array(arrays[f"{name}_seen"]))
-            if f"{name}_mean" in arrays
-            else None
-            for name in ("loss", "loss_then")
-        )
-        return cls(
-            epoch,
-            cursor,
-            begun,
-            length or None,
-            share=float(arrays["share"][0]),
-            available=available,
-            skipped=skipped,
-            losses=losses,
-            losses_then=losses_then,
-            decile_losses=np.array(arrays["decile_losses"]) if "decile_losses" in arrays else None,
-            **{name: np.array(arrays.get(name, np.zeros(0))) for name in ("quantile", "memory", "room")},
-        )
-
-
-@dataclass(frozen=True)
-class Draw:
-    """A few batches that one dispatch trains on.
-
-    Attributes:
-        bucket: int32 ``[n_steps]``.
-        rows: int32 ``[n_steps, widest batch]``, rows of the bucket, ``PADDING`` at the end.
-        share: The share that was available.
-        available: How many units were available, those skipped included; where the unit is the target, a target of
-            this rank or a higher one is left out of the loss.
-        skipped: How many of the easiest were not available; targets of lower ranks are left out, too.
-        weight: float32 ``[n_steps, widest batch]``, each row's weight in the loss; None where all weigh 1.
-        length: To what longer histories were cut; None where they are whole.
-        trained: What the dynamic epoch trained that ends with this draw; None before its end.
-    """
-
-    bucket: np.ndarray
-    rows: np.ndarray
-    share: float
-    available: int
-    skipped: int = 0
-    weight: np.ndarray | None = None
-    length: int | None = None
-    trained: Trained | None = None
-
-    def __len__(self) -> int:
-        return len(self.bucket)
 
 
 @dataclass

@@ -14,7 +14,8 @@ import optax
 from jaxtyping import Array
 
 from curriculum_rec.curriculum.sampling import PADDING
-from curriculum_rec.curriculum.scheduler import CurriculumState, Draw, Scheduler
+from curriculum_rec.curriculum.scheduler import Scheduler
+from curriculum_rec.curriculum.state import CurriculumState, Draw
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError, TrainingError
 from curriculum_rec.models.batch import Batch, BatchRng

@@ -9,7 +9,7 @@ from typing import Any
 import optax
 from flax import nnx
 
-from curriculum_rec.curriculum.scheduler import Curriculum
+from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.data.examples import Examples, SequenceExamples
 from curriculum_rec.data.interactions import CleaningRule, clean
 from curriculum_rec.data.noise import Noise

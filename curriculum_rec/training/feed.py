@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Array, Int32
 
 from curriculum_rec.curriculum.sampling import PADDING
-from curriculum_rec.curriculum.scheduler import CurriculumState, Draw, Scheduler
+from curriculum_rec.curriculum.scheduler import Scheduler
+from curriculum_rec.curriculum.state import CurriculumState, Draw
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.training.placement import Placed
 

@@ -12,7 +12,8 @@ import optax
 from flax import nnx
 
 from curriculum_rec.curriculum.difficulty import Workshop
-from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
+from curriculum_rec.curriculum.options import Curriculum
+from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
 from curriculum_rec.objectives.losses import Objective, examples_for

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from curriculum_rec.curriculum.sampling import PADDING
-from curriculum_rec.curriculum.scheduler import Draw
+from curriculum_rec.curriculum.state import Draw
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.models.contract import CountsOperations, Recommender
 from curriculum_rec.objectives.losses import CountsScores, Objective

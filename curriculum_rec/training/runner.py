@@ -18,7 +18,8 @@ import numpy as np
 import optax
 
 from curriculum_rec.curriculum.difficulty import PredictionDepth, ScoreFile, TransferTeacher
-from curriculum_rec.curriculum.scheduler import CurriculumState, Scheduler
+from curriculum_rec.curriculum.scheduler import Scheduler
+from curriculum_rec.curriculum.state import CurriculumState
 from curriculum_rec.data.noise import planted_interactions
 from curriculum_rec.data.split import Part
 from curriculum_rec.evaluation.evaluator import Evaluation

@@ -15,7 +15,8 @@ import optax
 from flax import nnx
 
 from curriculum_rec.curriculum.difficulty.workshop import Asked, Lesson, Statistic
-from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
+from curriculum_rec.curriculum.options import Curriculum
+from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.evaluation.target_statistics import TargetScorer

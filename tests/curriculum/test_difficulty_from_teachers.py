@@ -24,9 +24,10 @@ from curriculum_rec.curriculum.difficulty import (
     Workshop,
 )
 from curriculum_rec.curriculum.difficulty.workshop import folds
+from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.curriculum.pacing import Linear
 from curriculum_rec.curriculum.sampling import PADDING, Prefix
-from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
+from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from curriculum_rec.curriculum.difficulty import RunningLoss
-from curriculum_rec.curriculum.hardness_sampling import DynamicHardness
-from curriculum_rec.curriculum.sampling import PADDING, Pool, Pruned
-from curriculum_rec.curriculum.scheduler import Curriculum, CurriculumState, Scheduler
+from curriculum_rec.curriculum.hardness_sampling import DynamicHardness, Pruned
+from curriculum_rec.curriculum.options import Curriculum
+from curriculum_rec.curriculum.sampling import PADDING, Pool
+from curriculum_rec.curriculum.scheduler import Scheduler
+from curriculum_rec.curriculum.state import CurriculumState
 from curriculum_rec.data.examples import Bucket, Examples
 from curriculum_rec.errors import OptionError
 

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curriculum_rec.curriculum.length import GrowingLength, bucket_lengths
+from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.curriculum.sampling import PADDING
-from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
+from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.data.examples import Bucket, Examples
 from curriculum_rec.errors import OptionError
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from curriculum_rec.curriculum.difficulty import Length
 from curriculum_rec.curriculum.mixture import Mixture, apportion
+from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.curriculum.sampling import PADDING, Pool
-from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
+from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.errors import OptionError
 
 MIXTURE = Mixture(weights={"a": 3.0, "b": 1.0}, full_at=0.5)

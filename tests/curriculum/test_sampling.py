@@ -3,18 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curriculum_rec.curriculum.sampling import (
-    PADDING,
+from curriculum_rec.curriculum.ordered_sampling import (
     Boltzmann,
     ImportanceCorrected,
-    Pool,
-    Prefix,
     PrefixWithReplacement,
     Replay,
     SoftPrefix,
     Stratified,
-    plan_epoch,
 )
+from curriculum_rec.curriculum.sampling import PADDING, Pool, Prefix, plan_epoch
 from curriculum_rec.data.examples import Bucket, Examples
 from curriculum_rec.errors import OptionError
 

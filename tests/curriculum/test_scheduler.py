@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 
 from curriculum_rec.curriculum.difficulty import Length, Loss, Popularity
-from curriculum_rec.curriculum.pacing import Clock, Constant, Linear, OnePass, Plateau
-from curriculum_rec.curriculum.quantile import apply_order, quantiles
-from curriculum_rec.curriculum.sampling import (
-    PADDING,
+from curriculum_rec.curriculum.options import Curriculum
+from curriculum_rec.curriculum.ordered_sampling import (
     Boltzmann,
     ImportanceCorrected,
-    Prefix,
     PrefixWithReplacement,
     Replay,
     SoftPrefix,
     Stratified,
 )
-from curriculum_rec.curriculum.scheduler import Curriculum, CurriculumState, Draw, Scheduler
+from curriculum_rec.curriculum.pacing import Clock, Constant, Linear, OnePass, Plateau
+from curriculum_rec.curriculum.quantile import apply_order, quantiles
+from curriculum_rec.curriculum.sampling import PADDING, Prefix
+from curriculum_rec.curriculum.scheduler import Scheduler
+from curriculum_rec.curriculum.state import CurriculumState, Draw
 from curriculum_rec.errors import OptionError
 
 TOTAL = 60

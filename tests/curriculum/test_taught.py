@@ -6,9 +6,11 @@ from flax import nnx
 
 from curriculum_rec import fit
 from curriculum_rec.curriculum.difficulty import Length, Loss
+from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.curriculum.pacing import Linear
 from curriculum_rec.curriculum.sampling import PADDING, Pool
-from curriculum_rec.curriculum.scheduler import Curriculum, CurriculumState, Scheduler
+from curriculum_rec.curriculum.scheduler import Scheduler
+from curriculum_rec.curriculum.state import CurriculumState
 from curriculum_rec.curriculum.taught import Classroom, Taught
 from curriculum_rec.curriculum.teachers import OnlineTeacher
 from curriculum_rec.errors import OptionError

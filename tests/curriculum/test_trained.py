@@ -6,17 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curriculum_rec.curriculum.difficulty import Length, Loss, Popularity
+from curriculum_rec.curriculum.hardness_sampling import Pruned
+from curriculum_rec.curriculum.options import Curriculum
+from curriculum_rec.curriculum.ordered_sampling import Boltzmann, ImportanceCorrected, PrefixWithReplacement
 from curriculum_rec.curriculum.pacing import Constant, Linear, OnePass
 from curriculum_rec.curriculum.quantile import apply_order, quantiles, undo_order
-from curriculum_rec.curriculum.sampling import (
-    PADDING,
-    Boltzmann,
-    ImportanceCorrected,
-    Prefix,
-    PrefixWithReplacement,
-    Pruned,
-)
-from curriculum_rec.curriculum.scheduler import Curriculum, CurriculumState, Scheduler
+from curriculum_rec.curriculum.sampling import PADDING, Prefix
+from curriculum_rec.curriculum.scheduler import Scheduler
+from curriculum_rec.curriculum.state import CurriculumState
 from curriculum_rec.curriculum.trained import N_DECILES, Hardness, effective_size
 from curriculum_rec.data.examples import Bucket, Examples
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
+from curriculum_rec.curriculum.options import Curriculum
+from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.models import SASRec
 from curriculum_rec.objectives import Softmax

@@ -8,9 +8,10 @@ import pytest
 from flax import nnx
 
 from curriculum_rec.curriculum.difficulty import Length, Loss
+from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.curriculum.pacing import Linear
 from curriculum_rec.curriculum.sampling import PADDING, Prefix
-from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
+from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError, TrainingError
 from curriculum_rec.models import DNN

@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 
 from curriculum_rec.curriculum.sampling import PADDING
-from curriculum_rec.curriculum.scheduler import Draw
+from curriculum_rec.curriculum.state import Draw
 from curriculum_rec.data.examples import Bucket, Examples
 from curriculum_rec.models import DNN, SASRec
 from curriculum_rec.models.batch import Batch

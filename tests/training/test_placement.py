@@ -10,8 +10,9 @@ import pytest
 from flax import nnx
 
 from curriculum_rec.curriculum.difficulty import Popularity
+from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.curriculum.pacing import Linear
-from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
+from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models import SASRec
 from curriculum_rec.negatives import CachedHard, Hardest, InBatch

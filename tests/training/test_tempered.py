@@ -7,7 +7,8 @@ import optax
 import pytest
 from flax import nnx
 
-from curriculum_rec.curriculum.scheduler import Curriculum, Scheduler
+from curriculum_rec.curriculum.options import Curriculum
+from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.objectives import BinaryCrossEntropy, SampledSoftmax, Softmax

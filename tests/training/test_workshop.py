@@ -21,8 +21,8 @@ from curriculum_rec.curriculum.difficulty import (
     TransferTeacher,
 )
 from curriculum_rec.curriculum.difficulty.workshop import STATISTICS
+from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.curriculum.pacing import Linear
-from curriculum_rec.curriculum.scheduler import Curriculum
 from curriculum_rec.data.examples import Bucket, Examples, SequenceExamples
 from curriculum_rec.data.split import Part, Split
 from curriculum_rec.errors import OptionError
