@@ -211,8 +211,8 @@ def flatten(tree: Tree, prefix: str) -> dict[str, Any]:
 def below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """Give the arrays whose names begin with ``prefix.``, by the rest of their names.
 
-    >>> below({"a.b.c": 1, "ab": 2}, "a")
-    {'b.c': 1}
+    >>> list(below({"a.b.c": np.zeros(1), "ab": np.ones(1)}, "a"))
+    ['b.c']
     """
     start = f"{prefix}."
     return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}

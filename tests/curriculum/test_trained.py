@@ -61,7 +61,7 @@ def test_the_rows_of_a_run_by_hand():
     assert (second["epoch"], second["available"], second["mean_quantile"]) == (2, 14, 7 / 20)
     assert second["deciles"] == [2] * 7 + [0] * 3
     third = scheduler.trained(state)
-    assert not scheduler.epoch_ended(state)
+    assert not scheduler.epoch_ended(state, step=5)
     assert (third.epoch, third.available) == (3, 17)
     assert third.drawn in (8 + 8, 8 + 1)  # two of the three batches of 17
 

@@ -12,6 +12,7 @@ from curriculum_rec.curriculum.difficulty import RunningLoss
 from curriculum_rec.errors import CheckpointError, OptionError, RunError
 from curriculum_rec.training.interrupt import Interrupted
 from curriculum_rec.training.progress import RunProgress
+from curriculum_rec.training.record import RunRecord
 from curriculum_rec.training.restore import load_snapshot
 from curriculum_rec.training.run_directory import RunDirectory
 
@@ -92,14 +93,15 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path):
 
 def test_warm_start_takes_the_best_weights_of_another_run(finished):
     folder, _ = finished
-    runner = make_runner(folder, "warm", *SHORT, f"stages.shallow.warm_start={folder / 'run'}",
-                         "stages.shallow.depth=2", TINY_RATE, "stages.deep.depth=2")  # fmt: skip
-    summary = runner.run()
     best = load_snapshot(RunDirectory(folder / "run"), "best")
+    depth = RunRecord.from_json(best.meta["record"]).stage.depth
+    runner = make_runner(folder, "warm", *SHORT, f"stages.shallow.warm_start={folder / 'run'}",
+                         f"stages.shallow.depth={depth}", TINY_RATE, f"stages.deep.depth={depth}")  # fmt: skip
+    summary = runner.run()
     own = load_snapshot(RunDirectory(folder / "warm"), "newest")
     for name in (name for name in own.arrays if name.startswith("params.")):
         np.testing.assert_allclose(own.arrays[name], best.arrays[name], atol=1e-6, err_msg=name)
-    assert summary["stages"][0]["depth"] == 2
+    assert summary["stages"][0]["depth"] == depth
 
 
 def test_warm_start_grows_into_a_deeper_stage(finished):

@@ -66,7 +66,7 @@ def test_two_steps_of_model_and_temperatures_are_those_of_the_tempered_loss():
 
     @jax.jit
     def step(state, batch, rng):
-        objective = Tempered(Softmax(chunk=5), RULE, state.memory)
+        objective = Tempered(Softmax(chunk=5), RULE, state.memory["weighting"])
         weigh = Weigh(RULE, 10, None, LookAround(objective))
         return make_step(objective, tx, weigh=weigh)(state, batch, rng)
 
@@ -78,7 +78,7 @@ def test_two_steps_of_model_and_temperatures_are_those_of_the_tempered_loss():
         momentum = 0.5 * momentum + slope + 0.1 * temperature
         temperature = temperature - 0.2 * momentum
     np.testing.assert_allclose(state.params["table"], params["table"], rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(state.memory["log_temperature"], temperature, rtol=1e-2, atol=1e-4)
+    np.testing.assert_allclose(state.memory["weighting"]["log_temperature"], temperature, rtol=1e-2, atol=1e-4)
     assert np.abs(temperature).min() > 1e-3
 
 
@@ -106,7 +106,7 @@ def test_temperatures_stay_inside_their_bounds_in_an_engine(tiny_examples, kind,
 
     state = placed.place_state(TrainState.create(Big(), tx, rule))
     state, _ = engine.train(state, scheduler.begin(), stop_at=4, on_chunk=lambda chunk: None)
-    np.testing.assert_allclose(np.abs(state.memory["log_temperature"]), np.log(2), rtol=1e-5)
+    np.testing.assert_allclose(np.abs(state.memory["weighting"]["log_temperature"]), np.log(2), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
