@@ -256,6 +256,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"there is no {group} '{choice}'; there are: {', '.join(sorted(error.options))}"
+    if unused := re.match(r"Could not override '([^']+)'\. No match in the defaults list", str(error)):
+        return f"{unused[1]} cannot be chosen here: none of the other choices has such a part"
     root = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     key, full_key = getattr(root, "key", None), getattr(root, "full_key", None)
     message = str(root).split("\n")[0].strip()

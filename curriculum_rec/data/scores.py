@@ -30,7 +30,7 @@ def check_score_path(path: str, option: str) -> None:
         OptionError: The ending is unknown.
     """
     if Path(path).suffix not in READERS:
-        raise OptionError(f"{option}={path}: its ending must be one of {', '.join(READERS)}")
+        raise OptionError(f"{option}={path}: a file of scores must end in one of {', '.join(READERS)}")
 
 
 def read_scores(path: str, examples: Examples, *, option: str) -> tuple[np.ndarray, Literal["sequence", "target"]]:
@@ -76,6 +76,7 @@ def read_target_scores(path: str, examples: Examples, *, option: str) -> np.ndar
 
 def _read(path: str, origin: Origin, option: str) -> pl.DataFrame:
     """Read the file and put codes for ids."""
+    check_score_path(path, option)
     if not Path(path).is_file():
         raise DataError(f"{option}={path} does not exist")
     try:

@@ -128,7 +128,9 @@ def test_files_that_cannot_be_used_are_refused(tmp_path, tiny_examples, text, wo
 
 
 def test_what_is_no_file_of_scores_is_refused(tmp_path, tiny_examples):
-    with pytest.raises(OptionError, match=r"path=scores.txt: its ending must be one of .parquet, .csv, .jsonl"):
+    with pytest.raises(
+        OptionError, match=r"path=scores.txt: a file of scores must end in one of .parquet, .csv, .jsonl"
+    ):
         ScoreFile("scores.txt")
     with pytest.raises(DataError, match="does not exist"):
         ScoreFile(str(tmp_path / "no.csv"))(tiny_examples, "target")
