@@ -59,9 +59,8 @@ def test_all_weigh_one_after_the_pruning_whatever_the_number_of_epochs(until):
     for total in range(1, 201):
         curriculum = Curriculum(sampler=Pruned(min_examples=1, rate=0.5, until=until))
         scheduler = Scheduler(curriculum, examples, 0, total * examples.batches_per_epoch)
-        for epoch in range(total):
-            if epoch / total < until:
-                continue
+        first = next(epoch for epoch in range(total + 1) if epoch / total >= until)
+        for epoch in {min(first, total - 1), total - 1} if first < total else ():
             losses = RunningLoss(LOSSES[:16], np.ones(16, bool))
             begun, none = epoch * examples.batches_per_epoch, np.zeros(0)
             state = CurriculumState(epoch + 1, 0, begun, None, 1.0, 16, 0, none, none, none, losses, losses)

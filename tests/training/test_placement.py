@@ -25,8 +25,11 @@ from curriculum_rec.weighting import SuperLoss, Truncated
 
 STEPS = 12
 SOFTMAX = Softmax(chunk=16)
-OTHERS = [("pmap", 1, 1), ("pmap", 2, 1), ("pmap", 4, 1), ("shard_map", 1, 1), ("shard_map", 2, 1), ("shard_map", 4, 1)]
-OTHERS += [("shard_map", 2, 2), ("shard_map", 4, 2), ("shard_map", 4, 4)]
+OTHERS = [("pmap", 2, 1), ("pmap", 4, 1), ("shard_map", 4, 1), ("shard_map", 4, 2)]
+OTHERS += [
+    pytest.param(*other, marks=pytest.mark.slow)
+    for other in [("pmap", 1, 1), ("shard_map", 1, 1), ("shard_map", 2, 1), ("shard_map", 2, 2), ("shard_map", 4, 4)]
+]
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,14 @@ def test_examples_sent_by_the_host_train_the_same_run(run, kind, devices, table)
     assert got.traces == 1
 
 
-@pytest.mark.parametrize("weighting", [SuperLoss(), Truncated(full_at=0.1, normalise="weight")], ids=str)
-@pytest.mark.parametrize(("kind", "devices", "table"), [("pmap", 4, 1), ("shard_map", 4, 2)])
+@pytest.mark.parametrize(
+    "weighting",
+    [pytest.param(SuperLoss(), marks=pytest.mark.slow), Truncated(full_at=0.1, normalise="weight")],
+    ids=["super loss", "truncated"],
+)
+@pytest.mark.parametrize(
+    ("kind", "devices", "table"), [("pmap", 4, 1), pytest.param("shard_map", 4, 2, marks=pytest.mark.slow)]
+)
 def test_weights_do_not_depend_on_the_devices(run, kind, devices, table, weighting):
     expected = run("jit", 1, weighting=weighting)
     assert_same_run(run(kind, devices, table, weighting=weighting), expected)
@@ -147,9 +156,8 @@ CACHED = BinaryCrossEntropy(2, negatives=CachedHard(size=8, every_steps=5, rate_
 GROWING = BinaryCrossEntropy(negatives=Hardest(candidates=8, schedule="growing"))
 
 
-@pytest.mark.parametrize(
-    "objective", [IN_BATCH, pytest.param(CACHED, marks=pytest.mark.slow)], ids=["in batch", "cached"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", [IN_BATCH, CACHED], ids=["in batch", "cached"])
 def test_what_negatives_remember_does_not_depend_on_the_devices(run, objective):
     expected = run("jit", 1, objective=objective)
     # What is hard is decided by the order of scores, where the last digit counts.
