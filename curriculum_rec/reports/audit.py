@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from curriculum_rec.curriculum.difficulty import Difficulty
+from curriculum_rec.curriculum.difficulty.combined import split_half_agreement
 from curriculum_rec.curriculum.quantile import quantiles
 from curriculum_rec.curriculum.trained import N_DECILES
 from curriculum_rec.data.examples import Examples
@@ -42,7 +43,7 @@ class Audit:
     Attributes:
         scorers: In the order given.
         correlation: Spearman's rank correlation of the scorers, float64 ``[n, n]``; not a number for a constant score.
-        split_half: Of each scorer, the rank correlation of the means of two halves of its seeds; None with one seed.
+        split_half: Of each scorer, the rank correlation of the mean quantiles of two halves of its seeds; None with one.
         noise_auc: Of each scorer, the probability that a wrong target is ranked above a right one; None where nothing
             is known to be wrong.
         noise_share: Share of wrong targets in each tenth of each scorer, easiest first, float64 ``[n, 10]``; None
@@ -83,7 +84,7 @@ def audit(scorers: Sequence[Scorer], noise: np.ndarray | None = None) -> Audit:
     return Audit(
         scorers=tuple(scorers),
         correlation=rank_correlations(np.array(means)),
-        split_half=tuple(split_half(scorer.scores) for scorer in scorers),
+        split_half=tuple(split_half_agreement(scorer.scores) if len(scorer.scores) > 1 else None for scorer in scorers),
         noise_auc=tuple(roc_auc(mean, noise) if known and noise is not None else None for mean in means),
         noise_share=np.array([noise_by_decile(mean, noise) for mean in means]) if known and noise is not None else None,
         n_noise=int(noise.sum()) if noise is not None else 0,
@@ -107,20 +108,6 @@ def rank_correlations(values: np.ndarray) -> np.ndarray:
     length = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
     unit = np.divide(ranks, length, out=np.full_like(ranks, np.nan), where=length > 0)
     return np.clip(unit @ unit.T, -1, 1)
-
-
-def split_half(scores: np.ndarray) -> float | None:
-    """Correlate the mean scores of two halves of the seeds: 1 where chance decides nothing.
-
-    Args:
-        scores: ``[n_seeds, n_targets]``; seeds go to the halves in turn.
-
-    Returns:
-        The rank correlation; None with one seed.
-    """
-    if len(scores) < 2:
-        return None
-    return float(rank_correlations(np.array([scores[::2].mean(axis=0), scores[1::2].mean(axis=0)]))[0, 1])
 
 
 def noise_by_decile(score: np.ndarray, noise: np.ndarray) -> np.ndarray:

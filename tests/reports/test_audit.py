@@ -9,7 +9,7 @@ from curriculum_rec.curriculum.difficulty import HistoryEntropy, Length, Popular
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.data.scores import score_table
 from curriculum_rec.errors import DataError, OptionError
-from curriculum_rec.reports.audit import Scorer, audit, noise_by_decile, rank_correlations, score, split_half
+from curriculum_rec.reports.audit import Scorer, audit, noise_by_decile, rank_correlations, score
 from curriculum_rec.reports.target_files import read_flags, read_scorer
 
 RNG = np.random.default_rng(5)
@@ -35,18 +35,6 @@ def test_ranks_alone_matter(seed):
     np.testing.assert_allclose(
         rank_correlations(np.stack([values[0], -values[1]]))[0, 1], -rank_correlations(values)[0, 1]
     )
-
-
-def test_split_half_compares_every_other_seed():
-    assert split_half(TIED[:1]) is None
-    assert split_half(TIED) == pytest.approx(spearmanr(TIED[0] + TIED[2], TIED[1] + TIED[3]).statistic)
-    assert split_half(np.stack([TIED[0], TIED[0], TIED[0]])) == pytest.approx(1)
-
-
-def test_more_seeds_agree_better():
-    truth = RNG.normal(size=400)
-    noisy = truth + 2 * RNG.normal(size=(16, 400))
-    assert split_half(noisy[:2]) + 0.2 < split_half(noisy)
 
 
 def test_noise_by_decile():
