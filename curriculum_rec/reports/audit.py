@@ -43,7 +43,7 @@ class Audit:
     Attributes:
         scorers: In the order given.
         correlation: Spearman's rank correlation of the scorers, float64 ``[n, n]``; not a number for a constant score.
-        split_half: Of each scorer, the rank correlation of the mean quantiles of two halves of its seeds; None with one.
+        split_half: Of each scorer, the rank correlation of the mean quantiles of two halves of its seeds; or None.
         noise_auc: Of each scorer, the probability that a wrong target is ranked above a right one; None where nothing
             is known to be wrong.
         noise_share: Share of wrong targets in each tenth of each scorer, easiest first, float64 ``[n, 10]``; None
