@@ -83,7 +83,8 @@ def needed(workshop: Workshop | None, difficulty: object) -> Workshop:
     if workshop is None:
         raise OptionError(
             f"difficulty {type(difficulty).__name__} asks teachers, and there is no workshop to train them in: give "
-            "one (workshop=TeacherWorkshop(...)), or train by an experiment"
+            "one (workshop=TeacherWorkshop(...)), train by an experiment, or audit the file that curriculum-rec score "
+            "writes (scores=[FILE])"
         )
     return workshop
 
