@@ -380,25 +380,19 @@ def _print_summary(directory: RunDirectory, summary: dict[str, Any]) -> None:
 
 
 def _print_quality(title: str, quality: dict[str, float], reference: dict[str, Any], *after: str) -> None:
-    table = Table("metric")
-    table.add_column("model", justify="right")
-    table.add_column("MostPop", justify="right")
-    for name, value in quality.items():
-        table.add_row(name, f"{value:.4f}", f"{reference[name]:.4f}")
-    with Console() as console:  # written at once, so that runs beside each other do not mix their lines
-        console.out(title, highlight=False)
-        console.print(table)
-        for line in after:
-            console.out(line, highlight=False)
+    rows = [[name, f"{value:.4f}", f"{reference[name]:.4f}"] for name, value in quality.items()]
+    _print_table(["metric", "model", "MostPop"], rows, *after, title=title)
 
 
-def _print_table(header: list[str], rows: list[list[str]], *after: str) -> None:
+def _print_table(header: list[str], rows: list[list[str]], *after: str, title: str | None = None) -> None:
     table = Table(header[0])
     for name in header[1:]:
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*row)
-    with Console() as console:
+    with Console() as console:  # written at once, so that runs beside each other do not mix their lines
+        if title is not None:
+            console.out(title, highlight=False)
         console.print(table)
         for line in after:
             console.out(line, highlight=False)
