@@ -24,7 +24,7 @@ RANKS = {
     "inference": 4,
     "reports": 4,
 }
-FOR_ALL = {"errors": -2, "streams": -1, "files": -1}
+FOR_ALL = {"errors": -2, "streams": -1, "files": -1, "components": -1}
 TOP = 5
 BESIDE = {("negatives", "models"), ("objectives", "models"), ("objectives", "negatives")}
 """Parts of one rank of which the first may import the second."""

@@ -8,11 +8,12 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Array
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.tree import is_stacked, path_names
-from curriculum_rec.models.structure import Tree
+from curriculum_rec.models.structure import Tree, split_model
 
 GATE = "gate"
 MapName = Literal["stack", "interleave"]
@@ -45,29 +46,35 @@ class DepthGrowth:
                 choices = ", ".join(map(str, get_args(allowed)))
                 raise OptionError(f"growth.{name}={getattr(self, name)}: it must be one of {choices}")
 
-    @property
-    def preserves_function(self) -> bool:
-        """Whether the grown model computes what the old one did."""
+    def check(self, old: nnx.Module, new: nnx.Module) -> None:
+        """Refuse what is no growth in depth."""
+        before, after = (split_model(model)[1] for model in (old, new))
+        depths = stacked_depth(before), stacked_depth(after)
+        if depths[0] is None or depths[1] is None:
+            raise OptionError("this model has no stacked 'blocks', so it has no depth to grow")
+        layer_map(self.map, depths[0], depths[1])
+        if self.gate == 0 and not _gates(before):
+            raise OptionError("growth.gate=0 needs blocks with residual gates, and this model has none: use gate=1")
+        if others := _differing(before, after):
+            raise OptionError(f"growth in depth alone cannot change {', '.join(others[:5])}")
+
+    def preserves_function(self, old: nnx.Module, new: nnx.Module) -> bool:
+        """Say whether the grown model computes what the old one did."""
+        del old, new
         return self.gate == 0
 
-    def __call__(self, params: Tree, opt_state: Tree, *, depth: int) -> tuple[Tree, Tree]:
-        """Grow parameters and optimizer state.
-
-        Args:
-            params: Nested dict; leaves under ``blocks`` have the layer axis first.
-            opt_state: An optax state whose parameter-like parts keep the parameters' paths.
-            depth: The new depth, above the old one.
+    def __call__(
+        self, params: Tree, opt_state: Tree, *, old: nnx.Module, new: nnx.Module, seed: int = 0
+    ) -> tuple[Tree, Tree]:
+        """Grow parameters and optimizer state; arguments and errors as in the contract.
 
         Raises:
-            OptionError: The model has no stacked blocks or is not shallower, a gate is missing, or ``moments=fresh``
-                with an optimizer that counts steps for all layers at once.
+            OptionError: ``moments=fresh`` with an optimizer that counts steps for all layers at once.
         """
-        old = stacked_depth(params)
-        if old is None:
-            raise OptionError("this model has no stacked 'blocks', so it has no depth to grow")
-        index, is_new = layer_map(self.map, old, depth)
-        if self.gate == 0 and not _gates(params):
-            raise OptionError("growth.gate=0 needs blocks with residual gates, and this model has none: use gate=1")
+        del seed
+        self.check(old, new)
+        depths = stacked_depth(params), stacked_depth(split_model(new)[1])
+        index, is_new = layer_map(self.map, depths[0] or 0, depths[1] or 0)
         if self.moments == "fresh":
             _require_layer_counts(opt_state)
 
@@ -132,6 +139,16 @@ def stacked_depth(params: Tree) -> int | None:
     if any(leaf.ndim == 0 or leaf.shape[0] != leaves[0].shape[0] for leaf in leaves):
         raise OptionError("the leaves under 'blocks' have no common layer axis: stack the blocks to grow them")
     return int(leaves[0].shape[0])
+
+
+def _differing(before: Tree, after: Tree) -> list[str]:
+    """Name the leaves that differ in more than the layer axis."""
+
+    def shapes(params: Tree) -> set[tuple[str, tuple[int, ...]]]:
+        leaves = jax.tree_util.tree_leaves_with_path(params)
+        return {(".".join(path_names(path)), leaf.shape[is_stacked(path) :]) for path, leaf in leaves}
+
+    return sorted({name for name, _ in shapes(before) ^ shapes(after)})
 
 
 def _gates(params: Tree) -> list[Array]:

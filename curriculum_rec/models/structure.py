@@ -33,5 +33,11 @@ def join_model(structure: nnx.GraphDef, params: Tree) -> Any:
     return nnx.merge(structure, nnx.State(params), nnx.State({}))
 
 
+def same_shapes(a: Tree, b: Tree) -> bool:
+    """Whether two trees have the same structure, and leaves of the same shapes."""
+    shapes = [jax.tree.map(lambda leaf: leaf.shape, tree) for tree in (a, b)]
+    return bool(shapes[0] == shapes[1])
+
+
 def _is_variable(leaf: object) -> bool:
     return isinstance(leaf, nnx.Variable)

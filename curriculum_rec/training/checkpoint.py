@@ -12,7 +12,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from curriculum_rec.models.structure import Tree
 from curriculum_rec.training.hosts import fetch
 
 STATE, META = "state", "meta"
-DIGESTS, SHAPES, META_DIGEST, BEST = "digests", "shapes", "meta_digest", "best_step"
+DIGESTS, SHAPES, META_DIGEST, PINNED = "digests", "shapes", "meta_digest", "pinned_steps"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Checkpoints:
 
     Args:
         directory: Where they lie, one folder a step.
-        keep: The newest that are kept, at least 1, besides those that one of them calls the best.
+        keep: The newest that are kept, at least 1, besides those that one of them pins.
         read_only: Whether this is a reader beside the process that owns the run.
     """
 
@@ -59,7 +59,7 @@ class Checkpoints:
     keep: int = 3
     read_only: bool = False
     _manager: ocp.CheckpointManager = field(init=False, repr=False)
-    _best: dict[int, int] = field(default_factory=dict, init=False, repr=False)
+    _pinned: dict[int, frozenset[int]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         # Only the run itself may tidy up: a reader would delete what a running process is just writing.
@@ -73,7 +73,12 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def save(
-        self, step: int, arrays: Mapping[str, np.ndarray | jax.Array], meta: Mapping[str, Any], *, best_step: int
+        self,
+        step: int,
+        arrays: Mapping[str, np.ndarray | jax.Array],
+        meta: Mapping[str, Any],
+        *,
+        pinned: Collection[int],
     ) -> None:
         """Write a checkpoint in the background; a later save or :meth:`close` waits for it.
 
@@ -81,39 +86,39 @@ class Checkpoints:
             step: The step after which it is taken.
             arrays: Named arrays that nobody changes any more; of JAX's own, every host writes the shards that it holds.
             meta: JSON data.
-            best_step: The best one so far; it stays as long as this one does.
+            pinned: Steps whose checkpoints stay as long as this one does: the best of each stage so far.
         """
         self.wait()
         if step in self.steps():
             return
         self._prune()
         record = dict(meta) | {
-            BEST: best_step,
+            PINNED: sorted(pinned),
             DIGESTS: {name: digest(array) for name, array in arrays.items()},
             SHAPES: {name: [list(array.shape), array.dtype.name] for name, array in arrays.items()},
         }
         record[META_DIGEST] = _json_digest(record)
         items = ocp.args.Composite(**{STATE: ocp.args.StandardSave(dict(arrays)), META: ocp.args.JsonSave(record)})
-        self._best[step] = best_step
+        self._pinned[step] = frozenset(pinned)
         with _quiet():
             self._manager.save(step, args=items)
 
     def _prune(self) -> None:
-        """Delete all but the newest and those which one of these calls the best: each can be gone on from."""
+        """Delete all but the newest and those which one of these pins: each can be gone on from."""
         steps = self.steps()
         newest = steps[-self.keep :]
-        kept = {*newest, *(self._best_of(step) for step in newest)}
+        kept = {*newest}.union(*(self._pinned_by(step) for step in newest))
         for step in steps:
             if step not in kept:
                 self._manager.delete(step)
 
-    def _best_of(self, step: int) -> int:
-        if step not in self._best:
+    def _pinned_by(self, step: int) -> frozenset[int]:
+        if step not in self._pinned:
             try:
-                self._best[step] = int(self._read_meta(step)[BEST])
+                self._pinned[step] = frozenset(map(int, self._read_meta(step)[PINNED]))
             except Exception:  # damaged, and named as such when it is read to be used
-                self._best[step] = -1
-        return self._best[step]
+                self._pinned[step] = frozenset()
+        return self._pinned[step]
 
     def _read_meta(self, step: int) -> dict[str, Any]:
         with _quiet():

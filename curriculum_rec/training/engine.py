@@ -143,6 +143,12 @@ class Engine:
         self.scheduler = self._feed.scheduler = scheduler
         self.seed, self.key = seed, self.placed.replicate(jax.random.key(seed))
 
+    def with_optimizer(self, optimizer: optax.GradientTransformation) -> Engine:
+        """Go on by another optimizer of the same state, on the arrays that lie on the devices already."""
+        other = replace(self, optimizer=optimizer)
+        other.__dict__["_feed"] = self._feed
+        return other
+
     def train(
         self,
         state: TrainState,

@@ -17,7 +17,7 @@ from curriculum_rec.data.sources import Source
 from curriculum_rec.data.split import Split, Splitter
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import FullRanking
-from curriculum_rec.growth.depth import DepthGrowth
+from curriculum_rec.growth.contract import Growth
 from curriculum_rec.models.contract import ModelFactory
 from curriculum_rec.objectives.losses import Objective
 from curriculum_rec.training.meta import hold_out_meta
@@ -43,7 +43,7 @@ class Experiment:
         optimizer: Options, or a ready optax transformation.
         curriculum: What is trained when.
         weighting: How much each loss of a batch counts; None lets all count the same.
-        growth: How the model gets deeper; None where no stage grows.
+        growth: How the model grows; None where no stage does.
         stages: Named stages, in order.
         placement: Which devices.
         evaluation: How quality is measured.
@@ -65,7 +65,7 @@ class Experiment:
     optimizer: AdamW | optax.GradientTransformation
     curriculum: Curriculum
     weighting: Weighting | None
-    growth: DepthGrowth | None
+    growth: Growth | None
     stages: Mapping[str, Stage]
     placement: Placement
     evaluation: FullRanking
@@ -98,19 +98,61 @@ class Experiment:
         self.evaluation.check_catalogue(split.interactions.n_items)
         return Dataset(split, *hold_out_meta(self.examples(split), self.weighting, seed=self.seed))
 
-    def build_model(self, n_items: int, *, depth: int | None) -> nnx.Module:
-        """Build the model with the run's initial values."""
+    def model_of(self, stage: str) -> tuple[ModelFactory, int | None]:
+        """Say what a stage trains, from what it and the stages before it change.
+
+        Returns:
+            The model's options, and its depth where a stage names one.
+
+        Raises:
+            OptionError: An option that a stage changes does not exist or has the wrong type.
+        """
+        model, depth = self.model, None
+        for name, each in self.stages.items():
+            changed = each.changed(model, name)
+            if changed is each.model:
+                depth = None  # another model, of the depth that its own options say
+            model, depth = changed, each.depth or depth
+            if name == stage:
+                break
+        return model, depth
+
+    def build_model(self, n_items: int, *, stage: str | None = None, depth: int | None = None) -> nnx.Module:
+        """Build a stage's model with the run's initial values.
+
+        Args:
+            n_items: Size of the catalogue.
+            stage: The stage, None for the first one.
+            depth: Its depth, where weights from elsewhere decided it; None takes what the stages say.
+        """
+        model, named = self.model_of(next(iter(self.stages)) if stage is None else stage)
         rngs = nnx.Rngs(self.seed)
-        return self.model(n_items=n_items, max_length=self.examples.max_length, depth=depth, rngs=rngs)
+        return model(
+            n_items=n_items,
+            max_length=self.examples.max_length,
+            depth=named if depth is None else depth,
+            rngs=rngs,
+        )
 
-    def build_optimizer(self, total_steps: int) -> optax.GradientTransformation:
-        """Build the optimizer for a run's length."""
+    def build_optimizer(self, total_steps: int, scale: optax.Schedule | None = None) -> optax.GradientTransformation:
+        """Build the optimizer for a run's length.
+
+        Args:
+            total_steps: The length.
+            scale: What a stage multiplies the learning rate by.
+
+        Raises:
+            OptionError: A ready transformation has no learning rate to scale.
+        """
         optimizer: Any = self.optimizer
-        return optimizer if isinstance(optimizer, optax.GradientTransformation) else optimizer(total_steps)
-
-    def initial_depth(self) -> int | None:
-        """Depth of the first stage; None for the model's own."""
-        return next(iter(self.stages.values())).depth
+        if not isinstance(optimizer, optax.GradientTransformation):
+            return optimizer(total_steps, scale)
+        if scale is not None:
+            raise OptionError(
+                "a stage's learning_rate_factor and warmup_steps need an optimizer of this package, whose learning "
+                "rate they multiply"
+            )
+        return optimizer
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Steps of the whole run, which schedules and pacing refer to."""

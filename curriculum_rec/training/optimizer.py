@@ -109,17 +109,26 @@ class AdamW:
         if self.schedule == "constant" and self.final_fraction != 0:
             raise OptionError("optimizer.final_fraction has no effect with schedule=constant: leave it out")
 
-    def __call__(self, total_steps: int) -> optax.GradientTransformation:
-        """Build the transformation for a run of ``total_steps``."""
+    def __call__(self, total_steps: int, scale: optax.Schedule | None = None) -> optax.GradientTransformation:
+        """Build the transformation for a run of ``total_steps``.
+
+        Args:
+            total_steps: The length of the run.
+            scale: What the learning rate is multiplied by besides; None is 1 throughout.
+        """
         return optax.chain(
             optax.identity() if self.clip_norm is None else optax.clip_by_global_norm(self.clip_norm),
             scale_by_layerwise_adam(self.b1, self.b2, self.eps),
             optax.add_decayed_weights(self.weight_decay, mask=_is_decayed) if self.weight_decay else optax.identity(),
-            optax.scale_by_learning_rate(self.learning_rate_schedule(total_steps)),
+            optax.scale_by_learning_rate(self.learning_rate_schedule(total_steps, scale)),
         )
 
-    def learning_rate_schedule(self, total_steps: int) -> optax.Schedule:
-        """Give the learning rate as a pure function of the step."""
+    def learning_rate_schedule(self, total_steps: int, scale: optax.Schedule | None = None) -> optax.Schedule:
+        """Give the learning rate as a pure function of the step; arguments as in the call."""
+        schedule = self._schedule(total_steps)
+        return schedule if scale is None else lambda step: schedule(step) * scale(step)
+
+    def _schedule(self, total_steps: int) -> optax.Schedule:
         fall = max(total_steps - self.warmup_steps, 1)
         after = {
             "constant": optax.constant_schedule(self.learning_rate),

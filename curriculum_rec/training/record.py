@@ -20,6 +20,7 @@ class StageRecord:
         seconds: Wall seconds spent in it, compilation and evaluation included.
         quality: The last validation metrics in it.
         best: The best value of the deciding metric in it, or None before the first evaluation.
+        best_step: The step of its checkpoint.
         evaluations_since_best: Evaluations since then, for the plateau rule.
         done: Whether it has ended.
     """
@@ -32,6 +33,7 @@ class StageRecord:
     seconds: float = 0.0
     quality: Mapping[str, float] | None = None
     best: float | None = None
+    best_step: int = -1
     evaluations_since_best: int = 0
     done: bool = False
 
@@ -42,7 +44,8 @@ class RunRecord:
 
     Attributes:
         stages: The stages begun, the last one current.
-        best_metric: The best value of the deciding validation metric, or None before the first evaluation.
+        best_metric: The best value of the deciding validation metric since a stage last began anew, or None before the
+            first evaluation.
         best_step: The step of its checkpoint.
         train_seconds: Wall seconds of training so far, over all processes that worked on the run.
         compile_seconds: Those spent compiling.
@@ -67,9 +70,15 @@ class RunRecord:
         """Change the current stage."""
         return replace(self, stages=(*self.stages[:-1], replace(self.stage, **changes)))
 
-    def begin_stage(self, name: str, depth: int | None, parameters: int, step: int) -> RunRecord:
-        """Append a stage."""
-        return replace(self, stages=(*self.stages, StageRecord(name, depth, parameters, step)))
+    @property
+    def pinned_steps(self) -> frozenset[int]:
+        """Steps whose checkpoints stay: the best of each stage."""
+        return frozenset(stage.best_step for stage in self.stages if stage.best_step >= 0)
+
+    def begin_stage(self, name: str, depth: int | None, parameters: int, step: int, *, anew: bool = False) -> RunRecord:
+        """Append a stage; one that begins anew has nothing to do with the best model before it."""
+        record = replace(self, best_metric=None, best_step=-1) if anew else self
+        return replace(record, stages=(*self.stages, StageRecord(name, depth, parameters, step)))
 
     def evaluated(self, step: int, quality: Mapping[str, float], metric: str) -> RunRecord:
         """Take in an evaluation."""
@@ -78,6 +87,7 @@ class RunRecord:
         record = self.with_stage(
             quality=dict(quality),
             best=value if better_stage else stage.best,
+            best_step=step if better_stage else stage.best_step,
             evaluations_since_best=0 if better_stage else stage.evaluations_since_best + 1,
         )
         if self.best_metric is None or value > self.best_metric:

@@ -59,13 +59,22 @@ def load_snapshot(directory: RunDirectory, which: Which = "best") -> Snapshot:
         checkpoints.close()
 
 
-def model_template(experiment: Experiment, *, n_items: int, depth: int | None) -> tuple[nnx.GraphDef, Tree]:
-    """Give a model's structure and the shapes of its parameters, without computing any."""
-    return split_model(nnx.eval_shape(lambda: experiment.build_model(n_items, depth=depth)))
+def model_template(
+    experiment: Experiment, *, n_items: int, stage: str | None = None, depth: int | None = None
+) -> nnx.Module:
+    """Give a stage's model with shapes for parameters, none of which is computed.
+
+    Args:
+        experiment: The components.
+        n_items: Size of the catalogue.
+        stage: The stage, None for the first one.
+        depth: Its depth, where weights from elsewhere decided it.
+    """
+    return nnx.eval_shape(lambda: experiment.build_model(n_items, stage=stage, depth=depth))
 
 
 def snapshot_parameters(snapshot: Snapshot, experiment: Experiment, *, n_items: int) -> tuple[nnx.GraphDef, Tree]:
-    """Rebuild the model of a checkpoint at the depth that it had grown to.
+    """Rebuild the model of a checkpoint at the size that it had grown to.
 
     Returns:
         The structure and the parameters, on the host.
@@ -73,8 +82,8 @@ def snapshot_parameters(snapshot: Snapshot, experiment: Experiment, *, n_items: 
     Raises:
         CheckpointError: The parameters do not fit.
     """
-    depth = RunRecord.from_json(snapshot.meta["record"]).stage.depth
-    structure, template = model_template(experiment, n_items=n_items, depth=depth)
+    stage = RunRecord.from_json(snapshot.meta["record"]).stage
+    structure, template = split_model(model_template(experiment, n_items=n_items, stage=stage.name, depth=stage.depth))
     return structure, unflatten(snapshot.arrays, PARAMS, template)
 
 

@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import nnx
 
 from curriculum_rec.curriculum.difficulty import PredictionDepth, ScoreFile, TransferTeacher
 from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.curriculum.state import CurriculumState
 from curriculum_rec.data.noise import planted_interactions
 from curriculum_rec.data.split import Part
+from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import write_frame, write_text
 from curriculum_rec.growth.depth import stacked_depth
-from curriculum_rec.models.structure import Tree
+from curriculum_rec.models.structure import Tree, same_shapes, split_model
 from curriculum_rec.objectives.losses import examples_for
 from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Checkpoints, below, flatten, unflatten
@@ -37,7 +39,7 @@ from curriculum_rec.training.interrupt import Interrupted, InterruptGuard
 from curriculum_rec.training.operations import Operations, run_peak
 from curriculum_rec.training.profile import Profile
 from curriculum_rec.training.progress import RunProgress
-from curriculum_rec.training.record import RunRecord
+from curriculum_rec.training.record import RunRecord, StageRecord
 from curriculum_rec.training.restore import (
     CURRICULUM,
     MEMORY,
@@ -86,12 +88,15 @@ class Runner:
     _clock: tuple[float, float] = field(default=(0.0, 0.0), init=False)
     _operations: Operations | None = field(default=None, init=False)
     _speed: dict[str, Any] = field(default_factory=dict, init=False)
+    _model: nnx.Module | None = field(default=None, init=False)
+    _scale: optax.Schedule | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.placed = self.experiment.placement.place()
         self.steps_per_epoch = self.dataset.examples.batches_per_epoch
         self.total_steps = self.experiment.total_steps(self.steps_per_epoch)
         self.optimizer = self.experiment.build_optimizer(self.total_steps)
+        self._schedule = self._learning_rates(None)
         self.workshop = TeacherWorkshop.of(
             self.experiment,
             self.dataset,
@@ -134,15 +139,17 @@ class Runner:
             difficulty(self.dataset.examples, self.experiment.curriculum.unit)
         if isinstance(difficulty, TransferTeacher | PredictionDepth) and difficulty.run is not None:
             RunDirectory.existing(difficulty.run)
-        _, template = model_template(self.experiment, n_items=self.n_items, depth=self.experiment.initial_depth())
-        self.placed.check_table(template)
         self.engine.scheduler.check()
-        depth = stacked_depth(template)
+        before = None
         for name, stage in self.experiment.stages.items():
+            if stage.learning_rate_scale(0) is not None:
+                self.experiment.build_optimizer(self.total_steps, stage.learning_rate_scale(0))
+            depth = None
             if stage.warm_start is not None:
-                depth = stacked_depth(self._warm_start_parameters(stage.warm_start, template))
-            check_depth(name, stage, depth, can_grow=self.experiment.growth is not None)
-            depth = stage.depth or depth
+                depth = stacked_depth(self._warm_start_parameters(stage.warm_start, name))
+            old, before = self._models(name, before, depth)
+            self.placed.check_table(split_model(before)[1])
+            self._check_growth(name, old, before)
 
     @property
     def n_items(self) -> int:
@@ -203,15 +210,17 @@ class Runner:
         self._log.rewind(0)
         if hosts.is_first() and self.dataset.split.noise is not None:
             write_frame(self.directory.noise, planted_interactions(self.dataset.split))
-        model = self.experiment.build_model(self.n_items, depth=self.experiment.initial_depth())
-        state = TrainState.create(
-            model,
+        first = next(iter(self.experiment.stages))
+        return self._enter_stage(self._random_state(first), first), self.engine.scheduler.begin()
+
+    def _random_state(self, stage: str) -> TrainState:
+        return TrainState.create(
+            self.experiment.build_model(self.n_items, stage=stage),
             self.optimizer,
             self.experiment.weighting,
             objective=self.experiment.objective,
             item_counts=self.dataset.examples.item_counts,
         )
-        return self._enter_stage(state, next(iter(self.experiment.stages))), self.engine.scheduler.begin()
 
     def _resume(self) -> tuple[TrainState, CurriculumState] | None:
         snapshot = self._checkpoints.restore_newest()
@@ -222,6 +231,9 @@ class Runner:
         self._checkpoints.discard_after(snapshot.step)
         self._log.rewind(snapshot.meta["log_position"])
         self._record = RunRecord.from_json(snapshot.meta["record"])
+        stage = self._record.stage
+        self._model = model_template(self.experiment, n_items=self.n_items, stage=stage.name, depth=stage.depth)
+        self._take_learning_rates(stage)
         structure, params = snapshot_parameters(snapshot, self.experiment, n_items=self.n_items)
         opt_state = unflatten(snapshot.arrays, OPTIMIZER, jax.eval_shape(self.optimizer.init, params))
         memory = jax.tree.map(jnp.asarray, unflatten(snapshot.arrays, MEMORY, self._begin_memory()))
@@ -236,32 +248,76 @@ class Runner:
         return begin_memory(experiment.weighting, experiment.objective, n_items=self.n_items, item_counts=counts)
 
     def _enter_stage(self, state: TrainState, name: str) -> TrainState:
-        stage = self.experiment.stages[name]
+        stage, step, depth = self.experiment.stages[name], int(state.step), None
+        begins_anew = bool(self._record.stages) and stage.begin == "random"
         if stage.warm_start is not None:
-            params = self._warm_start_parameters(stage.warm_start, state.params)
-            state = with_fresh_parameters(state, params, self.optimizer)
-        before, growth = stacked_depth(state.params), self.experiment.growth
-        check_depth(name, stage, before, can_grow=growth is not None)
-        grows = stage.depth is not None and stage.depth != before
-        if grows and growth is not None and stage.depth is not None:
-            params, opt_state = growth(state.params, state.opt_state, depth=stage.depth)
+            params = self._warm_start_parameters(stage.warm_start, name)
+            state, depth = with_fresh_parameters(state, params, self.optimizer), stacked_depth(params)
+        elif begins_anew:
+            fresh = self._random_state(name)
+            state = replace(with_fresh_parameters(state, fresh.params, self.optimizer), memory=fresh.memory)
+        old, new = self._models(name, self._model, depth)
+        self._check_growth(name, old, new)
+        grows, growth = _differ(old, new), self.experiment.growth
+        if grows and growth is not None:
+            params, opt_state = growth(state.params, state.opt_state, old=old, new=new, seed=self.experiment.seed)
             state = replace(state, params=params, opt_state=opt_state)
-        step, depth, parameters = int(state.step), stacked_depth(state.params), count_parameters(state.params)
-        self._record = self._record.begin_stage(name, depth, parameters, step)
+        self._model = new
+        state = replace(state, structure=split_model(new)[0])
+        depth, parameters = stacked_depth(state.params), count_parameters(state.params)
+        self._record = self._record.begin_stage(name, depth, parameters, step, anew=begins_anew)
+        self._take_learning_rates(self._record.stage)
         self._log.write(
             "stage",
             step=step,
             stage=name,
             depth=depth,
             parameters=parameters,
-            grown_from=before if grows else None,
-            preserves_function=growth.preserves_function if grows and growth is not None else None,
+            grown_from=stacked_depth(split_model(old)[1]) if grows else None,
+            preserves_function=growth.preserves_function(old, new) if grows and growth is not None else None,
         )
         self._shown.stage(name, depth, step)
         return self.placed.place_state(state)
 
-    def _warm_start_parameters(self, run: str, template: Tree) -> Tree:
+    def _models(self, name: str, before: nnx.Module | None, depth: int | None) -> tuple[nnx.Module, nnx.Module]:
+        """Give the models, with shapes alone, that a stage begins with and that it trains.
+
+        Args:
+            name: The stage.
+            before: The model of the stage before; None if there is none.
+            depth: Depth of the weights of a warm start; None without one.
+        """
+        stage = self.experiment.stages[name]
+        template = partial(model_template, self.experiment, n_items=self.n_items, stage=name)
+        if depth is not None:
+            return template(depth=depth), template(depth=stage.depth or depth)
+        if before is None or stage.begin == "random":
+            return template(), template()
+        return before, template(depth=stage.depth or stacked_depth(split_model(before)[1]))
+
+    def _check_growth(self, name: str, old: nnx.Module, new: nnx.Module) -> None:
+        stage, growth = self.experiment.stages[name], self.experiment.growth
+        check_depth(name, stage, stacked_depth(split_model(old)[1]), can_grow=growth is not None)
+        if not _differ(old, new):
+            return
+        if growth is None:
+            raise OptionError(
+                f"stage '{name}' changes the model's shapes, but growth is none: choose one, or begin=random"
+            )
+        growth.check(old, new)
+
+    def _warm_start_parameters(self, run: str, stage: str) -> Tree:
+        template = split_model(model_template(self.experiment, n_items=self.n_items, stage=stage))[1]
         return warm_start_parameters(RunDirectory.existing(run), template, items_digest=self._items_digest)
+
+    def _take_learning_rates(self, record: StageRecord) -> None:
+        """Go on by a stage's learning rates, where they are not those of the stage before."""
+        scale = self.experiment.stages[record.name].learning_rate_scale(record.first_step)
+        if scale is None and self._scale is None:
+            return
+        self._scale, self._schedule = scale, self._learning_rates(scale)
+        self.optimizer = self.experiment.build_optimizer(self.total_steps, scale)
+        self.engine = self.engine.with_optimizer(self.optimizer)
 
     def _train_stage(self, state: TrainState, position: CurriculumState) -> tuple[TrainState, CurriculumState]:
         stage = self.experiment.stages[self._record.stage.name]
@@ -369,11 +425,10 @@ class Runner:
         if not scheduler.epoch_ended(position, step=step):
             self._log.write("curriculum", step=step, **scheduler.trained(position).row(position.decile_losses))
 
-    @cached_property
-    def _schedule(self) -> optax.Schedule | None:
+    def _learning_rates(self, scale: optax.Schedule | None) -> optax.Schedule | None:
         optimizer = self.experiment.optimizer
         known = not isinstance(optimizer, optax.GradientTransformation)
-        return optimizer.learning_rate_schedule(self.total_steps) if known else None
+        return optimizer.learning_rate_schedule(self.total_steps, scale) if known else None
 
     def _learning_rate(self, step: int) -> dict[str, float]:
         return {} if self._schedule is None else {"learning_rate": float(self._schedule(step))}
@@ -399,7 +454,7 @@ class Runner:
             "items_digest": self._items_digest,
             "log_position": self._log.position(),
         }
-        self._checkpoints.save(int(state.step), arrays, meta, best_step=self._record.best_step)
+        self._checkpoints.save(int(state.step), arrays, meta, pinned=self._record.pinned_steps)
 
     def _read_clock(self) -> None:
         now = time.perf_counter(), METER.seconds
@@ -432,3 +487,7 @@ class Runner:
         if hosts.is_first():
             write_text(self.directory.summary, to_json(summary))
         return summary
+
+
+def _differ(old: nnx.Module, new: nnx.Module) -> bool:
+    return not same_shapes(split_model(old)[1], split_model(new)[1])

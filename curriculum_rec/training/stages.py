@@ -3,42 +3,71 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Literal, get_args, get_type_hints
 
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from curriculum_rec.components import check_type, unknown_option
 from curriculum_rec.errors import OptionError
+from curriculum_rec.models.contract import ModelFactory
+
+Begin = Literal["previous", "random"]
+"""Where a stage's weights come from when no warm start is named: the stage before, or random values."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a run: where its weights come from, how deep the model is, and when it ends.
+    """One stage of a run: where its weights come from, how large the model is, and when it ends.
 
     Args:
-        depth: Blocks of the model in this stage; None keeps the depth of the stage before, or the model's own. A
+        depth: Blocks of the model from this stage on; None keeps the depth of the stage before, or the model's own. A
             greater depth grows the model by ``growth``.
+        model: Options of the model that change from this stage on, such as ``width``, or a whole model of another
+            kind; None keeps the model of the stage before. Greater sizes grow it by ``growth``, unless the stage
+            begins anew.
         epochs: Length in passes over the full data; exactly one of this and ``steps`` is given.
         steps: Length in steps.
         patience: The stage also ends when the validation metric has not improved for this many evaluations; None goes
             on to the end.
+        begin: ``previous`` goes on from the weights of the stage before, where there is one; ``random`` begins anew,
+            the optimizer too.
         warm_start: A run directory whose best checkpoint gives the weights; the optimizer starts afresh. None goes on
-            from the stage before, or from random weights.
+            as ``begin`` says.
+        learning_rate_factor: The optimizer's learning rate is multiplied by this in the stage, above 0.
+        warmup_steps: Steps over which the learning rate rises to its schedule when the stage begins. A growth that does
+            not preserve the function needs them; 200 are usual.
     """
 
     depth: int | None = None
+    model: Mapping[str, Any] | ModelFactory | None = None
     epochs: float | None = None
     steps: int | None = None
     patience: int | None = None
+    begin: Begin = "previous"
     warm_start: str | None = None
+    learning_rate_factor: float = 1.0
+    warmup_steps: int = 0
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
             raise OptionError(
                 f"a stage has epochs={self.epochs} and steps={self.steps}: give exactly one of them, null for the other"
             )
-        for name in ("depth", "epochs", "steps", "patience"):
+        for name in ("depth", "epochs", "steps", "patience", "learning_rate_factor"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise OptionError(f"a stage has {name}={value}: it must be a number above 0")
+        if self.begin not in get_args(Begin):
+            raise OptionError(f"a stage has begin={self.begin}: it must be one of {', '.join(get_args(Begin))}")
+        if self.begin == "random" and self.warm_start is not None:
+            raise OptionError(f"a stage has begin=random and warm_start={self.warm_start}: weights have one source")
+        if self.warmup_steps < 0:
+            raise OptionError(f"a stage has warmup_steps={self.warmup_steps}: it must be at least 0")
+        if isinstance(self.model, Mapping) and "depth" in self.model:
+            raise OptionError("a stage has model.depth: give it as the stage's own depth")
 
     def n_steps(self, steps_per_epoch: int) -> int:
         """Give the stage's greatest length in steps.
@@ -47,6 +76,45 @@ class Stage:
         (10, 7)
         """
         return self.steps if self.steps is not None else max(1, round((self.epochs or 0) * steps_per_epoch))
+
+    def changed(self, model: ModelFactory, name: str) -> ModelFactory:
+        """Give the stage's model, from that of the stage before.
+
+        Args:
+            model: Builds the model of the stage before.
+            name: The stage's, for error messages.
+
+        Raises:
+            OptionError: An option does not exist or has the wrong type.
+        """
+        if self.model is None:
+            return model
+        if not isinstance(self.model, Mapping):
+            return self.model
+        path = f"stages.{name}.model"
+        if not is_dataclass(model) or isinstance(model, type):
+            raise OptionError(f"{path}: {type(model).__name__} is no dataclass of options, so none can be changed")
+        hints = get_type_hints(type(model))
+        kinds = {field.name: hints[field.name] for field in fields(model)}
+        for option in self.model:
+            if option not in kinds:
+                raise OptionError(unknown_option(f"{path}.{option}", kinds))
+        checked = {option: check_type(value, kinds[option], f"{path}.{option}") for option, value in self.model.items()}
+        return replace(model, **checked)
+
+    def learning_rate_scale(self, first_step: int) -> Callable[[Array], Array] | None:
+        """Say what the stage multiplies the optimizer's learning rate by, as a function of the run's step.
+
+        Args:
+            first_step: Steps trained before the stage.
+
+        Returns:
+            The function; None where the learning rate stays as it is.
+        """
+        if self.learning_rate_factor == 1 and not self.warmup_steps:
+            return None
+        factor, over = self.learning_rate_factor, max(self.warmup_steps, 1)
+        return lambda step: factor * jnp.clip((step - first_step + 1) / over, 0, 1)
 
 
 def check_stages(stages: Mapping[str, Stage], *, model_depth: int | None, can_grow: bool) -> None:

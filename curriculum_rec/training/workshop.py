@@ -103,7 +103,7 @@ class TeacherWorkshop:
     def of(
         cls, experiment: Experiment, dataset: Dataset, placed: Placed, *, config_hash: str, **options: Any
     ) -> TeacherWorkshop:
-        """Make the workshop of an experiment, whose teachers are as deep as its first stage.
+        """Make the workshop of an experiment, whose teachers are models of its first stage.
 
         Args:
             experiment: The components.
@@ -112,11 +112,11 @@ class TeacherWorkshop:
             config_hash: Stands for a component whose options are not known.
             options: Any other of the class.
         """
-        n_items, depth = dataset.split.interactions.n_items, experiment.initial_depth()
-        named = {name: getattr(experiment, name) for name in ("model", "objective", "optimizer", "examples")}
+        n_items, (model, depth) = dataset.split.interactions.n_items, experiment.model_of(next(iter(experiment.stages)))
+        named = {name: getattr(experiment, name) for name in ("objective", "optimizer", "examples")} | {"model": model}
         identity = {name: describe(value, otherwise=config_hash) for name, value in named.items()}
         return cls(
-            build_model=lambda seed: replace(experiment, seed=seed).build_model(n_items, depth=depth),
+            build_model=lambda seed: replace(experiment, seed=seed).build_model(n_items),
             build_optimizer=experiment.build_optimizer,
             objective=experiment.objective,
             placed=placed,

@@ -10,6 +10,7 @@ from flax import nnx
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth import DepthGrowth
 from curriculum_rec.growth.depth import layer_map, stacked_depth
+from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.models import DNN, SASRec
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import join_model
@@ -64,8 +65,19 @@ def trained_dnn():
     return train_a_little("dnn")
 
 
+def shapes_of(state, depth=None):
+    """The state's model with shapes alone, at another depth if one is given."""
+
+    def at_depth(path, leaf):
+        rest = leaf.shape[1:] if depth and is_stacked(path) else leaf.shape
+        return jax.ShapeDtypeStruct((depth, *rest) if depth and is_stacked(path) else rest, leaf.dtype)
+
+    return join_model(state.structure, jax.tree_util.tree_map_with_path(at_depth, state.params))
+
+
 def grow(state, depth=4, **options):
-    params, opt_state = DepthGrowth(**options)(state.params, state.opt_state, depth=depth)
+    old, new = shapes_of(state), shapes_of(state, depth)
+    params, opt_state = DepthGrowth(**options)(state.params, state.opt_state, old=old, new=new)
     return TrainState(params, opt_state, state.step, state.structure)
 
 
@@ -108,7 +120,7 @@ def test_interleaving_twice_equals_interleaving_once():
 @pytest.mark.parametrize("moments", ["copy", "fresh"])
 def test_new_gates_of_zero_preserve_the_function(trained, kind, depth, moments):
     growth = {"map": kind, "gate": 0, "moments": moments}
-    assert DepthGrowth(**growth).preserves_function
+    assert DepthGrowth(**growth).preserves_function(shapes_of(trained), shapes_of(trained, depth))
     grown = grow(trained, depth, **growth)
     assert stacked_depth(grown.params) == depth
     np.testing.assert_allclose(logits(grown), logits(trained), rtol=0, atol=1e-6)
@@ -128,7 +140,7 @@ def test_gates_of_one_copy_every_leaf_of_the_block_bit_for_bit(trained, kind, de
 
 
 def test_plain_copies_change_the_function(trained):
-    assert not DepthGrowth(gate=1).preserves_function
+    assert not DepthGrowth(gate=1).preserves_function(shapes_of(trained), shapes_of(trained, 4))
     assert np.abs(logits(grow(trained, gate=1)) - logits(trained)).max() > 1e-3
 
 
@@ -151,7 +163,8 @@ def test_new_gates_alone_are_zero_and_begin_afresh(trained):
 )
 def test_the_optimizers_structure_is_that_of_a_fresh_one(trained, optimizer):
     """prts appends blocks after its optimizer was built, which then never updates them."""
-    params, opt_state = DepthGrowth()(trained.params, optimizer.init(trained.params), depth=4)
+    models = {"old": shapes_of(trained), "new": shapes_of(trained, 4)}
+    params, opt_state = DepthGrowth()(trained.params, optimizer.init(trained.params), **models)
     fresh = optimizer.init(params)
     assert jax.tree.structure(opt_state) == jax.tree.structure(fresh)
     for grown, expected in zip(jax.tree.leaves(opt_state), jax.tree.leaves(fresh), strict=True):
@@ -184,19 +197,30 @@ def test_a_gate_learns_at_once_and_a_new_moment_steps_no_further_than_the_learni
             assert moved.min() > LEARNING_RATE / 2
 
 
+class Plain(nnx.Module):
+    """A model of one leaf, under ``blocks`` or beside."""
+
+    def __init__(self, name, depth):
+        setattr(self, name, {"kernel": nnx.Param(jnp.ones((depth, 3)))})
+
+
 def test_what_cannot_be_grown_is_refused(trained_dnn):
     state = trained_dnn
     with pytest.raises(OptionError, match="cannot grow to depth 1"):
         grow(state, depth=1)
     with pytest.raises(OptionError, match="counts steps by layer"):
-        DepthGrowth(moments="fresh")(state.params, optax.adam(0.1).init(state.params), depth=4)
-    plain = {"layers": {"kernel": jnp.ones((2, 3))}}
+        models = {"old": shapes_of(state), "new": shapes_of(state, 4)}
+        DepthGrowth(moments="fresh")(state.params, optax.adam(0.1).init(state.params), **models)
     with pytest.raises(OptionError, match="no stacked 'blocks'"):
-        DepthGrowth()(plain, TX.init(plain), depth=4)
-    gateless = {"blocks": {"kernel": jnp.ones((2, 3))}}
+        DepthGrowth().check(Plain("layers", 2), Plain("layers", 4))
     with pytest.raises(OptionError, match="residual gates"):
-        DepthGrowth(gate=0)(gateless, TX.init(gateless), depth=4)
-    assert DepthGrowth(gate=1)(gateless, TX.init(gateless), depth=4)[0]["blocks"]["kernel"].shape == (4, 3)
+        DepthGrowth(gate=0).check(Plain("blocks", 2), Plain("blocks", 4))
+    with pytest.raises(OptionError, match="cannot change blocks.up.bias"):
+        wider = DNN(width=8, depth=2, feed_forward_factor=2)(n_items=12, max_length=6, rngs=nnx.Rngs(0))
+        DepthGrowth().check(shapes_of(state), wider)
+    params = {"blocks": {"kernel": jnp.ones((2, 3))}}
+    grown, _ = DepthGrowth(gate=1)(params, TX.init(params), old=Plain("blocks", 2), new=Plain("blocks", 4))
+    assert grown["blocks"]["kernel"].shape == (4, 3)
 
 
 @pytest.mark.parametrize("options", [{"map": "repeat"}, {"gate": 2}, {"moments": "zero"}])

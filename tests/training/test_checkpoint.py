@@ -21,7 +21,7 @@ def saved(directory, *steps, keep=3, best=-1):
     checkpoints = Checkpoints(directory, keep=keep)
     for step in steps:
         arrays = {**ARRAYS, "params.a": ARRAYS["params.a"] + step}
-        checkpoints.save(step, arrays, {"record": {"x": step}}, best_step=best)
+        checkpoints.save(step, arrays, {"record": {"x": step}}, pinned=[best])
     checkpoints.wait()
     return checkpoints
 
@@ -43,14 +43,14 @@ def test_round_trip_keeps_values_types_and_meta(tmp_path):
 def test_the_newest_are_kept_and_what_they_call_the_best(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2)
     for step, best in ((1, 1), (2, 2), (3, 2), (4, 2), (5, 2), (6, 6)):
-        checkpoints.save(step, ARRAYS, {}, best_step=best)
+        checkpoints.save(step, ARRAYS, {}, pinned=[best])
     checkpoints.wait()
     assert checkpoints.steps() == [2, 4, 5, 6]  # what was there before the last save: the newest two and their best
     again = Checkpoints(tmp_path, keep=2)
-    again.save(7, ARRAYS, {}, best_step=6)
+    again.save(7, ARRAYS, {}, pinned=[6])
     again.wait()
     assert again.steps() == [2, 5, 6, 7]  # 5 could still be gone on from, and its best is 2
-    again.save(8, ARRAYS, {}, best_step=6)
+    again.save(8, ARRAYS, {}, pinned=[6])
     again.wait()
     assert again.steps() == [6, 7, 8]
 

@@ -1,0 +1,40 @@
+"""What a stage asks of growth (device)."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from flax import nnx
+
+from curriculum_rec.models.structure import Tree
+
+
+@runtime_checkable
+class Growth(Protocol):
+    """Options of growth; the call takes a smaller model's parameters and optimizer state to those of a larger one."""
+
+    def check(self, old: nnx.Module, new: nnx.Module) -> None:
+        """Refuse what cannot be grown; both models hold shapes alone.
+
+        Raises:
+            OptionError: The new model is smaller somewhere, or differs in what this growth does not know.
+        """
+        ...
+
+    def preserves_function(self, old: nnx.Module, new: nnx.Module) -> bool:
+        """Say whether the grown model computes what the old one did."""
+        ...
+
+    def __call__(
+        self, params: Tree, opt_state: Tree, *, old: nnx.Module, new: nnx.Module, seed: int
+    ) -> tuple[Tree, Tree]:
+        """Grow.
+
+        Args:
+            params: Nested dict of the old model's parameters; leaves under ``blocks`` have the layer axis first.
+            opt_state: An optax state whose parameter-like parts keep the parameters' paths.
+            old: The old model, holding shapes alone.
+            new: The new model, holding shapes alone.
+            seed: Decides what is random about new parameters.
+        """
+        ...

@@ -1,0 +1,58 @@
+"""Which parts of an optimizer's state grow how (device): they follow the parameters that they belong to."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from curriculum_rec.errors import OptionError
+from curriculum_rec.growth.tree import path_names
+
+Kind = Literal["parameter", "first", "second", "count", "whole"]
+"""What a leaf of an optimizer's state is: a copy of the parameter's own kind (an average of weights), a first moment,
+which scales like a gradient, a second one, which scales like its square, a count of steps, or one number for the whole
+model, which does not grow."""
+
+FIELDS: dict[str, Kind] = {
+    "mu": "first",
+    "trace": "first",
+    "momentum": "first",
+    "nu": "second",
+    "sum_of_squares": "second",
+    "count": "count",
+    "average": "parameter",
+    "z": "parameter",
+}
+"""Names under which optimizers, optax's and ours, keep something parameter by parameter."""
+
+
+def state_kind(path: tuple[Any, ...], parameters: frozenset[tuple[str, ...]]) -> tuple[Kind, tuple[str, ...]]:
+    """Say what a leaf of an optimizer's state is, and to which parameter it belongs.
+
+    Args:
+        path: The leaf's key path in the state.
+        parameters: Paths of all parameters, as plain names.
+
+    Returns:
+        The kind, and the parameter's path; an empty one for ``whole``.
+
+    Raises:
+        OptionError: It belongs to a parameter, and nobody knows how.
+
+    >>> import jax, jax.numpy as jnp, optax
+    >>> params = {"blocks": {"up": jnp.ones((2, 3))}}
+    >>> state = optax.adam(0.1).init(params)
+    >>> [state_kind(path, frozenset({("blocks", "up")}))[0] for path, _ in jax.tree_util.tree_leaves_with_path(state)]
+    ['whole', 'first', 'second']
+    """
+    names = path_names(path)
+    for start in range(1, len(names)):
+        if names[start:] in parameters:
+            break
+    else:
+        return "whole", ()
+    for name in reversed(names[:start]):
+        if name in FIELDS:
+            return FIELDS[name], names[start:]
+    raise OptionError(
+        f"growth does not know what '{'.'.join(names)}' of this optimizer's state is: use an optimizer of this package"
+    )
