@@ -6,7 +6,7 @@ A block keeps its depth out of its static structure; the same code then runs a s
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from curriculum_rec.errors import OptionError
+from curriculum_rec.models.axes import HIDDEN, STREAM, Axis, linear_axes
 from curriculum_rec.models.batch import BatchRng, dropout
+from curriculum_rec.models.norms import NormName, make_norm, norm_axes
 
 Remat = Literal["none", "dots", "block"]
 """What the backward pass computes again rather than reads back: nothing, all but matrix products, or whole blocks."""
@@ -103,11 +105,12 @@ class FeedForward(nnx.Module):
         width: Size of the residual stream.
         factor: The hidden layer is this many times as wide.
         dropout: Rate in [0, 1).
+        norm: The norm.
         rngs: Random streams for the initial values.
     """
 
-    def __init__(self, width: int, *, factor: int, dropout: float, rngs: nnx.Rngs) -> None:
-        self.norm = nnx.LayerNorm(width, rngs=rngs)
+    def __init__(self, width: int, *, factor: int, dropout: float, norm: NormName, rngs: nnx.Rngs) -> None:
+        self.norm = make_norm(norm, width, rngs)
         self.up = nnx.Linear(width, factor * width, rngs=rngs)
         self.down = nnx.Linear(factor * width, width, rngs=rngs)
         self.residual = Gate()
@@ -121,17 +124,28 @@ class FeedForward(nnx.Module):
         branch = project(self.down, nnx.gelu(project(self.up, self.norm(x))))
         return x + self.residual(dropout(branch, self.rate, None if rng is None else rng.named("feed forward")))
 
+    def axes(self) -> dict[str, Any]:
+        """Name the axes of one block's parameters."""
+        stream, hidden = Axis(STREAM, self.up.in_features), Axis(HIDDEN, self.up.out_features)
+        return {
+            "norm": norm_axes(self.norm, STREAM),
+            "up": linear_axes(stream, hidden),
+            "down": linear_axes(hidden, stream),
+            "residual": {"gate": ()},
+        }
 
-def check_network_options(*, width: int, feed_forward_factor: int, dropout: float, remat: str) -> None:
+
+def check_network_options(*, width: int, feed_forward_factor: int, dropout: float, remat: str, norm: str) -> None:
     """Check what all deep models share.
 
     Raises:
-        OptionError: A size is not positive, the rate is outside [0, 1), or there is no such ``remat``.
+        OptionError: A size is not positive, the rate is outside [0, 1), or there is no such ``remat`` or ``norm``.
     """
     for name, value in (("width", width), ("feed_forward_factor", feed_forward_factor)):
         if value < 1:
             raise OptionError(f"model.{name}={value}: it must be at least 1")
     if not 0 <= dropout < 1:
         raise OptionError(f"model.dropout={dropout}: it must lie in [0, 1)")
-    if remat not in get_args(Remat):
-        raise OptionError(f"model.remat={remat}: it must be one of {', '.join(get_args(Remat))}")
+    for name, choice, allowed in (("remat", remat, get_args(Remat)), ("norm", norm, get_args(NormName))):
+        if choice not in allowed:
+            raise OptionError(f"model.{name}={choice}: it must be one of {', '.join(allowed)}")

@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
+from curriculum_rec.models.axes import Axes
 from curriculum_rec.models.batch import Batch, BatchRng
 
 
@@ -48,6 +49,15 @@ class CountsOperations(Protocol):
         Returns:
             float64 ``[n]``, for each history; scores of candidates are the objective's.
         """
+        ...
+
+
+@runtime_checkable
+class HasAxes(Protocol):
+    """A model that says what the axes of its parameters mean; only such a one can grow in width."""
+
+    def axes(self) -> Axes:
+        """Give a tuple of axes for every parameter, nested like the parameters."""
         ...
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
+from curriculum_rec.models.axes import STREAM, stacked_axes
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
 from curriculum_rec.models.blocks import (
     FeedForward,
@@ -17,8 +19,10 @@ from curriculum_rec.models.blocks import (
     check_network_options,
     count_matrix_entries,
     stack_blocks,
+    stack_depth,
 )
 from curriculum_rec.models.items import ItemTable
+from curriculum_rec.models.norms import NormName, make_norm, norm_axes
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class DNN:
         feed_forward_factor: The hidden layers are this many times as wide.
         dropout: Rate in [0, 1) on the mean vector and on every layer's branch.
         cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
+        norm: ``layer`` norms, or ``rms`` norms, which have no bias and let a model grow by units that begin at 0.
         remat: What the backward pass computes again instead of keeping it: ``none``, ``dots`` (all but matrix
             products) or ``block`` (everything inside a block). It trades time for memory.
 
@@ -45,6 +50,7 @@ class DNN:
     feed_forward_factor: int = 4
     dropout: float = 0.2
     cosine_scale: float | None = None
+    norm: NormName = "layer"
     remat: Remat = "none"
 
     def __post_init__(self) -> None:
@@ -53,6 +59,7 @@ class DNN:
             feed_forward_factor=self.feed_forward_factor,
             dropout=self.dropout,
             remat=self.remat,
+            norm=self.norm,
         )
 
     def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> DNNModel:
@@ -68,12 +75,16 @@ class DNNModel(nnx.Module):
         self.items = ItemTable(n_items, options.width, cosine_scale=options.cosine_scale, rngs=rngs)
         self.blocks = stack_blocks(
             lambda rngs: FeedForward(
-                options.width, factor=options.feed_forward_factor, dropout=options.dropout, rngs=rngs
+                options.width,
+                factor=options.feed_forward_factor,
+                dropout=options.dropout,
+                norm=options.norm,
+                rngs=rngs,
             ),
             depth,
             rngs,
         )
-        self.norm = nnx.LayerNorm(options.width, rngs=rngs)
+        self.norm = make_norm(options.norm, options.width, rngs)
         self.rate = options.dropout
         self.remat = options.remat
 
@@ -88,6 +99,14 @@ class DNNModel(nnx.Module):
     def item_vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
         """Give the vectors of some items, or of all; the table is both input and output."""
         return self.items.vectors(items)
+
+    def axes(self) -> dict[str, Any]:
+        """Name the axes of the parameters."""
+        return {
+            "items": self.items.axes(),
+            "blocks": stacked_axes(self.blocks.axes(), stack_depth(self.blocks)),
+            "norm": norm_axes(self.norm, STREAM, role="consumes"),
+        }
 
     @property
     def n_items(self) -> int:

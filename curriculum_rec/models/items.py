@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.errors import OptionError
+from curriculum_rec.models.axes import ROWS, STREAM, Axis
 
 ROW_MULTIPLE = 128
 """The table's rows are filled up to a multiple of this, so that 1, 2, 4, ... 128 devices can share them equally, and
@@ -31,6 +32,11 @@ class ItemTable(nnx.Module):
         self.embedding = nnx.Param(jnp.pad(vectors, ((0, -len(vectors) % ROW_MULTIPLE), (0, 0))))
         self.n_items = n_items
         self.cosine_scale = cosine_scale
+
+    def axes(self) -> dict[str, tuple[Axis, ...]]:
+        """Name the axes of the table, whose rows make vectors of the residual stream."""
+        rows, width = self.embedding.shape
+        return {"embedding": (Axis(ROWS, rows), Axis(STREAM, width))}
 
     @jax.named_scope("embedding")
     def embed(self, items: Int32[Array, "*shape"]) -> Float[Array, "*shape width"]:

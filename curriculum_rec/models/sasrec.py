@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,17 @@ from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.attention import causal_attention
+from curriculum_rec.models.axes import (
+    HEAD,
+    HEADS,
+    POSITIONS,
+    STREAM,
+    Axis,
+    Joined,
+    Product,
+    linear_axes,
+    stacked_axes,
+)
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
 from curriculum_rec.models.blocks import (
     FeedForward,
@@ -25,6 +37,7 @@ from curriculum_rec.models.blocks import (
     stack_depth,
 )
 from curriculum_rec.models.items import ItemTable
+from curriculum_rec.models.norms import NormName, make_norm, norm_axes
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,7 @@ class SASRec:
         feed_forward_factor: The feed-forward layer is this many times as wide.
         dropout: Rate in [0, 1) on the embedded history and on both branches of a block.
         cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
+        norm: ``layer`` norms, or ``rms`` norms, which have no bias and let a model grow by units that begin at 0.
         remat: What the backward pass computes again instead of keeping it: ``none``, ``dots`` (all but matrix
             products) or ``block`` (everything inside a block). It trades time for memory.
 
@@ -53,6 +67,7 @@ class SASRec:
     feed_forward_factor: int = 4
     dropout: float = 0.2
     cosine_scale: float | None = None
+    norm: NormName = "layer"
     remat: Remat = "none"
 
     def __post_init__(self) -> None:
@@ -61,6 +76,7 @@ class SASRec:
             feed_forward_factor=self.feed_forward_factor,
             dropout=self.dropout,
             remat=self.remat,
+            norm=self.norm,
         )
         if self.n_heads < 1 or self.width % self.n_heads:
             raise OptionError(f"model.n_heads={self.n_heads}: it must divide model.width={self.width}")
@@ -79,7 +95,7 @@ class SASRecModel(nnx.Module):
         self.items = ItemTable(n_items, options.width, cosine_scale=options.cosine_scale, rngs=rngs)
         self.positions = nnx.Embed(max_length, options.width, embedding_init=nnx.initializers.normal(0.02), rngs=rngs)
         self.blocks = stack_blocks(lambda rngs: TransformerBlock(options, rngs=rngs), depth, rngs)
-        self.norm = nnx.LayerNorm(options.width, rngs=rngs)
+        self.norm = make_norm(options.norm, options.width, rngs)
         self.rate = options.dropout
         self.remat = options.remat
 
@@ -93,6 +109,16 @@ class SASRecModel(nnx.Module):
     def item_vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
         """Give the vectors of some items, or of all; the table is both input and output."""
         return self.items.vectors(items)
+
+    def axes(self) -> dict[str, Any]:
+        """Name the axes of the parameters."""
+        positions = Axis(POSITIONS, self.positions.num_embeddings), Axis(STREAM, self.positions.features)
+        return {
+            "items": self.items.axes(),
+            "positions": {"embedding": positions},
+            "blocks": stacked_axes(self.blocks.axes(), stack_depth(self.blocks)),
+            "norm": norm_axes(self.norm, STREAM, role="consumes"),
+        }
 
     @property
     def n_items(self) -> int:
@@ -110,12 +136,16 @@ class TransformerBlock(nnx.Module):
     """Attention, then feed-forward, each a gated pre-norm residual branch."""
 
     def __init__(self, options: SASRec, *, rngs: nnx.Rngs) -> None:
-        self.norm = nnx.LayerNorm(options.width, rngs=rngs)
+        self.norm = make_norm(options.norm, options.width, rngs)
         self.query_key_value = nnx.Linear(options.width, 3 * options.width, rngs=rngs)
         self.out = nnx.Linear(options.width, options.width, rngs=rngs)
         self.residual = Gate()
         self.feed_forward = FeedForward(
-            options.width, factor=options.feed_forward_factor, dropout=options.dropout, rngs=rngs
+            options.width,
+            factor=options.feed_forward_factor,
+            dropout=options.dropout,
+            norm=options.norm,
+            rngs=rngs,
         )
         self.n_heads = options.n_heads
         self.rate = options.dropout
@@ -134,6 +164,24 @@ class TransformerBlock(nnx.Module):
         mixed = causal_attention(*heads).reshape(x.shape)
         branch = dropout(project(self.out, mixed), self.rate, None if rng is None else rng.named("attention"))
         return x + self.residual(branch)
+
+    def axes(self) -> dict[str, Any]:
+        """Name the axes of one block's parameters.
+
+        A key is consumed by its query. The heads of both are only looked through, one by one.
+        """
+        width = self.out.in_features
+        stream, heads, head = Axis(STREAM, width), Axis(HEADS, self.n_heads), Axis(HEAD, width // self.n_heads)
+        query = replace(head, kind="attention")
+        value = Product((heads, head))
+        made = Joined((Product((heads, query)), Product((heads, replace(query, role="consumes"))), value))
+        return {
+            "norm": norm_axes(self.norm, STREAM),
+            "query_key_value": linear_axes(stream, made),
+            "out": linear_axes(value, stream),
+            "residual": {"gate": ()},
+            "feed_forward": self.feed_forward.axes(),
+        }
 
 
 def recency_positions(history: Int32[Array, "batch length"], max_length: int) -> Int32[Array, "batch length"]:

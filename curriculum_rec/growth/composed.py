@@ -1,0 +1,146 @@
+"""Growth in several dimensions at once (device): first wider, then deeper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import jax
+from flax import nnx
+
+from curriculum_rec.errors import OptionError
+from curriculum_rec.growth.contract import Growth
+from curriculum_rec.growth.depth import stacked_depth
+from curriculum_rec.growth.tree import is_stacked
+from curriculum_rec.growth.units import Copies, NewUnits, UnitGrowth, UnitMap, position_map
+from curriculum_rec.growth.width import Moments, Widening, axes_of, growing_labels
+from curriculum_rec.models.axes import OURS, POSITIONS, STREAM, axis_sizes, norm_kinds
+from curriculum_rec.models.structure import Tree, join_model, split_model
+
+
+@dataclass(frozen=True)
+class ComposedGrowth:
+    """Options of growth in whatever differs between the old model and the new one.
+
+    First the units grow, each kind by its own rule, then the depth. Positions need no rule: those of the newest items
+    keep their vectors, and the older ones begin as copies of the oldest.
+
+    Args:
+        units: How units grow, by the label that the model's axes give them: ``stream`` (the residual stream), ``hidden``
+            (feed-forward), ``heads``, ``head`` (the units of each head). Units without a rule cannot grow.
+        depth: How the depth grows; None where it does not.
+        moments: What becomes of an optimizer's averages where the width grows: a ``copy`` is what the grown model's own
+            gradients would have made; ``fresh`` lets those of parameters whose shape changes begin anew, ``reset_all``
+            those of all parameters.
+        allow_lossy: Whether the grown model may compute another function.
+    """
+
+    units: Mapping[str, UnitGrowth]
+    depth: Growth | None = None
+    moments: Moments = "copy"
+    allow_lossy: bool = False
+
+    def __post_init__(self) -> None:
+        if self.moments not in get_args(Moments):
+            raise OptionError(f"growth.moments={self.moments}: it must be one of {', '.join(get_args(Moments))}")
+
+    def check(self, old: nnx.Module, new: nnx.Module) -> None:
+        """Refuse what cannot be grown."""
+        labels = growing_labels(old, _at_depth_of(old, new))
+        known = {*axis_sizes(axes_of(old)), *OURS}
+        for label in self.units:
+            if label not in known:
+                raise OptionError(f"growth.units.{label}: the model has no such units; it has {', '.join(sorted(known))}")
+        for label, (before, after) in labels.items():
+            self._check_units(label, before, after)
+        if reasons := self._lossy_because(old, _at_depth_of(old, new), labels):
+            if not self.allow_lossy:
+                raise OptionError(
+                    f"this growth would change what the model computes, since {'; '.join(reasons)}: choose another, or "
+                    "allow it by growth.allow_lossy=true"
+                )
+        if _depths_differ(old, new):
+            if self.depth is None:
+                raise OptionError(
+                    f"growth.depth is empty, but the depth grows from {_depth(old)} to {_depth(new)}: choose one"
+                )
+            self.depth.check(_at_depth_of(old, new), new)
+
+    def preserves_function(self, old: nnx.Module, new: nnx.Module) -> bool:
+        """Say whether the grown model computes what the old one did."""
+        wider = _at_depth_of(old, new)
+        deepens = _depths_differ(old, new) and self.depth is not None
+        return not self._lossy_because(old, wider, growing_labels(old, wider)) and (
+            not deepens or self.depth.preserves_function(wider, new)  # type: ignore[union-attr] - asked above
+        )
+
+    def __call__(
+        self, params: Tree, opt_state: Tree, *, old: nnx.Module, new: nnx.Module, seed: int = 0
+    ) -> tuple[Tree, Tree]:
+        """Grow parameters and optimizer state; arguments and errors as in the contract."""
+        self.check(old, new)
+        wider = _at_depth_of(old, new)
+        maps = {
+            label: self._map(label, before, after, seed)
+            for label, (before, after) in growing_labels(old, wider).items()
+        }
+        if maps:
+            widening = Widening(axes_of(old), maps, seed)
+            grown = widening.parameters(params)
+            opt_state = widening.optimizer_state(opt_state, grown, moments=self.moments)
+            params = grown
+        if _depths_differ(old, new) and self.depth is not None:
+            params, opt_state = self.depth(params, opt_state, old=wider, new=new, seed=seed)
+        return params, opt_state
+
+    def _map(self, label: str, old: int, new: int, seed: int) -> UnitMap:
+        return position_map(old, new) if label == POSITIONS else self.units[label](label, old, new, seed=seed)
+
+    def _check_units(self, label: str, old: int, new: int) -> None:
+        if new < old:
+            raise OptionError(f"the model's '{label}' units would fall from {old} to {new}: growth never takes any away")
+        if label == POSITIONS:
+            return
+        if label not in self.units:
+            raise OptionError(f"the model's '{label}' units grow from {old} to {new}, but growth.units has no rule: add one")
+        rule = self.units[label]
+        if label == STREAM and not isinstance(rule, NewUnits) and not rule(label, old, new, seed=0).is_uniform:
+            raise OptionError(
+                f"growth.units.stream would make copies of {old} units to {new} that are not all alike, which changes "
+                f"what a layer norm subtracts: take a multiple of {old} with share=0.5 and choice=cyclic"
+            )
+
+    def _lossy_because(self, old: nnx.Module, new: nnx.Module, labels: Mapping[str, Any]) -> list[str]:
+        reasons = [
+            f"in growth.units.{label} {reason}"
+            for label in labels
+            if label in self.units and (reason := self.units[label].lossy_because)
+        ]
+        if STREAM in labels:
+            kinds, rule = norm_kinds(axes_of(new), STREAM), self.units[STREAM]
+            if isinstance(rule, NewUnits) and "layer_norm" in kinds:
+                reasons.append("new units of the stream change the mean that model.norm=layer subtracts (rms has none)")
+            if isinstance(rule, Copies) and "rms_norm" in kinds:
+                reasons.append("copies in the stream change how much the constant in model.norm=rms counts")
+        return reasons
+
+
+def _at_depth_of(old: nnx.Module, new: nnx.Module) -> nnx.Module:
+    """Give the new model with the old one's depth, holding shapes alone."""
+    depth = _depth(old)
+    structure, params = split_model(new)
+
+    def at_depth(path: tuple[Any, ...], leaf: Any) -> Any:
+        shape = (depth, *leaf.shape[1:]) if is_stacked(path) and depth is not None else leaf.shape
+        return jax.ShapeDtypeStruct(shape, leaf.dtype)
+
+    return join_model(structure, jax.tree_util.tree_map_with_path(at_depth, params))
+
+
+def _depth(model: nnx.Module) -> int | None:
+    return stacked_depth(split_model(model)[1])
+
+
+def _depths_differ(old: nnx.Module, new: nnx.Module) -> bool:
+    return _depth(old) != _depth(new)

@@ -1,0 +1,147 @@
+"""What the axes of a model's parameters mean (device), so that growth in width needs no knowledge of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from curriculum_rec.errors import OptionError
+
+Role = Literal["produces", "consumes"]
+"""Whether a parameter makes the values of units, or takes them up."""
+
+Kind = Literal["plain", "layer_norm", "rms_norm", "attention"]
+"""What is special about units: they are scaled by a norm of either kind, whose gain the parameter is; or they are summed
+over in attention scores, which are divided by the root of their number."""
+
+STREAM, HIDDEN, HEADS, HEAD = "stream", "hidden", "heads", "head"
+ROWS, POSITIONS, LAYER = "rows", "positions", "layer"
+OURS = (STREAM, HIDDEN, HEADS, HEAD)
+"""Labels of units of which this package's models may have more or fewer."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis along which there is one entry a unit.
+
+    Attributes:
+        label: Which units; the same label stands for the same units everywhere in a model.
+        size: How many.
+        role: What the parameter does with their values.
+        kind: What is special about them here.
+    """
+
+    label: str
+    size: int
+    role: Role = "produces"
+    kind: Kind = "plain"
+
+
+@dataclass(frozen=True)
+class Product:
+    """An axis with one entry a combination, the last factor running fastest: heads times the units of each."""
+
+    factors: tuple[Axis, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of combinations."""
+        size = 1
+        for factor in self.factors:
+            size *= factor.size
+        return size
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Several axes one after the other: a matrix that makes queries, keys and values at once."""
+
+    parts: tuple[Axis | Product, ...]
+
+    @property
+    def size(self) -> int:
+        """Sum of the parts' sizes."""
+        return sum(part.size for part in self.parts)
+
+
+LeafAxis = Axis | Product | Joined
+Axes = Mapping[str, Any]
+"""Nested like the parameters; a tuple of axes, or of products or joins of axes, for each."""
+
+
+def consumed(axis: LeafAxis) -> LeafAxis:
+    """Give the same units where a parameter takes them up.
+
+    >>> consumed(Axis("hidden", 3)).role
+    'consumes'
+    """
+    if isinstance(axis, Axis):
+        return replace(axis, role="consumes")
+    if isinstance(axis, Product):
+        return Product(tuple(replace(factor, role="consumes") for factor in axis.factors))
+    return Joined(tuple(consumed(part) for part in axis.parts))  # type: ignore[misc] - no part is itself joined
+
+
+def linear_axes(units_in: LeafAxis, units_out: LeafAxis) -> dict[str, tuple[LeafAxis, ...]]:
+    """Name the axes of a linear layer with a bias.
+
+    >>> linear_axes(Axis("stream", 2), Axis("hidden", 8))["bias"]
+    (Axis(label='hidden', size=8, role='produces', kind='plain'),)
+    """
+    return {"kernel": (consumed(units_in), units_out), "bias": (units_out,)}
+
+
+def stacked_axes(axes: Axes, depth: int) -> dict[str, Any]:
+    """Put the layer axis before those of every parameter of one block.
+
+    >>> stacked_axes({"gate": ()}, 4)["gate"][0].size
+    4
+    """
+    return {
+        name: stacked_axes(below, depth) if isinstance(below, Mapping) else (Axis(LAYER, depth), *below)
+        for name, below in axes.items()
+    }
+
+
+def axis_sizes(axes: Axes) -> dict[str, int]:
+    """Give the number of units behind every label.
+
+    Raises:
+        OptionError: Two axes of one label have different sizes.
+
+    >>> axis_sizes({"up": linear_axes(Axis("stream", 2), Axis("hidden", 8))})
+    {'stream': 2, 'hidden': 8}
+    """
+    sizes: dict[str, int] = {}
+    for axis in _single_axes(axes):
+        if sizes.setdefault(axis.label, axis.size) != axis.size:
+            raise OptionError(
+                f"the model says that there are {sizes[axis.label]} and {axis.size} units of '{axis.label}': give "
+                "axes of different units different labels"
+            )
+    return sizes
+
+
+def norm_kinds(axes: Axes, label: str) -> set[Kind]:
+    """Say which norms there are over some units.
+
+    >>> norm_kinds({"scale": (Axis("stream", 2, kind="rms_norm"),)}, "stream")
+    {'rms_norm'}
+    """
+    kinds = {axis.kind for axis in _single_axes(axes) if axis.label == label}
+    return kinds & {"layer_norm", "rms_norm"}  # type: ignore[return-value] - an intersection of Kinds
+
+
+def _single_axes(axes: Any) -> list[Axis]:
+    if isinstance(axes, Axis):
+        return [axes]
+    if isinstance(axes, Mapping):
+        below: Any = axes.values()
+    elif isinstance(axes, Product):
+        below = axes.factors
+    elif isinstance(axes, Joined):
+        below = axes.parts
+    else:
+        below = axes
+    return [axis for each in below for axis in _single_axes(each)]
