@@ -57,8 +57,9 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 generalised_cross_entropy, truncated, selective, reducible (weighting.reference=FILE), group_robust,
                 inverse_propensity, screener, learn_to_reweight, meta_weight_net,
                 data_parameters
-  growth        none, interleave, stack
-  stages        single, grow_2_4   (stages.NAME.epochs=, .steps=, .depth=, .patience=, .warm_start=RUN)
+  growth        none, interleave, stack; wider, padded (model.norm=rms), deeper_and_wider, learned
+  stages        single, grow_2_4   (stages.NAME.epochs=, .steps=, .depth=, .patience=, .warm_start=RUN,
+                                  .model={width:128})
   placement     auto, jit, pmap, shard_map
   evaluation    full_ranking
   hydra/launcher   where the runs of a sweep go: basic (one after the other, here), joblib_local, slurm, ray_local

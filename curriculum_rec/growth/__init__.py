@@ -3,5 +3,8 @@
 from curriculum_rec.growth.composed import ComposedGrowth
 from curriculum_rec.growth.contract import Growth
 from curriculum_rec.growth.depth import DepthGrowth
+from curriculum_rec.growth.items import new_item_rows
+from curriculum_rec.growth.learned import LearnedGrowth
+from curriculum_rec.growth.units import Copies, NewUnits
 
-__all__ = ["ComposedGrowth", "DepthGrowth", "Growth"]
+__all__ = ["ComposedGrowth", "Copies", "DepthGrowth", "Growth", "LearnedGrowth", "NewUnits", "new_item_rows"]

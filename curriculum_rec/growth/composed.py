@@ -15,7 +15,7 @@ from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.growth.units import Copies, NewUnits, UnitGrowth, UnitMap, position_map
 from curriculum_rec.growth.width import Moments, Widening, axes_of, growing_labels
-from curriculum_rec.models.axes import OURS, POSITIONS, STREAM, axis_sizes, norm_kinds
+from curriculum_rec.models.axes import OURS, POSITIONS, ROWS, STREAM, axis_sizes, norm_kinds
 from curriculum_rec.models.structure import Tree, join_model, split_model
 
 
@@ -27,8 +27,8 @@ class ComposedGrowth:
     keep their vectors, and the older ones begin as copies of the oldest.
 
     Args:
-        units: How units grow, by the label that the model's axes give them: ``stream`` (the residual stream), ``hidden``
-            (feed-forward), ``heads``, ``head`` (the units of each head). Units without a rule cannot grow.
+        units: How units grow, by the label that the model's axes give them: ``stream`` (the residual stream),
+            ``hidden`` (feed-forward), ``heads``, ``head`` (the units of each head). Units without a rule cannot grow.
         depth: How the depth grows; None where it does not.
         moments: What becomes of an optimizer's averages where the width grows: a ``copy`` is what the grown model's own
             gradients would have made; ``fresh`` lets those of parameters whose shape changes begin anew, ``reset_all``
@@ -51,15 +51,16 @@ class ComposedGrowth:
         known = {*axis_sizes(axes_of(old)), *OURS}
         for label in self.units:
             if label not in known:
-                raise OptionError(f"growth.units.{label}: the model has no such units; it has {', '.join(sorted(known))}")
+                raise OptionError(
+                    f"growth.units.{label}: the model has no such units; it has {', '.join(sorted(known))}"
+                )
         for label, (before, after) in labels.items():
             self._check_units(label, before, after)
-        if reasons := self._lossy_because(old, _at_depth_of(old, new), labels):
-            if not self.allow_lossy:
-                raise OptionError(
-                    f"this growth would change what the model computes, since {'; '.join(reasons)}: choose another, or "
-                    "allow it by growth.allow_lossy=true"
-                )
+        if (reasons := self._lossy_because(new, labels)) and not self.allow_lossy:
+            raise OptionError(
+                f"this growth would change what the model computes, since {'; '.join(reasons)}: choose another, or "
+                "allow it by growth.allow_lossy=true"
+            )
         if _depths_differ(old, new):
             if self.depth is None:
                 raise OptionError(
@@ -70,10 +71,9 @@ class ComposedGrowth:
     def preserves_function(self, old: nnx.Module, new: nnx.Module) -> bool:
         """Say whether the grown model computes what the old one did."""
         wider = _at_depth_of(old, new)
-        deepens = _depths_differ(old, new) and self.depth is not None
-        return not self._lossy_because(old, wider, growing_labels(old, wider)) and (
-            not deepens or self.depth.preserves_function(wider, new)  # type: ignore[union-attr] - asked above
-        )
+        if self._lossy_because(new, growing_labels(old, wider)):
+            return False
+        return self.depth is None or not _depths_differ(old, new) or self.depth.preserves_function(wider, new)
 
     def __call__(
         self, params: Tree, opt_state: Tree, *, old: nnx.Module, new: nnx.Module, seed: int = 0
@@ -99,11 +99,19 @@ class ComposedGrowth:
 
     def _check_units(self, label: str, old: int, new: int) -> None:
         if new < old:
-            raise OptionError(f"the model's '{label}' units would fall from {old} to {new}: growth never takes any away")
+            raise OptionError(
+                f"the model's '{label}' units would fall from {old} to {new}: growth never takes any away"
+            )
         if label == POSITIONS:
             return
+        if label == ROWS:
+            raise OptionError(
+                f"the catalogue would grow from {old} to {new} rows: only a warm start brings new items in"
+            )
         if label not in self.units:
-            raise OptionError(f"the model's '{label}' units grow from {old} to {new}, but growth.units has no rule: add one")
+            raise OptionError(
+                f"the model's '{label}' units grow from {old} to {new}, but growth.units has no rule: add one"
+            )
         rule = self.units[label]
         if label == STREAM and not isinstance(rule, NewUnits) and not rule(label, old, new, seed=0).is_uniform:
             raise OptionError(
@@ -111,7 +119,7 @@ class ComposedGrowth:
                 f"what a layer norm subtracts: take a multiple of {old} with share=0.5 and choice=cyclic"
             )
 
-    def _lossy_because(self, old: nnx.Module, new: nnx.Module, labels: Mapping[str, Any]) -> list[str]:
+    def _lossy_because(self, new: nnx.Module, labels: Mapping[str, Any]) -> list[str]:
         reasons = [
             f"in growth.units.{label} {reason}"
             for label in labels

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 from flax import nnx
+from jaxtyping import Array, Float
 
 from curriculum_rec.models.structure import Tree
 
@@ -37,4 +38,27 @@ class Growth(Protocol):
             new: The new model, holding shapes alone.
             seed: Decides what is random about new parameters.
         """
+        ...
+
+
+class GrowthTask(Protocol):
+    """The run's own loss and batches, for growth that learns how to grow."""
+
+    def batch(self, step: int) -> Tree:
+        """Give a batch, the same whenever it is asked for."""
+        ...
+
+    def loss(self, params: Tree, batch: Tree) -> Float[Array, ""]:
+        """Compute the mean loss of a batch under parameters of the new model; it can be differentiated."""
+        ...
+
+
+@runtime_checkable
+class FitsGrowth(Protocol):
+    """Growth that learns from the run before its stage begins; the runner calls :meth:`fit` instead of growing."""
+
+    def fit(
+        self, params: Tree, opt_state: Tree, *, old: nnx.Module, new: nnx.Module, seed: int, task: GrowthTask
+    ) -> tuple[Tree, Tree]:
+        """Learn, and grow; arguments as in :class:`Growth`, and what is learnt from."""
         ...

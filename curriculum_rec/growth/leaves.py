@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from curriculum_rec.growth.units import UnitMap
-from curriculum_rec.models.axes import Axis, Joined, LeafAxis
+from curriculum_rec.models.axes import NORMS, Axis, LeafAxis
 
 KEPT, RANDOM, ZERO, MEAN = 0, 1, 2, 3
 """How an entry along an axis begins: as an old one, at random, at 0, at the mean of the old ones. Of two axes, the
@@ -52,17 +52,15 @@ def along(axis: LeafAxis, maps: Mapping[str, UnitMap]) -> Along | None:
         axis: What the axis is before growth.
         maps: Where units come from, by label; units without a map stay as they are.
     """
-    if isinstance(axis, Axis):
-        return _along_units(axis, maps[axis.label]) if axis.label in maps else None
-    parts: Sequence[LeafAxis] = axis.parts if isinstance(axis, Joined) else axis.factors
-    each = [along(part, maps) for part in parts]
-    if all(part is None for part in each):
+    if not any(factor.label in maps for part in axis.parts for factor in part.factors):
         return None
-    full = [_unchanged(part.size) if grown is None else grown for part, grown in zip(parts, each, strict=True)]
-    return _join(full) if isinstance(axis, Joined) else reduce(_product, full)
+    return _join([reduce(_product, [_along_units(factor, maps) for factor in part.factors]) for part in axis.parts])
 
 
-def _along_units(axis: Axis, grown: UnitMap) -> Along:
+def _along_units(axis: Axis, maps: Mapping[str, UnitMap]) -> Along:
+    if axis.label not in maps:
+        return _unchanged(axis.size)
+    grown = maps[axis.label]
     there = (~grown.is_new).astype(np.float32)
     value, gradient = (there, grown.share) if axis.role == "produces" else (grown.share, there)
     if axis.kind == "attention":
@@ -70,13 +68,13 @@ def _along_units(axis: Axis, grown: UnitMap) -> Along:
         root = np.float32(np.sqrt(len(grown) / grown.n_old))
         value = np.sqrt(there * grown.share * root)
         gradient = value / root
-    elif axis.kind in ("layer_norm", "rms_norm") and grown.is_new.any():
+    elif axis.kind in NORMS and grown.is_new.any():
         longer = np.float32(np.sqrt(grown.n_old / len(grown)))  # by this a norm makes a vector with new zeros longer
         value, gradient = value * longer, gradient / longer
     produced = axis.role == "produces"
     copies = grown.is_copy & produced
     new = ZERO if axis.role == grown.zero_where else RANDOM
-    if axis.kind in ("layer_norm", "rms_norm"):
+    if axis.kind in NORMS:
         new = MEAN  # with a gain of 0, new units of the stream would never get a gradient
     return Along(
         grown.n_old,
@@ -110,13 +108,21 @@ def _product(a: Along, b: Along) -> Along:
 
 
 def _join(parts: Sequence[Along]) -> Along:
-    offsets = np.cumsum([0, *(part.n_old for part in parts)]).astype(np.int32)
-    names = ("value", "gradient", "begins", "noise", "next_block")
+    """Put axes one after the other."""
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    first = np.cumsum([0, *(part.n_old for part in parts)])
     return Along(
-        int(offsets[-1]),
-        np.concatenate([part.source + offset for part, offset in zip(parts, offsets[:-1], strict=True)]),
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in names),
-        scale=max(part.scale for part in parts),
+        int(first[-1]),
+        np.concatenate([part.source + n for part, n in zip(parts, first[:-1].astype(np.int32), strict=True)]),
+        joined("value"),
+        joined("gradient"),
+        joined("begins"),
+        joined("noise"),
+        joined("next_block"),
+        max(part.scale for part in parts),
     )
 
 

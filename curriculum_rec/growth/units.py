@@ -201,9 +201,7 @@ def position_map(old: int, new: int) -> UnitMap:
     ([0, 0, 0, 1, 2], [0.0, 0.0, 1.0, 1.0, 1.0])
     """
     shift = np.arange(new) - (new - old)
-    return UnitMap(
-        old, np.maximum(shift, 0).astype(np.int32), (shift >= 0).astype(np.float32), np.zeros(new, bool)
-    )
+    return UnitMap(old, np.maximum(shift, 0).astype(np.int32), (shift >= 0).astype(np.float32), np.zeros(new, bool))
 
 
 _BLOCKS = get_args(Literal["own", "next"])

@@ -17,7 +17,7 @@ from curriculum_rec.growth.leaves import Along, along, grow_average, grow_moment
 from curriculum_rec.growth.moments import state_kind
 from curriculum_rec.growth.tree import is_stacked, path_names
 from curriculum_rec.growth.units import UnitMap
-from curriculum_rec.models.axes import LAYER, Axes, Axis, axis_sizes
+from curriculum_rec.models.axes import LAYER, Axes, LeafAxis, axis_sizes, flat_axes
 from curriculum_rec.models.contract import HasAxes
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.streams import device_stream
@@ -43,7 +43,7 @@ def axes_of(model: nnx.Module) -> Axes:
         )
     axes = model.axes()
     params = dict(_by_path(split_model(model)[1]))
-    named = _flat(axes)
+    named = flat_axes(axes)
     for path in sorted(params.keys() | named.keys()):
         sizes = tuple(axis.size for axis in named[path]) if path in named else None
         shape = params[path].shape if path in params else None
@@ -59,10 +59,14 @@ def growing_labels(old: nnx.Module, new: nnx.Module) -> dict[str, tuple[int, int
         OptionError: The models differ in more than the numbers of units.
     """
     before, after = axes_of(old), axes_of(new)
-    if _without_sizes(before) != _without_sizes(after):
-        differing = _flat(before).keys() ^ _flat(after).keys()
-        what = ", ".join(".".join(path) for path in sorted(differing)[:5]) or "the meaning of an axis"
-        raise OptionError(f"growth cannot turn a {type(old).__name__} into this {type(new).__name__}: {what} differs")
+    meanings = _meanings(before), _meanings(after)
+    if meanings[0] != meanings[1]:
+        paths = sorted(meanings[0].keys() | meanings[1].keys())
+        what = [".".join(path) for path in paths if meanings[0].get(path) != meanings[1].get(path)]
+        raise OptionError(
+            f"growth changes sizes alone, and these parameters of the new {type(new).__name__} are others: "
+            f"{', '.join(what[:5])}"
+        )
     sizes = axis_sizes(before), axis_sizes(after)
     return {label: (n, sizes[1][label]) for label, n in sizes[0].items() if n != sizes[1][label]}
 
@@ -117,10 +121,10 @@ class Widening:
                 return leaf
             if kind == "parameter":
                 return grow_average(leaf, parameters[names], self._along[names], stacked=is_stacked(path))
-            if kind == "count":
-                return jnp.zeros_like(leaf) if afresh else leaf
             if afresh:
-                return jnp.zeros(parameters[names].shape, leaf.dtype)
+                return jnp.zeros(parameters[names].shape[: leaf.ndim], leaf.dtype)
+            if kind == "count":
+                return leaf
             power: Literal[1, 2] = 1 if kind == "first" else 2
             return grow_moment(leaf, self._along[names], power=power, stacked=is_stacked(path))
 
@@ -129,12 +133,35 @@ class Widening:
     @cached_property
     def _along(self) -> dict[Path, tuple[Along | None, ...]]:
         return {
-            path: tuple(along(axis, self.maps) for axis in axes if not _is_layer(axis))
-            for path, axes in _flat(self.axes).items()
+            path: tuple(along(axis, self.maps) for axis in axes if not is_layer(axis))
+            for path, axes in flat_axes(self.axes).items()
         }
 
     def _changes(self, names: Path) -> bool:
         return any(each is not None for each in self._along.get(names, ()))
+
+
+def begin_afresh(opt_state: Tree, grown: Tree) -> Tree:
+    """Set the averages of gradients and the counts of steps to 0 and averages of weights to the weights.
+
+    Args:
+        opt_state: An optimizer's state before growth; what belongs to no parameter, such as a schedule's step, goes on.
+        grown: The parameters after growth.
+
+    Raises:
+        OptionError: Averages cannot begin afresh beside a count of steps that goes on.
+    """
+    parameters = dict(_by_path(grown))
+    paths = frozenset(parameters)
+    require_own_counts(opt_state, paths)
+
+    def begin(path: tuple[Any, ...], leaf: Array) -> Array:
+        kind, names = state_kind(path, paths)
+        if kind == "whole":
+            return leaf
+        return parameters[names] if kind == "parameter" else jnp.zeros(parameters[names].shape[: leaf.ndim], leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(begin, opt_state)
 
 
 def require_own_counts(opt_state: Tree, parameters: frozenset[Path]) -> None:
@@ -154,25 +181,21 @@ def require_own_counts(opt_state: Tree, parameters: frozenset[Path]) -> None:
             )
 
 
-def _flat(axes: Axes, above: Path = ()) -> dict[Path, tuple[Any, ...]]:
-    found: dict[Path, tuple[Any, ...]] = {}
-    for name, below in axes.items():
-        found |= _flat(below, (*above, name)) if isinstance(below, Mapping) else {(*above, name): below}
-    return found
-
-
 def _by_path(params: Tree) -> list[tuple[Path, Any]]:
     return [(path_names(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)]
 
 
-def _is_layer(axis: Any) -> bool:
-    return isinstance(axis, Axis) and axis.label == LAYER
+def is_layer(axis: LeafAxis) -> bool:
+    """Whether an axis is that of the stacked blocks."""
+    return axis.parts[0].factors[0].label == LAYER
 
 
-def _without_sizes(axes: Any) -> Any:
-    if isinstance(axes, Axis):
-        return axes.label, axes.role, axes.kind
-    if isinstance(axes, Mapping):
-        return {name: _without_sizes(below) for name, below in axes.items()}
-    parts = getattr(axes, "factors", getattr(axes, "parts", axes))
-    return tuple(_without_sizes(part) for part in parts)
+def _meanings(axes: Axes) -> dict[Path, Any]:
+    """Give the axes of every parameter without their sizes."""
+    return {
+        path: [
+            [[(factor.label, factor.role, factor.kind) for factor in part.factors] for part in axis.parts]
+            for axis in each
+        ]
+        for path, each in flat_axes(axes).items()
+    }

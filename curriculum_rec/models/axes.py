@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,8 +13,10 @@ Role = Literal["produces", "consumes"]
 """Whether a parameter makes the values of units, or takes them up."""
 
 Kind = Literal["plain", "layer_norm", "rms_norm", "attention"]
-"""What is special about units: they are scaled by a norm of either kind, whose gain the parameter is; or they are summed
-over in attention scores, which are divided by the root of their number."""
+"""What is special about units: they are scaled by a norm of either kind, whose gain the parameter is; or they are
+summed over in attention scores, which are divided by the root of their number."""
+
+NORMS: tuple[Kind, ...] = ("layer_norm", "rms_norm")
 
 STREAM, HIDDEN, HEADS, HEAD = "stream", "hidden", "heads", "head"
 ROWS, POSITIONS, LAYER = "rows", "positions", "layer"
@@ -37,6 +40,16 @@ class Axis:
     role: Role = "produces"
     kind: Kind = "plain"
 
+    @property
+    def factors(self) -> tuple[Axis, ...]:
+        """The axis itself."""
+        return (self,)
+
+    @property
+    def parts(self) -> tuple[Axis | Product, ...]:
+        """The axis itself."""
+        return (self,)
+
 
 @dataclass(frozen=True)
 class Product:
@@ -47,10 +60,12 @@ class Product:
     @property
     def size(self) -> int:
         """Number of combinations."""
-        size = 1
-        for factor in self.factors:
-            size *= factor.size
-        return size
+        return math.prod(factor.size for factor in self.factors)
+
+    @property
+    def parts(self) -> tuple[Axis | Product, ...]:
+        """The product itself."""
+        return (self,)
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ Axes = Mapping[str, Any]
 """Nested like the parameters; a tuple of axes, or of products or joins of axes, for each."""
 
 
-def consumed(axis: LeafAxis) -> LeafAxis:
+def consumed(axis: Axis | Product) -> Axis | Product:
     """Give the same units where a parameter takes them up.
 
     >>> consumed(Axis("hidden", 3)).role
@@ -78,12 +93,10 @@ def consumed(axis: LeafAxis) -> LeafAxis:
     """
     if isinstance(axis, Axis):
         return replace(axis, role="consumes")
-    if isinstance(axis, Product):
-        return Product(tuple(replace(factor, role="consumes") for factor in axis.factors))
-    return Joined(tuple(consumed(part) for part in axis.parts))  # type: ignore[misc] - no part is itself joined
+    return Product(tuple(replace(factor, role="consumes") for factor in axis.factors))
 
 
-def linear_axes(units_in: LeafAxis, units_out: LeafAxis) -> dict[str, tuple[LeafAxis, ...]]:
+def linear_axes(units_in: Axis | Product, units_out: LeafAxis) -> dict[str, tuple[LeafAxis, ...]]:
     """Name the axes of a linear layer with a bias.
 
     >>> linear_axes(Axis("stream", 2), Axis("hidden", 8))["bias"]
@@ -129,19 +142,22 @@ def norm_kinds(axes: Axes, label: str) -> set[Kind]:
     >>> norm_kinds({"scale": (Axis("stream", 2, kind="rms_norm"),)}, "stream")
     {'rms_norm'}
     """
-    kinds = {axis.kind for axis in _single_axes(axes) if axis.label == label}
-    return kinds & {"layer_norm", "rms_norm"}  # type: ignore[return-value] - an intersection of Kinds
+    return {axis.kind for axis in _single_axes(axes) if axis.label == label and axis.kind in NORMS}
 
 
-def _single_axes(axes: Any) -> list[Axis]:
-    if isinstance(axes, Axis):
-        return [axes]
-    if isinstance(axes, Mapping):
-        below: Any = axes.values()
-    elif isinstance(axes, Product):
-        below = axes.factors
-    elif isinstance(axes, Joined):
-        below = axes.parts
-    else:
-        below = axes
-    return [axis for each in below for axis in _single_axes(each)]
+def flat_axes(axes: Axes, above: tuple[str, ...] = ()) -> dict[tuple[str, ...], tuple[LeafAxis, ...]]:
+    """Give the axes of every parameter by its path.
+
+    >>> flat_axes({"norm": {"scale": (Axis("stream", 2),)}}).keys()
+    dict_keys([('norm', 'scale')])
+    """
+    found: dict[tuple[str, ...], tuple[LeafAxis, ...]] = {}
+    for name, below in axes.items():
+        path = (*above, name)
+        found |= flat_axes(below, path) if isinstance(below, Mapping) else {path: below}
+    return found
+
+
+def _single_axes(axes: Axes) -> Iterator[Axis]:
+    for each in flat_axes(axes).values():
+        yield from (factor for axis in each for part in axis.parts for factor in part.factors)

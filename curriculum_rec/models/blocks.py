@@ -14,8 +14,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from curriculum_rec.errors import OptionError
-from curriculum_rec.models.axes import HIDDEN, STREAM, Axis, linear_axes
+from curriculum_rec.models.axes import HIDDEN, STREAM, Axis, linear_axes, stacked_axes
 from curriculum_rec.models.batch import BatchRng, dropout
+from curriculum_rec.models.contract import HasAxes
 from curriculum_rec.models.norms import NormName, make_norm, norm_axes
 
 Remat = Literal["none", "dots", "block"]
@@ -69,6 +70,17 @@ def apply_blocks(
 def stack_depth(blocks: nnx.Module) -> int:
     """Say how many blocks a stack has."""
     return len(jax.tree.leaves(nnx.state(blocks))[0])
+
+
+def stack_axes(blocks: nnx.Module) -> dict[str, Any]:
+    """Name the axes of a stack's parameters.
+
+    Raises:
+        OptionError: The blocks do not say what theirs mean.
+    """
+    if not isinstance(blocks, HasAxes):
+        raise OptionError(f"{type(blocks).__name__} has no method axes(), so nobody knows what its parameters mean")
+    return stacked_axes(blocks.axes(), stack_depth(blocks))
 
 
 def count_matrix_entries(blocks: nnx.Module) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
-from curriculum_rec.models.axes import STREAM, stacked_axes
+from curriculum_rec.models.axes import STREAM
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
 from curriculum_rec.models.blocks import (
     FeedForward,
@@ -18,8 +18,8 @@ from curriculum_rec.models.blocks import (
     apply_blocks,
     check_network_options,
     count_matrix_entries,
+    stack_axes,
     stack_blocks,
-    stack_depth,
 )
 from curriculum_rec.models.items import ItemTable
 from curriculum_rec.models.norms import NormName, make_norm, norm_axes
@@ -104,7 +104,7 @@ class DNNModel(nnx.Module):
         """Name the axes of the parameters."""
         return {
             "items": self.items.axes(),
-            "blocks": stacked_axes(self.blocks.axes(), stack_depth(self.blocks)),
+            "blocks": stack_axes(self.blocks),
             "norm": norm_axes(self.norm, STREAM, role="consumes"),
         }
 

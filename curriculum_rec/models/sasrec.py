@@ -22,7 +22,6 @@ from curriculum_rec.models.axes import (
     Joined,
     Product,
     linear_axes,
-    stacked_axes,
 )
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
 from curriculum_rec.models.blocks import (
@@ -33,6 +32,7 @@ from curriculum_rec.models.blocks import (
     check_network_options,
     count_matrix_entries,
     project,
+    stack_axes,
     stack_blocks,
     stack_depth,
 )
@@ -116,7 +116,7 @@ class SASRecModel(nnx.Module):
         return {
             "items": self.items.axes(),
             "positions": {"embedding": positions},
-            "blocks": stacked_axes(self.blocks.axes(), stack_depth(self.blocks)),
+            "blocks": stack_axes(self.blocks),
             "norm": norm_axes(self.norm, STREAM, role="consumes"),
         }
 

@@ -8,6 +8,7 @@ come from, in this order: the run's own newest checkpoint, a stage's warm start,
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -27,7 +28,10 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import write_frame, write_text
+from curriculum_rec.growth.contract import FitsGrowth, Growth
 from curriculum_rec.growth.depth import stacked_depth
+from curriculum_rec.models.axes import axis_sizes
+from curriculum_rec.models.contract import HasAxes
 from curriculum_rec.models.structure import Tree, same_shapes, split_model
 from curriculum_rec.objectives.losses import examples_for
 from curriculum_rec.training import hosts
@@ -35,6 +39,7 @@ from curriculum_rec.training.checkpoint import Checkpoints, below, flatten, unfl
 from curriculum_rec.training.compilation import METER
 from curriculum_rec.training.engine import ChunkReport, Engine
 from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.growth_task import RunTask
 from curriculum_rec.training.interrupt import Interrupted, InterruptGuard
 from curriculum_rec.training.operations import Operations, run_peak
 from curriculum_rec.training.profile import Profile
@@ -260,8 +265,7 @@ class Runner:
         self._check_growth(name, old, new)
         grows, growth = _differ(old, new), self.experiment.growth
         if grows and growth is not None:
-            params, opt_state = growth(state.params, state.opt_state, old=old, new=new, seed=self.experiment.seed)
-            state = replace(state, params=params, opt_state=opt_state)
+            state = self._grow(growth, state, old, new)
         self._model = new
         state = replace(state, structure=split_model(new)[0])
         depth, parameters = stacked_depth(state.params), count_parameters(state.params)
@@ -278,6 +282,22 @@ class Runner:
         )
         self._shown.stage(name, depth, step)
         return self.placed.place_state(state)
+
+    def _grow(self, growth: Growth, state: TrainState, old: nnx.Module, new: nnx.Module) -> TrainState:
+        grow: Callable[..., tuple[Tree, Tree]] = growth
+        if isinstance(growth, FitsGrowth):
+            task = RunTask(
+                self.experiment.objective,
+                self.engine.scheduler.examples,
+                split_model(new)[0],
+                self.placed,
+                self.experiment.seed,
+                progress=int(state.step) / self.total_steps,
+                memory=state.memory.get("objective", {}),
+            )
+            grow = partial(growth.fit, task=task)
+        params, opt_state = grow(state.params, state.opt_state, old=old, new=new, seed=self.experiment.seed)
+        return replace(state, params=params, opt_state=opt_state)
 
     def _models(self, name: str, before: nnx.Module | None, depth: int | None) -> tuple[nnx.Module, nnx.Module]:
         """Give the models, with shapes alone, that a stage begins with and that it trains.
@@ -490,4 +510,7 @@ class Runner:
 
 
 def _differ(old: nnx.Module, new: nnx.Module) -> bool:
-    return not same_shapes(split_model(old)[1], split_model(new)[1])
+    """Whether models differ in size; more heads on the same width are seen in no shape."""
+    if not same_shapes(split_model(old)[1], split_model(new)[1]):
+        return True
+    return isinstance(old, HasAxes) and isinstance(new, HasAxes) and axis_sizes(old.axes()) != axis_sizes(new.axes())
