@@ -1,0 +1,104 @@
+"""Small models with parameters away from their initial values, for tests of growth."""
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from curriculum_rec.models import DNN, SASRec
+from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.structure import join_model, split_model
+from curriculum_rec.objectives import Softmax
+from curriculum_rec.training.optimizer import AdamW
+
+N_ITEMS, LENGTH = 12, 6
+TX = AdamW(b1=0.0, b2=0.0)(10)
+"""Without memory: its averages are the last gradient and its square."""
+
+OPTIONS = {
+    "sasrec": SASRec(width=8, n_heads=2, feed_forward_factor=1, dropout=0.0),
+    "dnn": DNN(width=8, feed_forward_factor=2, dropout=0.0),
+}
+
+
+def model_of(options, *, depth=2, max_length=LENGTH):
+    """A model with shapes alone."""
+    return nnx.eval_shape(
+        lambda: options(n_items=N_ITEMS, max_length=max_length, depth=depth, rngs=nnx.Rngs(0))
+    )
+
+
+@cache
+def make_batch(seed=0):
+    items = np.random.default_rng(seed).integers(1, N_ITEMS + 1, (6, LENGTH + 1)).astype(np.int32)
+    present = np.arange(LENGTH) < np.array([6, 4, 1, 6, 2, 3])[:, None]
+    arrays = {"history": items[:, :-1] * present, "target": items[:, 1:] * present}
+    return Batch({name: jnp.asarray(array, jnp.int32) for name, array in arrays.items()}, jnp.ones(6))
+
+
+@cache
+def _program(options, depth, max_length):
+    structure = split_model(model_of(options, depth=depth, max_length=max_length))[0]
+
+    def loss(params, batch):
+        model = join_model(structure, params)
+        losses = Softmax()(model, batch, BatchRng.for_rows(jax.random.key(0), jnp.arange(6, dtype=jnp.int32)))
+        logits = jnp.where(losses.mask[..., None], model(batch) @ model.item_vectors()[: N_ITEMS + 1].T, 0)
+        return jnp.where(losses.mask, losses.per_example, 0).mean(), logits
+
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))
+
+
+def compute(options, params, batch=None, *, depth=2, max_length=LENGTH):
+    """Logits ``[batch, length, items]`` of what is no padding, and the gradient of the mean loss."""
+    (_, logits), gradient = _program(options, depth, max_length)(params, make_batch() if batch is None else batch)
+    return np.asarray(logits), gradient
+
+
+@cache
+def trained(options, depth=2):
+    """Random parameters after some plain gradient steps."""
+    rng = np.random.default_rng(1)
+    params = jax.tree.map(
+        lambda leaf: jnp.asarray(0.3 * rng.standard_normal(leaf.shape, np.float32)),
+        split_model(model_of(options, depth=depth))[1],
+    )
+    for _ in range(3):
+        gradient = compute(options, params, depth=depth)[1]
+        params = jax.tree.map(lambda leaf, g: leaf - 0.1 * g, params, gradient)
+    return params
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A model before and after growth, with the optimizer's state after a step on the first batch."""
+
+    old: object
+    new: object
+    params: object
+    opt_state: object
+    old_params: object
+    depth: int
+
+    def compute(self, batch=None):
+        return compute(self.new, self.params, batch, depth=self.depth)
+
+    def compute_old(self, batch=None):
+        return compute(self.old, self.old_params, batch)
+
+
+def grow(growth, old, *, depth=2, seed=0, tx=TX, **changes):
+    """Grow a trained model, whose optimizer saw the gradient of the first batch."""
+    new = replace(old, **changes)
+    params = trained(old)
+    _, opt_state = tx.update(compute(old, params)[1], tx.init(params), params)
+    grown, opt_state = growth(params, opt_state, old=model_of(old), new=model_of(new, depth=depth), seed=seed)
+    return Grown(old, new, grown, opt_state, params, depth)
+
+
+def leaves(tree):
+    """Every leaf as a numpy array, by its path."""
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

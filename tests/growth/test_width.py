@@ -1,0 +1,270 @@
+"""Growth in width keeps the function, and moments are those that the grown model's gradients would have made."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from networks import LENGTH, OPTIONS, TX, compute, grow, leaves, make_batch, model_of, trained
+
+from curriculum_rec.errors import OptionError
+from curriculum_rec.growth import ComposedGrowth, Copies, DepthGrowth, NewUnits
+from curriculum_rec.models import DNN
+from curriculum_rec.models.structure import split_model
+
+SASREC, DNN_OPTIONS = OPTIONS["sasrec"], OPTIONS["dnn"]
+EQUAL, UNEQUAL, NEW = Copies(), Copies(share=0.3), NewUnits()
+SASREC_RMS, DNN_RMS = replace(SASREC, norm="rms"), replace(DNN_OPTIONS, norm="rms")
+
+COPIES = {
+    "heads twice as wide": (SASREC, {"width": 16}, {"stream": EQUAL, "hidden": UNEQUAL, "head": UNEQUAL}),
+    "three times as wide": (DNN_OPTIONS, {"width": 24}, {"stream": EQUAL, "hidden": UNEQUAL}),
+    "hidden alone": (DNN_OPTIONS, {"feed_forward_factor": 5}, {"hidden": Copies(choice="random")}),
+}
+NEW_UNITS = {
+    "new heads and hidden units": (SASREC, {"width": 16, "n_heads": 4}, {"stream": EQUAL, "hidden": NEW, "heads": NEW}),
+    "wider heads by new units": (SASREC_RMS, {"width": 12}, {"stream": NEW, "hidden": NEW, "head": NEW}),
+    "new stream": (DNN_RMS, {"width": 11}, {"stream": NEW, "hidden": UNEQUAL}),
+}
+PRESERVING = COPIES | NEW_UNITS
+every_preserving = pytest.mark.parametrize("name", PRESERVING)
+
+
+def grown_case(name, cosine_scale=None):
+    old, changes, units = PRESERVING[name]
+    return grow(ComposedGrowth(units), replace(old, cosine_scale=cosine_scale), **changes)
+
+
+@every_preserving
+def test_the_grown_model_computes_the_same(name):
+    old, changes, units = PRESERVING[name]
+    assert ComposedGrowth(units).preserves_function(model_of(old), model_of(replace(old, **changes)))
+    grown = grown_case(name)
+    assert jax.tree.map(np.shape, grown.params) == jax.tree.map(np.shape, split_model(model_of(grown.new))[1])
+    for batch in (make_batch(), make_batch(1)):
+        before, after = grown.compute_old(batch)[0], grown.compute(batch)[0]
+        assert np.abs(before).max() > 0.1
+        np.testing.assert_allclose(after, before, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["heads twice as wide", "wider heads by new units"])
+def test_cosines_stay_the_same(name):
+    grown = grown_case(name, cosine_scale=1.0)
+    np.testing.assert_allclose(grown.compute()[0], grown.compute_old()[0], rtol=0, atol=1e-6)
+
+
+def moments_of(opt_state):
+    found = leaves(opt_state)
+    return [{name.partition(f".{kind}")[2]: leaf for name, leaf in found.items() if f".{kind}[" in name} for kind in
+            ("mu", "nu")]  # fmt: skip
+
+
+@every_preserving
+def test_moments_are_what_the_grown_gradient_makes(name):
+    """The staged-training code sets moments of off-diagonal blocks to 0; their gradient equals the diagonal one's."""
+    grown = grown_case(name)
+    gradient, (first, second) = leaves(grown.compute()[1]), moments_of(grown.opt_state)
+    assert gradient.keys() == first.keys() == second.keys()
+    for path, true in gradient.items():
+        known = np.ones(true.shape, bool) if name in COPIES else first[path] != 0
+        tolerance = 1e-6 * max(1, np.abs(true).max())
+        np.testing.assert_allclose(first[path][known], true[known], rtol=0, atol=tolerance, err_msg=path)
+        np.testing.assert_allclose(second[path][known], true[known] ** 2, rtol=0, atol=tolerance, err_msg=path)
+
+
+def test_squares_of_entries_without_history_begin_at_the_mean():
+    grown = grown_case("new stream")
+    first, second = moments_of(grown.opt_state)
+    before = moments_of(TX.update(grown.compute_old()[1], TX.init(grown.old_params))[1])[1]
+    path = "['blocks']['up']['kernel']"
+    np.testing.assert_array_equal(first[path][:, 8:], 0)
+    for layer in range(2):
+        np.testing.assert_allclose(second[path][layer, 8:], before[path][layer].mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", NEW_UNITS)
+def test_new_entries_learn_within_two_steps(name):
+    grown = grown_case(name)
+    params, moved = grown.params, jax.tree.map(lambda leaf: np.zeros(leaf.shape, bool), grown.params)
+    for _ in range(2):
+        gradient = compute(grown.new, params)[1]
+        params = jax.tree.map(lambda leaf, g: leaf - 0.1 * g, params, gradient)
+        moved = jax.tree.map(lambda before, g: before | (np.asarray(g) != 0), moved, gradient)
+    for path, each in leaves(moved).items():
+        if "items" in path:
+            each = each[1:13]  # padding, and what fills the table up, never moves
+        if "positions" in path or "norm" not in path:
+            assert each.mean() > 0.99, path
+
+
+@pytest.mark.parametrize("optimizer", [TX, optax.adam(0.1), optax.sgd(0.1, momentum=0.9)], ids=["ours", "adam", "sgd"])
+def test_the_optimizers_structure_is_that_of_a_fresh_one(optimizer):
+    grown = grow(ComposedGrowth({"hidden": UNEQUAL}), DNN_OPTIONS, tx=optimizer, feed_forward_factor=5)
+    fresh = optimizer.init(grown.params)
+    assert jax.tree.structure(grown.opt_state) == jax.tree.structure(fresh)
+    assert jax.tree.map(np.shape, grown.opt_state) == jax.tree.map(np.shape, fresh)
+
+
+@pytest.mark.parametrize("moments", ["fresh", "reset_all"])
+def test_averages_begin_afresh_where_asked(moments):
+    growth = ComposedGrowth({"hidden": UNEQUAL}, moments=moments)
+    state = leaves(grow(growth, DNN_OPTIONS, feed_forward_factor=5).opt_state)
+    for path, leaf in state.items():
+        changed = "['up']" in path or "['down']['kernel']" in path
+        if any(f".{part}[" in path for part in ("count", "mu", "nu")):
+            assert (not leaf.any()) == (changed or moments == "reset_all"), path
+        else:
+            assert leaf == 1, path  # the schedule goes on
+    with pytest.raises(OptionError, match="counts steps parameter by parameter"):
+        grow(growth, DNN_OPTIONS, tx=optax.adam(0.1), feed_forward_factor=5)
+
+
+def test_wider_and_deeper_at_once():
+    growth = ComposedGrowth({"stream": EQUAL, "hidden": UNEQUAL}, depth=DepthGrowth())
+    assert growth.preserves_function(model_of(DNN_OPTIONS), model_of(replace(DNN_OPTIONS, width=16), depth=4))
+    grown = grow(growth, DNN_OPTIONS, width=16, depth=4)
+    np.testing.assert_allclose(grown.compute()[0], grown.compute_old()[0], rtol=0, atol=1e-6)
+    one = grow(ComposedGrowth({"stream": EQUAL, "hidden": UNEQUAL}), DNN_OPTIONS, width=16)
+    for path, leaf in leaves(one.params).items():
+        if "gate" not in path:
+            expected = leaf[[0, 0, 1, 1]] if "blocks" in path else leaf
+            np.testing.assert_array_equal(leaves(grown.params)[path], expected, err_msg=path)
+
+
+def test_longer_histories_keep_the_positions_of_the_newest_items():
+    params = trained(SASREC)
+    longer = ComposedGrowth({})
+    opt_state = TX.update(compute(SASREC, params)[1], TX.init(params), params)[1]
+    models = {"old": model_of(SASREC), "new": model_of(SASREC, max_length=9)}
+    assert longer.preserves_function(**models)
+    grown, opt_state = longer(params, opt_state, **models)
+    np.testing.assert_array_equal(grown["positions"]["embedding"][:4], params["positions"]["embedding"][[0, 0, 0, 0]])
+    logits, gradient = compute(SASREC, grown, max_length=9)
+    np.testing.assert_allclose(logits, compute(SASREC, params)[0], rtol=0, atol=1e-6)
+    path = "['positions']['embedding']"
+    np.testing.assert_allclose(moments_of(opt_state)[0][path], leaves(gradient)[path], rtol=0, atol=1e-6)
+    assert len(leaves(gradient)[path]) == LENGTH + 3
+
+
+def test_copies_by_hand():
+    """Hidden unit 0 doubled with shares 1/4 and 3/4."""
+    grown = grow(ComposedGrowth({"hidden": Copies(share=0.25)}), DNN_OPTIONS, feed_forward_factor=4)
+    old, new = grown.old_params["blocks"], grown.params["blocks"]
+    np.testing.assert_array_equal(new["up"]["kernel"], np.concatenate([old["up"]["kernel"]] * 2, axis=2))
+    np.testing.assert_array_equal(new["up"]["bias"], np.concatenate([old["up"]["bias"]] * 2, axis=1))
+    parts = [share * np.asarray(old["down"]["kernel"]) for share in (1 / 4, 3 / 4)]
+    np.testing.assert_allclose(new["down"]["kernel"], np.concatenate(parts, axis=1), rtol=1e-6)
+
+
+def test_copies_may_take_the_next_blocks_weights():
+    growth = ComposedGrowth({"hidden": Copies(block="next")}, allow_lossy=True)
+    grown = grow(growth, DNN_OPTIONS, feed_forward_factor=4)
+    old, new = grown.old_params["blocks"], grown.params["blocks"]
+    np.testing.assert_array_equal(new["up"]["kernel"][:, :, :16], old["up"]["kernel"])
+    np.testing.assert_array_equal(new["up"]["kernel"][:, :, 16:], old["up"]["kernel"][np.array([1, 1])])
+    np.testing.assert_array_equal(new["up"]["bias"][:, 16:], old["up"]["bias"][np.array([1, 1])])
+    np.testing.assert_array_equal(new["down"]["kernel"][:, 16:], old["down"]["kernel"] / 2)
+    assert np.abs(grown.compute()[0] - grown.compute_old()[0]).max() > 1e-3
+
+
+def test_noise_falls_on_copies_alone():
+    growth = ComposedGrowth({"hidden": Copies(noise=0.01)}, allow_lossy=True)
+    grown = grow(growth, DNN_OPTIONS, feed_forward_factor=4)
+    up, old = (np.asarray(params["blocks"]["up"]["kernel"]) for params in (grown.params, grown.old_params))
+    np.testing.assert_array_equal(up[:, :, :16], old)
+    noise = (up[:, :, 16:] - old) / old.std((1, 2), keepdims=True)
+    assert noise.std() == pytest.approx(0.01, rel=0.2)
+    assert 0 < np.abs(grown.compute()[0] - grown.compute_old()[0]).max() < 0.01
+    again = grow(growth, DNN_OPTIONS, feed_forward_factor=4, seed=1)
+    assert (np.asarray(again.params["blocks"]["up"]["kernel"])[:, :, 16:] != up[:, :, 16:]).all()
+
+
+LOSSY = {
+    "zeros in the stream of a layer norm": (DNN_OPTIONS, {"width": 11}, {"stream": NEW, "hidden": EQUAL}, "mean"),
+    "copies in the stream of an rms norm": (DNN_RMS, {"width": 16}, {"stream": EQUAL, "hidden": EQUAL}, "constant"),
+    "noise": (DNN_OPTIONS, {"feed_forward_factor": 3}, {"hidden": Copies(noise=1e-3)}, "noise is added"),
+    "the next block": (DNN_OPTIONS, {"feed_forward_factor": 3}, {"hidden": Copies(block="next")}, "next block"),
+}
+
+
+@pytest.mark.parametrize("name", LOSSY)
+def test_what_changes_the_function_must_be_allowed_by_name(name):
+    old, changes, units, reason = LOSSY[name]
+    models = model_of(old), model_of(replace(old, **changes))
+    with pytest.raises(OptionError, match=f"{reason}.*allow_lossy=true"):
+        ComposedGrowth(units).check(*models)
+    allowed = ComposedGrowth(units, allow_lossy=True)
+    allowed.check(*models)
+    assert not allowed.preserves_function(*models)
+
+
+def test_a_layer_norm_really_sees_new_zeros():
+    units = {"stream": NEW, "hidden": EQUAL}
+    grown = grow(ComposedGrowth(units, allow_lossy=True), DNN_OPTIONS, width=12)
+    assert np.abs(grown.compute()[0] - grown.compute_old()[0]).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("old", "changes", "units", "sentence"),
+    [
+        (DNN_OPTIONS, {"width": 12}, {"stream": EQUAL, "hidden": EQUAL}, "take a multiple of 8"),
+        (DNN_OPTIONS, {"width": 16}, {"stream": UNEQUAL, "hidden": EQUAL}, "share=0.5"),
+        (DNN_OPTIONS, {"width": 16}, {"stream": EQUAL}, "growth.units has no rule"),
+        (DNN_OPTIONS, {"width": 16}, {"stream": EQUAL, "hiden": EQUAL}, "growth.units.hiden: the model has no such"),
+        (DNN_OPTIONS, {"width": 4}, {"stream": EQUAL, "hidden": EQUAL}, "fall from 8 to 4"),
+        (SASREC, {"n_heads": 4}, {"heads": EQUAL, "head": EQUAL}, "'head' units would fall from 4 to 2"),
+        (DNN_OPTIONS, {"norm": "rms", "width": 16}, {"stream": EQUAL, "hidden": EQUAL}, "sizes alone.*norm.bias"),
+    ],
+)
+def test_what_cannot_be_grown_is_refused(old, changes, units, sentence):
+    with pytest.raises(OptionError, match=sentence):
+        ComposedGrowth(units).check(model_of(old), model_of(replace(old, **changes)))
+
+
+def test_depth_and_catalogue_need_rules_of_their_own():
+    with pytest.raises(OptionError, match="growth.depth is empty"):
+        ComposedGrowth({}).check(model_of(DNN_OPTIONS), model_of(DNN_OPTIONS, depth=4))
+    larger = nnx.eval_shape(lambda: DNN_OPTIONS(n_items=200, max_length=LENGTH, rngs=nnx.Rngs(0)))
+    with pytest.raises(OptionError, match="only a warm start"):
+        ComposedGrowth({}).check(model_of(DNN_OPTIONS), larger)
+    with pytest.raises(OptionError, match="growth.moments=keep"):
+        ComposedGrowth({}, moments="keep")
+
+
+class Silent(nnx.Module):
+    def __init__(self, width):
+        self.kernel = nnx.Param(np.ones((width, 2), np.float32))
+
+
+class Wrong(Silent):
+    def axes(self):
+        return {"kernel": ()}
+
+
+@pytest.mark.parametrize(("model", "sentence"), [(Silent, "method axes"), (Wrong, r"sizes \(\) for 'kernel'")])
+def test_a_model_must_say_what_its_axes_mean(model, sentence):
+    with pytest.raises(OptionError, match=sentence):
+        ComposedGrowth({}).check(model(2), model(4))
+
+
+def test_growth_works_on_a_persons_own_units():
+    from curriculum_rec.models.axes import Axis, linear_axes
+
+    class Own(nnx.Module):
+        def __init__(self, n):
+            self.up = nnx.Linear(3, n, rngs=nnx.Rngs(0))
+            self.down = nnx.Linear(n, 3, rngs=nnx.Rngs(1))
+
+        def axes(self):
+            inner, outer = Axis("experts", self.up.out_features), Axis("outer", 3)
+            return {"up": linear_axes(outer, inner), "down": linear_axes(inner, outer)}
+
+    old, new = Own(2), Own(5)
+    params = split_model(old)[1]
+    grown = ComposedGrowth({"experts": UNEQUAL})(params, (), old=old, new=new)[0]
+    x = np.eye(3, dtype=np.float32)
+    apply = lambda p: (x @ p["up"]["kernel"]) @ p["down"]["kernel"]  # noqa: E731
+    np.testing.assert_allclose(apply(grown), apply(params), rtol=1e-5)
+    assert isinstance(DNN_OPTIONS, DNN)
