@@ -86,10 +86,7 @@ class ComposedGrowth:
             for label, (before, after) in growing_labels(old, wider).items()
         }
         if maps:
-            widening = Widening(axes_of(old), maps, seed)
-            grown = widening.parameters(params)
-            opt_state = widening.optimizer_state(opt_state, grown, moments=self.moments)
-            params = grown
+            params, opt_state = Widening(axes_of(old), maps, seed)(params, opt_state, moments=self.moments)
         if _depths_differ(old, new) and self.depth is not None:
             params, opt_state = self.depth(params, opt_state, old=wider, new=new, seed=seed)
         return params, opt_state

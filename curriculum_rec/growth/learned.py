@@ -33,8 +33,8 @@ class LearnedGrowth:
 
     Every matrix of block ``l`` becomes ``B_out (sum_k w_lk W_k) B_in^T``. ``B`` repeats the old units and makes each
     new one a mixture of them; the same ``B`` serves wherever the same units are produced or consumed. The mixing
-    weights ``w`` of the layers begin with the stack's order (0, 1, 0, 1) and a little noise. Both are trained by Adam on
-    the run's own loss and batches, the old weights staying as they are; then the map is applied once. The optimizer
+    weights ``w`` of the layers begin with the stack's order (0, 1, 0, 1) and a little noise. Both are trained by Adam
+    on the run's own loss and batches, the old weights staying as they are; then the map is applied once. The optimizer
     begins afresh.
 
     Args:

@@ -165,7 +165,7 @@ def grow_average(leaf: Array, grown: Array, axes: Sequence[Along | None], *, sta
     """
     begins = _combine([None if each is None else each.begins for each in axes], stacked=stacked)
     average = _gather(leaf, axes, "value", stacked=stacked)
-    return average if begins is None else jnp.where(begins == KEPT, average, grown)
+    return average if begins is None or not begins.any() else jnp.where(begins == KEPT, average, grown)
 
 
 def grow_moment(leaf: Array, axes: Sequence[Along | None], *, power: Literal[1, 2], stacked: bool) -> Array:
@@ -181,10 +181,10 @@ def grow_moment(leaf: Array, axes: Sequence[Along | None], *, power: Literal[1, 
         stacked: As in :func:`grow_value`.
     """
     grown = _gather(leaf, axes, "gradient", stacked=stacked, power=power)
-    known = _combine([None if each is None else each.gradient == 0 for each in axes], stacked=stacked)
-    if power == 1 or known is None:
+    without = _combine([None if each is None else each.gradient == 0 for each in axes], stacked=stacked)
+    if power == 1 or without is None or not without.any():
         return grown
-    return jnp.where(known, leaf.mean(tuple(range(stacked, leaf.ndim)), keepdims=True), grown)
+    return jnp.where(without, leaf.mean(tuple(range(stacked, leaf.ndim)), keepdims=True), grown)
 
 
 def _gather(
@@ -203,7 +203,8 @@ def _gather(
         if stacked and factor == "value" and each.next_block.any():
             above = jnp.take(jnp.concatenate([leaf[1:], leaf[-1:]]), each.source, axis=number)
             own = jnp.where(_laid(each.next_block, number, leaf.ndim), above, own)
-        leaf = own * _laid(getattr(each, factor) ** power, number, leaf.ndim).astype(leaf.dtype)
+        factors = getattr(each, factor) ** power
+        leaf = own if (factors == 1).all() else own * _laid(factors, number, leaf.ndim).astype(leaf.dtype)
     return leaf
 
 

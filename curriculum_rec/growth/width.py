@@ -85,6 +85,26 @@ class Widening:
     maps: Mapping[str, UnitMap]
     seed: int
 
+    def __call__(self, params: Tree, opt_state: Tree, *, moments: Moments) -> tuple[Tree, Tree]:
+        """Grow parameters and an optimizer's state, as one program.
+
+        Args:
+            params: The parameters.
+            opt_state: The optimizer's state.
+            moments: What becomes of averages of gradients.
+
+        Raises:
+            OptionError: Averages cannot begin afresh beside a count of steps that goes on.
+        """
+
+        @jax.jit
+        def grow(params: Tree, opt_state: Tree) -> tuple[Tree, Tree]:
+            grown = self.parameters(params)
+            return grown, self.optimizer_state(opt_state, grown, moments=moments)
+
+        grown: tuple[Tree, Tree] = grow(params, opt_state)
+        return grown
+
     def parameters(self, params: Tree) -> Tree:
         """Grow parameters."""
         key = jax.random.key(self.seed)
@@ -99,16 +119,7 @@ class Widening:
         return jax.tree_util.tree_map_with_path(grow, params)
 
     def optimizer_state(self, opt_state: Tree, grown: Tree, *, moments: Moments) -> Tree:
-        """Grow an optimizer's state.
-
-        Args:
-            opt_state: The state.
-            grown: The parameters after growth.
-            moments: What becomes of averages of gradients.
-
-        Raises:
-            OptionError: Averages cannot begin afresh beside a count of steps that goes on.
-        """
+        """Grow an optimizer's state; ``grown`` are the parameters after growth."""
         parameters = dict(_by_path(grown))
         paths = frozenset(parameters)
         if moments != "copy":

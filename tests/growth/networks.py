@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from curriculum_rec.growth.moments import state_kind
+from curriculum_rec.growth.tree import path_names
 from curriculum_rec.models import DNN, SASRec
-from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.structure import join_model, split_model
-from curriculum_rec.objectives import Softmax
 from curriculum_rec.training.optimizer import AdamW
 
 N_ITEMS, LENGTH = 12, 6
@@ -24,11 +25,14 @@ OPTIONS = {
 }
 
 
-def model_of(options, *, depth=2, max_length=LENGTH):
+def depth_of(options):
+    return 1 if isinstance(options, SASRec) else 2
+
+
+def model_of(options, *, depth=None, max_length=LENGTH):
     """A model with shapes alone."""
-    return nnx.eval_shape(
-        lambda: options(n_items=N_ITEMS, max_length=max_length, depth=depth, rngs=nnx.Rngs(0))
-    )
+    depth = depth_of(options) if depth is None else depth
+    return nnx.eval_shape(lambda: options(n_items=N_ITEMS, max_length=max_length, depth=depth, rngs=nnx.Rngs(0)))
 
 
 @cache
@@ -44,31 +48,33 @@ def _program(options, depth, max_length):
     structure = split_model(model_of(options, depth=depth, max_length=max_length))[0]
 
     def loss(params, batch):
-        model = join_model(structure, params)
-        losses = Softmax()(model, batch, BatchRng.for_rows(jax.random.key(0), jnp.arange(6, dtype=jnp.int32)))
-        logits = jnp.where(losses.mask[..., None], model(batch) @ model.item_vectors()[: N_ITEMS + 1].T, 0)
-        return jnp.where(losses.mask, losses.per_example, 0).mean(), logits
+        model, target = join_model(structure, params), batch["target"]
+        logits = model(batch) @ model.item_vectors()[: N_ITEMS + 1].T
+        losses = jax.nn.logsumexp(logits, -1) - jnp.take_along_axis(logits, target[..., None], -1)[..., 0]
+        return jnp.where(target > 0, losses, 0).mean(), jnp.where(target[..., None] > 0, logits, 0)
 
-    return jax.jit(jax.value_and_grad(loss, has_aux=True))
+    # These programs run a few times: what takes long is to compile them.
+    return jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options={"xla_backend_optimization_level": 0})
 
 
-def compute(options, params, batch=None, *, depth=2, max_length=LENGTH):
+def compute(options, params, batch=None, *, depth=None, max_length=LENGTH):
     """Logits ``[batch, length, items]`` of what is no padding, and the gradient of the mean loss."""
+    depth = depth_of(options) if depth is None else depth
     (_, logits), gradient = _program(options, depth, max_length)(params, make_batch() if batch is None else batch)
     return np.asarray(logits), gradient
 
 
 @cache
-def trained(options, depth=2):
+def trained(options):
     """Random parameters after some plain gradient steps."""
     rng = np.random.default_rng(1)
     params = jax.tree.map(
-        lambda leaf: jnp.asarray(0.3 * rng.standard_normal(leaf.shape, np.float32)),
-        split_model(model_of(options, depth=depth))[1],
+        lambda leaf: np.float32(0.3 * rng.standard_normal(leaf.shape, np.float32)),
+        split_model(model_of(options))[1],
     )
     for _ in range(3):
-        gradient = compute(options, params, depth=depth)[1]
-        params = jax.tree.map(lambda leaf, g: leaf - 0.1 * g, params, gradient)
+        gradient = compute(options, params)[1]
+        params = jax.tree.map(lambda leaf, g: jnp.asarray(np.asarray(leaf) - 0.1 * np.asarray(g)), params, gradient)
     return params
 
 
@@ -90,11 +96,23 @@ class Grown:
         return compute(self.old, self.old_params, batch)
 
 
-def grow(growth, old, *, depth=2, seed=0, tx=TX, **changes):
+def seen(opt_state, gradient):
+    """The state of an optimizer without memory after one step."""
+    by_path = {path_names(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(gradient)}
+
+    def see(path, leaf):
+        kind, name = state_kind(path, frozenset(by_path))
+        power = {"first": 1, "second": 2}.get(kind)
+        return jnp.ones(leaf.shape, leaf.dtype) if power is None else jnp.asarray(np.asarray(by_path[name]) ** power)
+
+    return jax.tree_util.tree_map_with_path(see, opt_state)
+
+
+def grow(growth, old, *, depth=None, seed=0, tx=TX, **changes):
     """Grow a trained model, whose optimizer saw the gradient of the first batch."""
     new = replace(old, **changes)
     params = trained(old)
-    _, opt_state = tx.update(compute(old, params)[1], tx.init(params), params)
+    opt_state = seen(tx.init(params), compute(old, params)[1])
     grown, opt_state = growth(params, opt_state, old=model_of(old), new=model_of(new, depth=depth), seed=seed)
     return Grown(old, new, grown, opt_state, params, depth)
 
