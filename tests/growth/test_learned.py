@@ -69,6 +69,7 @@ def test_heads_of_queries_keys_and_values_grow_each_by_its_own():
     assert jax.tree.map(np.shape, shapes) == jax.tree.map(np.shape, split_model(new)[1])
 
 
+@pytest.mark.slow
 def test_learning_lowers_the_loss():
     assert isinstance(GROWTH, FitsGrowth)
     params, task = trained(SMALL), Task()
@@ -77,6 +78,7 @@ def test_learning_lowers_the_loss():
     assert loss(fitted()[0]) < 0.95 * loss(begun)
 
 
+@pytest.mark.slow
 def test_a_second_fit_is_the_same_and_another_seed_is_not():
     first, again, other = leaves(fitted()[0]), leaves(fitted.__wrapped__()[0]), leaves(fitted(1)[0])
     for path, leaf in first.items():
@@ -85,6 +87,7 @@ def test_a_second_fit_is_the_same_and_another_seed_is_not():
     assert (other[path] != first[path]).any()
 
 
+@pytest.mark.slow
 def test_the_optimizer_begins_afresh():
     params, opt_state = fitted()
     fresh = TX.init(params)

@@ -32,7 +32,14 @@ NEW_UNITS = {
     "new stream": (DNN_RMS, {"width": 11}, {"stream": NEW, "hidden": UNEQUAL}),
 }
 PRESERVING = COPIES | NEW_UNITS
-every_preserving = pytest.mark.parametrize("name", PRESERVING)
+SLOW = ("hidden alone", "wider heads by new units")
+
+
+def cases(names):
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in names]
+
+
+every_preserving = pytest.mark.parametrize("name", cases(PRESERVING))
 
 
 @cache
@@ -53,7 +60,8 @@ def test_the_grown_model_computes_the_same(name):
         np.testing.assert_allclose(after, before, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["three times as wide", pytest.param("new stream", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["three times as wide", "new stream"])
 def test_cosines_stay_the_same(name):
     grown = grown_case(name, cosine_scale=1.0)
     np.testing.assert_allclose(grown.compute()[0], grown.compute_old()[0], rtol=0, atol=1e-6)
@@ -88,7 +96,7 @@ def test_squares_of_entries_without_history_begin_at_the_mean():
         np.testing.assert_allclose(second[path][layer, 8:], before[path][layer].mean(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", NEW_UNITS)
+@pytest.mark.parametrize("name", cases(NEW_UNITS))
 def test_new_entries_learn_within_two_steps(name):
     grown = grown_case(name)
     params, moved = grown.params, jax.tree.map(lambda leaf: np.zeros(leaf.shape, bool), grown.params)
@@ -123,6 +131,7 @@ def test_averages_begin_afresh_where_asked(moments):
         grow(growth, DNN_OPTIONS, tx=optax.adam(0.1), feed_forward_factor=5)
 
 
+@pytest.mark.slow
 def test_wider_and_deeper_at_once():
     growth = ComposedGrowth({"stream": EQUAL, "hidden": UNEQUAL}, depth=DepthGrowth())
     assert growth.preserves_function(model_of(DNN_OPTIONS), model_of(replace(DNN_OPTIONS, width=16), depth=4))
