@@ -122,7 +122,7 @@ def test_rows_by_id_by_hand():
         ({"take": ("item*", "heads.*")}, [], OptionError, "heads.* names no parameter"),
         ({"blocks": (4,)}, [], OptionError, "blocks 0 to 3"),
         ({"checkpoint": 7_000}, [], CheckpointError, "no checkpoint of step 7000"),
-        ({}, ["model=dnn", "model.width=8"], CheckpointError, "this stage's model has no 'blocks.feed_forward"),
+        ({}, ["model=dnn", "model.width=8"], CheckpointError, "that run has no 'blocks.down.bias'"),
         ({"take": ("items.*",)}, ["model.width=16"], CheckpointError, "shape (128, 8) there and (128, 16) here"),
     ],
 )
