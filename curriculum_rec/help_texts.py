@@ -58,7 +58,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 inverse_propensity, screener, learn_to_reweight, meta_weight_net,
                 data_parameters
   growth        none, interleave, stack
-  stages        single, grow_2_4   (stages.NAME.epochs=, .steps=, .depth=, .patience=, .warm_start=RUN)
+  stages        single, grow_2_4, grow_2_4_8   (stages.NAME.epochs=, .steps=, .depth=, .patience=, .warm_start=RUN)
   placement     auto, jit, pmap, shard_map
   evaluation    full_ranking
   hydra/launcher   where the runs of a sweep go: basic (one after the other, here), joblib_local, slurm, ray_local
