@@ -42,8 +42,8 @@ class LearnedGrowth:
         learning_rate: Adam's, above 0.
         allow_lossy: Must be true, since the grown model computes another function than the old one.
 
-    Source: Wang et al. (2023), "Learning to grow pretrained models for efficient Transformer training", equation 8; one
-    ``B`` for all blocks and one ``w`` a parameter, as there.
+    Source: Wang et al. (2023), "Learning to grow pretrained models for efficient Transformer training"; one ``B`` for
+    all blocks, and one ``w`` a parameter.
     """
 
     steps: int = 100
@@ -182,10 +182,7 @@ class LinearMap:
         return np.ones(axis.size, bool) if steps is None else steps.begins == KEPT
 
     def _first_mixing(self, seed: int, name: str) -> Float[np.ndarray, "new old"]:
-        """Begin with the stack's order and a little noise; each row adds up to 1.
-
-        Source: Wang et al. (2023), section 3.2, initialised by stacking.
-        """
+        """Begin with the stack's order and a little noise; each row adds up to 1."""
         before, after = self.depth or (0, 0)
         pattern = np.eye(before)[np.arange(after) % before]
         pattern += host_stream(seed, f"mixing of {name}").uniform(0, MIXING_NOISE, pattern.shape)

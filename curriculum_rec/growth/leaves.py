@@ -32,7 +32,7 @@ class Along:
         begins: int ``[new]``, as the constants above.
         noise: float32 ``[new]``, standard deviation of what is added, in terms of the parameter's own.
         next_block: bool ``[new]``, whether the source is taken from the block above.
-        scale: Standard deviation of random entries, in the same terms.
+        scale: Standard deviation of random entries, in the same terms; 0 where there are none.
     """
 
     n_old: int
@@ -42,7 +42,7 @@ class Along:
     begins: np.ndarray
     noise: np.ndarray
     next_block: np.ndarray
-    scale: float = 1.0
+    scale: float = 0.0
 
 
 def along(axis: LeafAxis, maps: Mapping[str, UnitMap]) -> Along | None:
@@ -84,7 +84,7 @@ def _along_units(axis: Axis, maps: Mapping[str, UnitMap]) -> Along:
         np.where(grown.is_new, new, KEPT),
         np.where(copies, np.float32(grown.noise), np.float32(0)),
         copies & grown.next_block,
-        grown.scale,
+        grown.scale if grown.is_new.any() else 0.0,
     )
 
 

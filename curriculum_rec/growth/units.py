@@ -96,7 +96,7 @@ class Copies:
         block: Whose incoming weights copies take: those of their ``own`` block, or of the ``next`` one, of which the
             last has its own. The latter changes the function, but breaks the symmetry and often learns sooner.
 
-    Source: Chen, Goodfellow and Shlens (2016), "Net2Net", equations 2-4; unequal shares after LEMON (Wang et al.,
+    Source: Chen, Goodfellow and Shlens (2016), "Net2Net"; unequal shares after LEMON (Wang et al.,
     2024); weights of the next block after bert2BERT's "advanced knowledge initialisation" (Chen et al., 2022).
     """
 
@@ -157,8 +157,8 @@ class NewUnits:
     Args:
         scale: Standard deviation of random weights, in terms of that of the weights that are there already, above 0.
 
-    Source: zero-initialised outgoing weights after LEMON (Wang et al., 2024), and new dimensions of the stream after
-    "Staged training for transformer language models" (Shen et al., 2022), with a norm that they do not change.
+    Source: zeros on the outgoing side after LEMON (Wang et al., 2024); new units of the stream, under a norm that zeros
+    do not change, are ours.
     """
 
     scale: float = 1.0

@@ -1,8 +1,10 @@
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from curriculum_rec.errors import OptionError
-from curriculum_rec.growth.leaves import along
+from curriculum_rec.growth.leaves import along, grow_value
 from curriculum_rec.growth.units import Copies, NewUnits, position_map
 from curriculum_rec.models.axes import Axis, Joined, Product, consumed
 
@@ -78,3 +80,12 @@ def test_random_sources_depend_on_the_seed_and_keep_the_old_units():
 def test_options_out_of_range_are_refused(rule, options, sentence):
     with pytest.raises(OptionError, match=sentence):
         rule(**options)
+
+
+def test_random_weights_of_new_units_have_the_standard_deviation_that_was_asked_for():
+    leaf = np.random.default_rng(0).standard_normal((30, 40), np.float32)
+    axis = Product((Axis("heads", 2), Axis("head", 20)))
+    axes = None, along(axis, {"heads": NewUnits(scale=0.1)("heads", 2, 4, seed=0)})
+    grown = np.asarray(grow_value(jnp.asarray(leaf), axes, key=jax.random.key(0), stacked=False))
+    np.testing.assert_array_equal(grown[:, :40], leaf)
+    assert grown[:, 40:].std() == pytest.approx(0.1 * leaf.std(), rel=0.05)
