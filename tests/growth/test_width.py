@@ -32,7 +32,7 @@ NEW_UNITS = {
     "new stream": (DNN_RMS, {"width": 11}, {"stream": NEW, "hidden": UNEQUAL}),
 }
 PRESERVING = COPIES | NEW_UNITS
-SLOW = ("hidden alone", "wider heads by new units")
+SLOW = ("hidden alone", "wider heads by new units", "new heads and hidden units")
 
 
 def cases(names):
@@ -211,6 +211,7 @@ def test_what_changes_the_function_must_be_allowed_by_name(name):
     assert not allowed.preserves_function(*models)
 
 
+@pytest.mark.slow
 def test_a_layer_norm_really_sees_new_zeros():
     units = {"stream": NEW, "hidden": EQUAL}
     grown = grow(ComposedGrowth(units, allow_lossy=True), DNN_OPTIONS, width=24)
@@ -223,7 +224,7 @@ def test_a_layer_norm_really_sees_new_zeros():
         (DNN_OPTIONS, {"width": 12}, {"stream": EQUAL, "hidden": EQUAL}, "take a multiple of 8"),
         (DNN_OPTIONS, {"width": 16}, {"stream": UNEQUAL, "hidden": EQUAL}, "share=0.5"),
         (DNN_OPTIONS, {"width": 16}, {"stream": EQUAL}, "growth.units has no rule"),
-        (DNN_OPTIONS, {"width": 16}, {"stream": EQUAL, "hiden": EQUAL}, "growth.units.hiden: the model has no such"),
+        (DNN_OPTIONS, {"width": 16}, {"stream": EQUAL, "inner": EQUAL}, "growth.units.inner: the model has no such"),
         (DNN_OPTIONS, {"width": 4}, {"stream": EQUAL, "hidden": EQUAL}, "fall from 8 to 4"),
         (SASREC, {"n_heads": 4}, {"heads": EQUAL, "head": EQUAL}, "'head' units would fall from 4 to 2"),
         (DNN_OPTIONS, {"norm": "rms", "width": 16}, {"stream": EQUAL, "hidden": EQUAL}, "sizes alone.*norm.bias"),
