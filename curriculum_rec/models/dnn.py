@@ -38,7 +38,8 @@ class DNN:
         feed_forward_factor: The hidden layers are this many times as wide.
         dropout: Rate in [0, 1) on the mean vector and on every layer's branch.
         cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
-        norm: ``layer`` norms, or ``rms`` norms, which have no bias and let a model grow by units that begin at 0.
+        norm: ``layer`` norms, or ``rms`` norms, which have no bias (``width`` parameters fewer each) and let a model
+            grow by units that begin at 0.
         remat: What the backward pass computes again instead of keeping it: ``none``, ``dots`` (all but matrix
             products) or ``block`` (everything inside a block). It trades time for memory.
 

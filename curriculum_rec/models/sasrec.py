@@ -54,7 +54,8 @@ class SASRec:
         feed_forward_factor: The feed-forward layer is this many times as wide.
         dropout: Rate in [0, 1) on the embedded history and on both branches of a block.
         cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
-        norm: ``layer`` norms, or ``rms`` norms, which have no bias and let a model grow by units that begin at 0.
+        norm: ``layer`` norms, or ``rms`` norms, which have no bias (``width`` parameters fewer each) and let a model
+            grow by units that begin at 0.
         remat: What the backward pass computes again instead of keeping it: ``none``, ``dots`` (all but matrix
             products) or ``block`` (everything inside a block). It trades time for memory.
 

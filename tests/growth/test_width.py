@@ -16,6 +16,7 @@ from curriculum_rec.growth import ComposedGrowth, Copies, DepthGrowth, NewUnits
 from curriculum_rec.growth.leaves import along, grow_value
 from curriculum_rec.models.axes import Axis, consumed
 from curriculum_rec.models.structure import split_model
+from curriculum_rec.training.optimizer import AdamW
 
 SASREC, DNN_OPTIONS = OPTIONS["sasrec"], OPTIONS["dnn"]
 EQUAL, UNEQUAL, NEW = Copies(), Copies(share=0.3), NewUnits()
@@ -129,6 +130,31 @@ def test_averages_begin_afresh_where_asked(moments):
             assert leaf == 1, path  # the schedule goes on
     with pytest.raises(OptionError, match="counts steps parameter by parameter"):
         grow(growth, DNN_OPTIONS, tx=optax.adam(0.1), feed_forward_factor=5)
+
+
+def test_an_average_of_weights_grows_as_the_weights_do():
+    old, changes, units = PRESERVING["new stream"]
+    models = {"old": model_of(old), "new": model_of(replace(old, **changes))}
+    params = trained(old)
+    halves = jax.tree.map(lambda leaf: np.asarray(leaf) / 2, params)
+    grown, state = ComposedGrowth(units)(params, {"average": params, "z": halves}, **models)
+    jax.tree.map(np.testing.assert_array_equal, state["average"], grown)
+    # What is copied is half as large in an average of half the weights; what is new begins at the new weights.
+    down, half = (np.asarray(tree["blocks"]["down"]["kernel"]) for tree in (grown, state["z"]))
+    np.testing.assert_allclose(half[:, :, :8], down[:, :, :8] / 2, rtol=1e-6)
+    up, half = (np.asarray(tree["blocks"]["up"]["kernel"]) for tree in (grown, state["z"]))
+    np.testing.assert_array_equal(half[:, 8:], up[:, 8:])
+
+
+@pytest.mark.slow
+def test_averages_that_begin_afresh_step_no_further_than_the_learning_rate():
+    rate = 0.01
+    optimizer = AdamW(learning_rate=rate)(10)
+    growth = ComposedGrowth({"hidden": UNEQUAL}, moments="fresh")
+    grown = grow(growth, DNN_OPTIONS, tx=optimizer, feed_forward_factor=5)
+    updates = jax.jit(optimizer.update)(grown.compute()[1], grown.opt_state, grown.params)[0]
+    for path, leaf in leaves(updates["blocks"]["up"]).items():
+        assert rate / 2 < np.abs(leaf).max() <= rate * (1 + 1e-3), path
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from runs import make_runner
 
+from curriculum_rec import config
 from curriculum_rec.errors import OptionError
 from curriculum_rec.training.restore import load_snapshot
 from curriculum_rec.training.run_directory import RunDirectory
@@ -40,6 +41,28 @@ def test_growth_leaves_arrays_that_any_placement_takes(tmp_path, placement):
     ]
     stages = stopped_before_training(tmp_path, "run", *overrides)["stages"]
     assert stages[1]["quality"] == pytest.approx(stages[0]["quality"])
+
+
+@pytest.mark.slow
+def test_a_warm_start_takes_weights_of_a_run_with_shorter_histories(tmp_path):
+    words = [
+        *SHORT,
+        "model=sasrec",
+        "model.width=8",
+        "examples.bucket_lengths=[]",
+        "stages.deep.depth=1",
+        "growth=wider",
+    ]
+    make_runner(tmp_path, "short", *words, "examples.max_length=8").run()
+    lent = [f"stages.shallow.warm_start={tmp_path / 'short'}", "optimizer.learning_rate=1e-9"]
+    runner = make_runner(tmp_path, "long", *words, *lent)
+    runner.open_run = lambda directory: config.experiment_of_run(directory, trusted=())[0]
+    runner.run()
+    before, after = (
+        load_snapshot(RunDirectory(tmp_path / name), which).arrays["params.positions.embedding"]
+        for name, which in (("short", "best"), ("long", "newest"))
+    )
+    np.testing.assert_allclose(after, before[[0, 0, 0, 0, *range(8)]], atol=1e-6)
 
 
 @pytest.mark.slow
