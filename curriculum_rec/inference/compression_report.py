@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+NOTES = """\
+Seconds are those of lists with all that is done outside the model. Bytes stored are those of the arrays; on disk they
+are those of a checkpoint with these parameters alone, which packs them once more. Parameters are made dense when they
+are read: memory and arithmetic are those of float32. NDCG is of the test split; its intervals are bootstrapped over
+users, and that of the difference over users with both their values."""
+
 
 def page(report: Mapping[str, Any]) -> str:
     """Write the report as Markdown."""
@@ -14,10 +20,7 @@ def page(report: Mapping[str, Any]) -> str:
         "",
         *(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)),
         "",
-        f"Seconds are for lists of {report['k']} items, and include what is outside the model. Bytes stored are those of",
-        "the arrays; the checkpoint is a folder with these parameters alone, packed once more. Parameters are made dense",
-        "when they are read: memory and arithmetic are those of float32. NDCG is of the test split, and its intervals are",
-        "bootstrapped over users, each with both values.",
+        NOTES,
         "",
         "| parameter | form | bytes before | bytes after |",
         "| --- | --- | --- | --- |",
@@ -42,11 +45,11 @@ def report_table(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
 
     return ["", "before", "after", "after / before"], [
         pair("bytes stored", report["stored_bytes"], ","),
-        pair("bytes of the checkpoint", report["checkpoint_bytes"], ","),
+        pair("bytes on disk", report["checkpoint_bytes"], ","),
         pair("bytes in memory", report["memory_bytes"], ","),
-        pair("seconds for 1,000 users", report["seconds_per_1000_users"], ".3f"),
-        [f"overlap of top {k}", "", "", f"{report['overlap']:.1%}"],
+        pair("s / 1,000 users", report["seconds_per_1000_users"], ".3f"),
+        [f"top-{k} overlap", "", "", f"{report['overlap']:.1%}"],
         pair(f"NDCG@{k}", ndcg, ".4f"),
-        ["  95 % interval", interval(ndcg["before_interval"], ".4f"), interval(ndcg["after_interval"], ".4f"), ""],
-        ["  difference", "", f"{ndcg['difference']:+.5f}", interval(ndcg["difference_interval"], "+.5f")],
+        ["95 % interval", interval(ndcg["before_interval"], ".4f"), interval(ndcg["after_interval"], ".4f"), ""],
+        ["difference", "", f"{ndcg['difference']:+.5f}", interval(ndcg["difference_interval"], "+.5f")],
     ]
