@@ -32,6 +32,7 @@ OWN = tuple(
         "objectives",
         "training.optimizer",
         "training.placement",
+        "training.pruning",
         "training.stages",
         "weighting",
     )

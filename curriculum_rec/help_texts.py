@@ -35,10 +35,10 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
   data          online_retail (in the package), sequences, table, joined (several of them)
   noise         none, planted   (noise.rate=, .items=uniform|popularity, .how=insert|replace, .concentration=)
   model         sasrec, dnn
-  objective     softmax, sampled_softmax, bce
+  objective     softmax, sampled_softmax, bce, nested (around objective.objective, for item vectors to be cut)
                 objective/negatives=uniform|popularity|hardest|softmax|quantile|adaptive|mixed|cached_hard   (bce)
                 objective/negatives=uniform|popularity|in_batch                              (sampled_softmax)
-  optimizer     adamw
+  optimizer     adamw, pruned (around optimizer.optimizer; optimizer.sparsity=0.8)
   curriculum    none, or by difficulty: length, user_activity, popularity, sequence_rarity, transition_surprisal,
                 time_gap, history_distance, history_entropy, loss; judged by teachers: transfer_teacher,
                 cross_validated, cross_review, first_learnt, correctness, forgetting, data_map, area_under_margin,
