@@ -28,7 +28,7 @@ from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import check_frame_path, check_output, write_frame, write_text
 from curriculum_rec.hydra_door import compose_choice, runs_apart
-from curriculum_rec.inference.compressed_run import Source, compress
+from curriculum_rec.inference.compressed_run import NewConfig, Source, compress
 from curriculum_rec.inference.compression_report import report_table
 from curriculum_rec.inference.recommend import recommend
 from curriculum_rec.objectives.losses import examples_for
@@ -189,8 +189,8 @@ def compress_command(composed: DictConfig) -> None:
     record = config.config_of_run(source.directory) | {"run_dir": str(target.path), "compressed": made_from}
     if data["data_path"] is not None:
         record = config.absolute_paths(record | {"data": record["data"] | {"path": data["data_path"]}})
-    texts = {"text": config.config_text(record), "hash": config.config_hash(record), "method": chosen}
-    report = compress(source, method, target, config=texts, on_existing=on_existing)
+    new_config = NewConfig(config.config_text(record), config.config_hash(record), chosen)
+    report = compress(source, method, target, new_config, on_existing=on_existing)
     _print_table(*report_table(report), f"run directory: {target.path}")
 
 

@@ -31,6 +31,7 @@ from curriculum_rec.inference.compression_report import page
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, flatten
 from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.placement import Placed
 from curriculum_rec.training.record import RunRecord
 from curriculum_rec.training.restore import PARAMS, load_snapshot, packed_arrays, snapshot_parameters
 from curriculum_rec.training.run_directory import OnExisting, RunDirectory, to_json
@@ -64,12 +65,27 @@ class Source:
         return snapshot_parameters(snapshot, self.experiment, n_items=self.dataset.split.interactions.n_items)
 
 
+@dataclass(frozen=True)
+class NewConfig:
+    """How the new run's configuration is written down.
+
+    Attributes:
+        text: Its ``config.yaml``.
+        hash: Identifies it.
+        method: What the report calls the method.
+    """
+
+    text: str
+    hash: str
+    method: str
+
+
 def compress(
     source: Source,
     method: Compression,
     target: RunDirectory,
+    config: NewConfig,
     *,
-    config: Mapping[str, str],
     on_existing: OnExisting = "refuse",
 ) -> dict[str, Any]:
     """Compress a run's model into a run directory of its own, which appears whole or not at all.
@@ -78,7 +94,7 @@ def compress(
         source: The run.
         method: How.
         target: Where the new run is kept.
-        config: ``text`` of the new run's configuration, its ``hash``, and ``method``, what the report calls the method.
+        config: The new run's configuration.
         on_existing: ``refuse`` or ``replace`` a run that is there.
 
     Returns:
@@ -98,14 +114,14 @@ def compress(
         )
     with whole_folder(target.path) as folder:
         made = RunDirectory(folder)
-        write_text(made.config, config["text"])
+        write_text(made.config, config.text)
         if source.directory.metrics.is_file():
             shutil.copyfile(source.directory.metrics, made.metrics)
-        _write_checkpoint(made.checkpoints, source.snapshot, packed, config_hash=config["hash"])
+        _write_checkpoint(made.checkpoints, source.snapshot, packed, config_hash=config.hash)
         # What is measured is what was stored, read as any other command reads it.
         snapshot = load_snapshot(made)
-        report = _describe(source, snapshot, packed, method=config["method"], stored=made.checkpoints)
-        report |= _evaluate(source, snapshot, made, report, config_hash=config["hash"])
+        report = _describe(source, snapshot, packed, method=config.method, stored=made.checkpoints)
+        report |= _evaluate(source, snapshot, made, config_hash=config.hash)
         write_text(made.compression, to_json(report))
         write_text(made.compression_page, page(report))
     return report
@@ -186,29 +202,16 @@ def _folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _evaluate(
-    source: Source, snapshot: Snapshot, made: RunDirectory, report: Mapping[str, Any], *, config_hash: str
-) -> dict[str, Any]:
-    """Evaluate the new run, compare it with its source, and write its results and its summary."""
+def _evaluate(source: Source, snapshot: Snapshot, made: RunDirectory, *, config_hash: str) -> dict[str, Any]:
+    """Evaluate the new run, write its results and its summary, and compare it with its source."""
     experiment, dataset = source.experiment, source.dataset
     placed, compressed = experiment.placement.place(), source.rebuild(snapshot)
-    evaluations = {
-        part: Evaluation(
-            experiment.evaluation,
-            dataset.split.rows(part),
-            experiment.examples.max_length,
-            experiment.examples.bucket_lengths,
-            placed,
-        )
-        for part in (Part.VALIDATION, Part.TEST)
-    }
-    quality, ranks = {}, np.empty(0)
+    evaluations = {part: _evaluation(source, part, placed) for part in (Part.VALIDATION, Part.TEST)}
+    ranks, quality = {}, {}
     for part, evaluation in evaluations.items():
-        ranks = evaluation.ranks(compressed[0], placed.replicate(compressed[1]))
-        quality[part.name.lower()] = mean_metrics(ranks, experiment.evaluation.metrics)
-        write_frame(made.evaluation / f"{part.name.lower()}.parquet", user_results(evaluation, ranks, dataset))
-    before = evaluations[Part.TEST].ranks(source.model[0], placed.replicate(source.model[1]))
-    found = Comparison.of([source.model, compressed], [before, ranks], experiment, dataset)
+        ranks[part] = evaluation.ranks(compressed[0], placed.replicate(compressed[1]))
+        quality[part.name.lower()] = mean_metrics(ranks[part], experiment.evaluation.metrics)
+        write_frame(made.evaluation / f"{part.name.lower()}.parquet", user_results(evaluation, ranks[part], dataset))
     summary = summarise(
         experiment,
         dataset,
@@ -219,6 +222,12 @@ def _evaluate(
         placed=placed,
         best_step=snapshot.step,
     )
-    compression = {name: report[name] for name in ("run", "method", "stored_bytes")}
-    write_text(made.summary, to_json(summary | {"compression": compression}))
-    return found.to_json()
+    write_text(made.summary, to_json(summary | {"compressed_from": str(source.directory.path)}))
+    before = evaluations[Part.TEST].ranks(source.model[0], placed.replicate(source.model[1]))
+    return Comparison.of([source.model, compressed], [before, ranks[Part.TEST]], experiment, dataset).to_json()
+
+
+def _evaluation(source: Source, part: Part, placed: Placed) -> Evaluation:
+    options, examples = source.experiment.evaluation, source.experiment.examples
+    rows = source.dataset.split.rows(part)
+    return Evaluation(options, rows, examples.max_length, examples.bucket_lengths, placed)
