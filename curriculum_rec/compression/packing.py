@@ -14,6 +14,7 @@ from curriculum_rec.compression.factored import Factors
 from curriculum_rec.compression.pruned import FirstColumns, Sparse
 from curriculum_rec.compression.quantised import AffineRows, ScaledRows
 from curriculum_rec.compression.shared_rows import Hashed, Products
+from curriculum_rec.errors import CheckpointError
 from curriculum_rec.growth.tree import path_names
 from curriculum_rec.models.structure import Tree
 
@@ -55,9 +56,16 @@ def unpack(arrays: Mapping[str, np.ndarray], description: Description) -> dict[s
 
     Returns:
         float32 arrays by the parameters' paths.
+
+    Raises:
+        CheckpointError: A form is none that this version knows.
     """
     dense = {}
     for name, facts in description.items():
+        if facts["form"] not in FORMS:
+            raise CheckpointError(
+                f"'{name}' is stored as {facts['form']}, which this version of the program cannot read"
+            )
         own = {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}
         plain = {key: tuple(fact) if isinstance(fact, list) else fact for key, fact in facts.items() if key != "form"}
         dense[name] = FORMS[facts["form"]](**own, **plain).dense()

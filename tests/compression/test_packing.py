@@ -8,6 +8,7 @@ import pytest
 
 from curriculum_rec import compression
 from curriculum_rec.compression.packing import FORMS, dense, pack, unpack
+from curriculum_rec.errors import CheckpointError
 
 METHODS = [
     compression.Int8Rows(),
@@ -42,6 +43,11 @@ def test_forms_come_back_bit_for_bit_through_arrays_and_json(method):
     assert sum(array.nbytes for array in arrays.values()) + 4 * sum(
         leaf.size for name, leaf in whole.items() if name not in read
     ) == compression.contract.tree_bytes(packed)
+
+
+def test_a_form_of_a_later_version_is_named():
+    with pytest.raises(CheckpointError, match="'items.embedding' is stored as Ternary"):
+        unpack({}, {"items.embedding": {"form": "Ternary"}})
 
 
 def test_every_form_is_made_by_some_method():
