@@ -5,13 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from runs import make_runner
 
+from curriculum_rec.compression import Magnitude
+from curriculum_rec.compression.packing import dense
 from curriculum_rec.compression.pruned import largest
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.moments import state_kind
 from curriculum_rec.growth.tree import path_names
 from curriculum_rec.training.optimizer import AdamW
 from curriculum_rec.training.pruning import Pruned, keep_largest
+from curriculum_rec.training.restore import load_snapshot, snapshot_parameters
 
 STEPS = 20
 RNG = np.random.default_rng(0)
@@ -112,3 +116,21 @@ def test_layers_are_matrices_of_their_own():
 def test_wrong_options_are_refused(options, sentence):
     with pytest.raises(OptionError, match=sentence):
         Pruned(AdamW(), **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("placement", ["placement=jit", "placement=pmap", "placement=shard_map placement.table=2"])
+def test_a_run_ends_as_sparse_as_asked_and_is_stored_so_without_loss(tmp_path, placement):
+    words = ["model=dnn", "optimizer=pruned", "optimizer.every_steps=2", *placement.split()]
+    runner = make_runner(tmp_path, "run", *words)  # it grows on the way
+    runner.run()
+    snapshot = load_snapshot(runner.directory, "newest")
+    params = snapshot_parameters(snapshot, runner.experiment, n_items=runner.n_items)[1]
+    stacked = list(params["blocks"]["up"]["kernel"])
+    assert len(stacked) == 2
+    for matrix in (params["items"]["embedding"], *stacked):
+        assert (matrix == 0).sum() >= round(0.8 * matrix.size)
+    assert [(matrix == 0).sum() for matrix in stacked] == [round(0.8 * matrix.size) for matrix in stacked]
+    stored = dense(Magnitude(sparsity=0.8)(params, seed=0))
+    for before, after in zip(jax.tree.leaves(params), jax.tree.leaves(stored), strict=True):
+        np.testing.assert_array_equal(before, after)
