@@ -59,7 +59,7 @@ class Hashed(Form):
     def dense(self) -> np.ndarray:
         """Add up the rows that belong together."""
         probe = probes(*self.weight.shape, n_buckets=len(self.table), seed=self.seed)
-        return np.einsum("np,npd->nd", self.weight, self.table[probe])
+        return np.einsum("rp,rpw->rw", self.weight, self.table[probe])
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ class Hashing:
         for _ in range(self.rounds):
             small = _fit_table(target, probe, weight, small)
             chosen = small[probe]
-            gram = np.einsum("npd,nqd->npq", chosen, chosen) + RIDGE * np.eye(self.n_probes)
-            weight = np.linalg.solve(gram, np.einsum("npd,nd->np", chosen, target)[..., None])[..., 0]
+            gram = np.einsum("rpw,rqw->rpq", chosen, chosen) + RIDGE * np.eye(self.n_probes)
+            weight = np.linalg.solve(gram, np.einsum("rpw,rw->rp", chosen, target)[..., None])[..., 0]
         return Hashed(small.astype(np.float32), weight.astype(np.float32), seed)
 
 
@@ -184,7 +184,7 @@ def _fit_table(target: np.ndarray, probe: np.ndarray, weight: np.ndarray, start:
         return summed
 
     def normal(small: np.ndarray) -> np.ndarray:
-        return back(np.einsum("np,npd->nd", weight, small[probe])) + RIDGE * small
+        return back(np.einsum("rp,rpw->rw", weight, small[probe])) + RIDGE * small
 
     solution = start
     residual = back(target) - normal(start)
