@@ -117,6 +117,7 @@ def compress(
         write_text(made.config, config.text)
         if source.directory.metrics.is_file():
             shutil.copyfile(source.directory.metrics, made.metrics)
+        write_frame(made.items, source.dataset.split.interactions.items.ids.alias("item").to_frame())
         _write_checkpoint(made.checkpoints, source.snapshot, packed, config_hash=config.hash)
         # What is measured is what was stored, read as any other command reads it.
         snapshot = load_snapshot(made)

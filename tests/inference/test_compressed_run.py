@@ -16,11 +16,12 @@ from curriculum_rec.compression.contract import tree_bytes
 from curriculum_rec.compression.packing import dense
 from curriculum_rec.inference import compressed_run
 from curriculum_rec.inference.comparison import list_overlap
-from curriculum_rec.models.structure import split_model
+from curriculum_rec.training.borrow import Borrower
 from curriculum_rec.training.checkpoint import Checkpoints
 from curriculum_rec.training.record import RunRecord
-from curriculum_rec.training.restore import load_snapshot, model_template, snapshot_parameters, warm_start_parameters
+from curriculum_rec.training.restore import load_snapshot, snapshot_parameters
 from curriculum_rec.training.run_directory import RunDirectory
+from curriculum_rec.training.stages import WarmStart
 
 N_ITEMS = 30
 CHEAP = [
@@ -122,12 +123,12 @@ def test_evaluate_recommend_inspect_and_resume_take_it_like_any_run(folder, caps
 
 
 def test_a_run_can_start_from_it():
-    source = RunDirectory.existing("run-int8_rows")
-    experiment, _ = config.experiment_of_run(source, trusted=())
-    digest = load_snapshot(source).meta["items_digest"]
-    template = split_model(model_template(experiment, n_items=N_ITEMS, stage="train"))[1]
-    params = warm_start_parameters(source, template, items_digest=digest)
-    jax.tree.map(np.testing.assert_array_equal, params, parameters("run-int8_rows"))
+    experiment, _ = config.experiment_of_run(RunDirectory.existing("run-int8_rows"), trusted=())
+    items = experiment.read().split.interactions.items
+    borrowed = Borrower(experiment, items).borrow(WarmStart("run-int8_rows"), stage="train")
+    assert set(borrowed.table["fate"]) == {"taken"}
+    jax.tree.map(np.testing.assert_array_equal, borrowed.params, parameters("run-int8_rows"))
+    assert RunDirectory.existing("run-int8_rows").read_items().to_list() == items.ids.to_list()
 
 
 def test_the_report_is_printed_and_written_and_says_where_from(folder, capsys):
