@@ -88,7 +88,7 @@ class Int8Rows:
 
 @dataclass(frozen=True)
 class Int8Affine:
-    """8-bit codes over each row's own range: ``scale = (max - min) / 255``, finer than symmetric ones by up to two.
+    """8-bit codes over each row's own range: ``scale = (max - min) / 255``, up to twice as fine as symmetric ones.
 
     Bytes: ``rows (width + 8)`` for a table.
 

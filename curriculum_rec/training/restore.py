@@ -8,10 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 
+from curriculum_rec.compression.contract import Form
 from curriculum_rec.compression.packing import pack, unpack
 from curriculum_rec.errors import CheckpointError, RunError
 from curriculum_rec.models.structure import Tree, split_model
@@ -70,7 +70,7 @@ def packed_arrays(params: Tree) -> tuple[dict[str, Any], dict[str, Any]]:
         Named arrays, and an entry of the JSON record that says how they are read.
     """
     arrays, description = pack(params)
-    plain = {name: leaf for name, leaf in flatten(params, PARAMS).items() if isinstance(leaf, np.ndarray)}
+    plain = {name: leaf for name, leaf in flatten(params, PARAMS).items() if not isinstance(leaf, Form)}
     return plain | {f"{PACKED}.{name}": array for name, array in arrays.items()}, {PACKED: description}
 
 
