@@ -12,9 +12,12 @@ from jaxtyping import Float32, Int64, UInt8
 
 from curriculum_rec.compression.contract import Form, Scope, check_scope, with_matrices, with_table
 from curriculum_rec.errors import OptionError
-from curriculum_rec.growth.depth import GATE, stacked_depth
+from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.growth.tree import is_stacked, path_names
 from curriculum_rec.models.structure import Tree
+
+GATE = "gate"
+"""Name of the learnt factor of a residual branch, of which a block has one or more."""
 
 
 @dataclass(frozen=True)
