@@ -212,6 +212,19 @@ def test_overlap_counts_shared_items_wherever_they_stand():
 
 
 @pytest.mark.slow
+def test_a_run_that_starts_from_a_pruned_one_keeps_its_zeros(capsys):
+    assert main(["compress", "run=run", "method=magnitude", "method.sparsity=0.5", "run_dir=half"]) == 0
+    inner = [word.replace("optimizer.", "optimizer.optimizer.") for word in CHEAP]
+    pruned = ["optimizer=pruned", "optimizer.sparsity=null"]
+    assert main(["train", *inner, *pruned, "stages.train.warm_start=half", "run_dir=rewound"]) == 0
+    before, after = (parameters(run)["blocks"]["up"]["kernel"] for run in ("half", "rewound"))
+    np.testing.assert_array_equal(before == 0, after == 0)
+    assert (before == 0).mean() == 0.5
+    assert (before[before != 0] != after[before != 0]).mean() > 0.9
+    capsys.readouterr()
+
+
+@pytest.mark.slow
 def test_eight_bits_keep_the_lists_of_the_packaged_data(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["experiment=quickstart", "stages.shallow.epochs=2", "stages.deep.epochs=2", "progress=false"]
