@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
@@ -10,6 +11,9 @@ import numpy as np
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.axes import STREAM, Role
 from curriculum_rec.streams import host_stream
+
+Choice = Literal["cyclic", "random"]
+Block = Literal["own", "next"]
 
 
 @dataclass(frozen=True)
@@ -102,17 +106,18 @@ class Copies:
 
     share: float = 0.5
     noise: float = 0.0
-    choice: Literal["cyclic", "random"] = "cyclic"
-    block: Literal["own", "next"] = "own"
+    choice: Choice = "cyclic"
+    block: Block = "own"
 
     def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise OptionError(f"growth.units share={self.share}: it must lie between 0 and 1")
-        if not self.noise >= 0:
-            raise OptionError(f"growth.units noise={self.noise}: it must be at least 0")
-        for name, value, allowed in (("choice", self.choice, ("cyclic", "random")), ("block", self.block, _BLOCKS)):
-            if value not in allowed:
-                raise OptionError(f"growth.units {name}={value}: it must be one of {', '.join(allowed)}")
+        for name, good, allowed in (
+            ("share", 0 < self.share < 1, "between 0 and 1"),
+            ("noise", 0 <= self.noise < math.inf, "a number of at least 0"),
+            ("choice", self.choice in get_args(Choice), f"one of {', '.join(get_args(Choice))}"),
+            ("block", self.block in get_args(Block), f"one of {', '.join(get_args(Block))}"),
+        ):
+            if not good:
+                raise OptionError(f"a rule of growth.units has {name}={getattr(self, name)}: it must be {allowed}")
 
     @property
     def lossy_because(self) -> str | None:
@@ -165,7 +170,9 @@ class NewUnits:
 
     def __post_init__(self) -> None:
         if not self.scale > 0:
-            raise OptionError(f"growth.units scale={self.scale}: it must be above 0, or new units would never learn")
+            raise OptionError(
+                f"a rule of growth.units has scale={self.scale}: it must be above 0, or new units would never learn"
+            )
 
     @property
     def lossy_because(self) -> str | None:
@@ -202,6 +209,3 @@ def position_map(old: int, new: int) -> UnitMap:
     """
     shift = np.arange(new) - (new - old)
     return UnitMap(old, np.maximum(shift, 0).astype(np.int32), (shift >= 0).astype(np.float32), np.zeros(new, bool))
-
-
-_BLOCKS = get_args(Literal["own", "next"])
