@@ -134,19 +134,13 @@ class LinearMap:
 
     def begin(self, seed: int) -> dict[str, dict[str, Array]]:
         """Give what is learnt, before learning: the rows of new units, and the mixing weights of layers."""
-        rows, mixing = {}, {}
-        for path, axes in flat_axes(self.axes).items():
-            for axis in axes:
-                if is_layer(axis) and self._deepens:
-                    mixing[".".join(path)] = jnp.asarray(self._first_mixing(seed, ".".join(path)), jnp.float32)
-                for part in axis.parts:
-                    n_new, n_old = int((~self._is_old(part)).sum()), part.size
-                    if n_new:
-                        random = host_stream(seed, f"growth of {_key(part)}").standard_normal((n_new, n_old))
-                        rows[_key(part)] = jnp.asarray(
-                            random / np.linalg.norm(random, axis=1, keepdims=True), jnp.float32
-                        )
-        return {"rows": rows, "mixing": mixing}
+        named = flat_axes(self.axes)
+        parts = {_key(part): part for axes in named.values() for axis in axes for part in axis.parts}
+        stacked = [".".join(path) for path, axes in named.items() if self._deepens and any(map(is_layer, axes))]
+        return {
+            "rows": {key: self._first_rows(seed, part) for key, part in parts.items() if not self._is_old(part).all()},
+            "mixing": {name: self._first_mixing(seed, name) for name in stacked},
+        }
 
     def grow(self, learnt: Mapping[str, Mapping[str, Array]], params: Tree) -> Tree:
         """Apply the map to parameters."""
@@ -181,12 +175,18 @@ class LinearMap:
         steps = along(axis, self.maps)
         return np.ones(axis.size, bool) if steps is None else steps.begins == KEPT
 
-    def _first_mixing(self, seed: int, name: str) -> Float[np.ndarray, "new old"]:
+    def _first_rows(self, seed: int, axis: LeafAxis) -> Float[Array, "new old"]:
+        """Begin the mixtures of new units with random rows of length 1."""
+        shape = (~self._is_old(axis)).sum(), axis.size
+        random = host_stream(seed, f"growth of {_key(axis)}").standard_normal(shape)
+        return jnp.asarray(random / np.linalg.norm(random, axis=1, keepdims=True), jnp.float32)
+
+    def _first_mixing(self, seed: int, name: str) -> Float[Array, "new old"]:
         """Begin with the stack's order and a little noise; each row adds up to 1."""
         before, after = self.depth or (0, 0)
         pattern = np.eye(before)[np.arange(after) % before]
         pattern += host_stream(seed, f"mixing of {name}").uniform(0, MIXING_NOISE, pattern.shape)
-        return pattern / pattern.sum(axis=1, keepdims=True)
+        return jnp.asarray(pattern / pattern.sum(axis=1, keepdims=True), jnp.float32)
 
 
 def _key(axis: LeafAxis) -> str:
