@@ -2,5 +2,6 @@
 
 from curriculum_rec.growth.contract import Growth
 from curriculum_rec.growth.depth import DepthGrowth
+from curriculum_rec.growth.shrink import Shrink
 
-__all__ = ["DepthGrowth", "Growth"]
+__all__ = ["DepthGrowth", "Growth", "Shrink"]

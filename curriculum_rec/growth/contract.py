@@ -38,3 +38,8 @@ class Growth(Protocol):
             seed: Decides what is random about new parameters.
         """
         ...
+
+
+def can_shrink(growth: Growth | None) -> bool:
+    """Say whether growth takes blocks away instead of adding them."""
+    return getattr(growth, "shrinks", False)

@@ -27,6 +27,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import write_frame, write_text
+from curriculum_rec.growth.contract import can_shrink
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.models.structure import Tree, same_shapes, split_model
 from curriculum_rec.objectives.losses import examples_for
@@ -297,7 +298,8 @@ class Runner:
 
     def _check_growth(self, name: str, old: nnx.Module, new: nnx.Module) -> None:
         stage, growth = self.experiment.stages[name], self.experiment.growth
-        check_depth(name, stage, stacked_depth(split_model(old)[1]), can_grow=growth is not None)
+        before = stacked_depth(split_model(old)[1])
+        check_depth(name, stage, before, can_grow=growth is not None, can_shrink=can_shrink(growth))
         if not _differ(old, new):
             return
         if growth is None:

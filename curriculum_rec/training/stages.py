@@ -117,11 +117,13 @@ class Stage:
         return lambda step: factor * jnp.clip((step - first_step + 1) / over, 0, 1)
 
 
-def check_stages(stages: Mapping[str, Stage], *, model_depth: int | None, can_grow: bool) -> None:
+def check_stages(
+    stages: Mapping[str, Stage], *, model_depth: int | None, can_grow: bool, can_shrink: bool = False
+) -> None:
     """Check what single stages cannot see.
 
     Raises:
-        OptionError: There is no stage, a depth falls, or a depth rises without a growth operator.
+        OptionError: There is no stage, or a depth changes that nothing can change.
     """
     if not stages:
         raise OptionError("a run needs at least one stage")
@@ -130,19 +132,21 @@ def check_stages(stages: Mapping[str, Stage], *, model_depth: int | None, can_gr
         if stage.depth is None or number == 0:
             depth = stage.depth or depth
             continue
-        check_depth(name, stage, depth, can_grow=can_grow)
+        check_depth(name, stage, depth, can_grow=can_grow, can_shrink=can_shrink)
         depth = stage.depth
 
 
-def check_depth(name: str, stage: Stage, before: int | None, *, can_grow: bool) -> None:
+def check_depth(name: str, stage: Stage, before: int | None, *, can_grow: bool, can_shrink: bool = False) -> None:
     """Check a stage's depth against that of the weights it begins with, None where they have none.
 
     Raises:
-        OptionError: The depth falls, or rises without a growth operator.
+        OptionError: The depth falls without growth that can take blocks away, or changes without growth.
     """
     if stage.depth is None or before is None or stage.depth == before:
         return
-    if stage.depth < before:
-        raise OptionError(f"stage '{name}' has depth {stage.depth} after depth {before}: depth never falls")
+    if stage.depth < before and not can_shrink:
+        raise OptionError(
+            f"stage '{name}' has depth {stage.depth} after depth {before}: depth never falls, but with growth=shrink"
+        )
     if not can_grow:
         raise OptionError(f"stage '{name}' grows from depth {before} to {stage.depth}, but growth is none: choose one")
