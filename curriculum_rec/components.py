@@ -29,9 +29,12 @@ OWN = tuple(
         "models",
         "negatives",
         "objectives",
+        "training.freezing",
         "training.optimizer",
         "training.placement",
+        "training.stage_plans",
         "training.stages",
+        "training.triggers",
         "weighting",
     )
 )

@@ -59,8 +59,8 @@ class DepthGrowth:
         kind, branches = type(self.blocks).__name__, branches_of(old)
         if not branches and not isinstance(self.blocks, Copy):
             raise OptionError(
-                f"growth.blocks: {kind} needs to know the parts of a block, and this model's blocks have no BRANCH that "
-                "says (models/residual.py): give them one, or choose growth/blocks=copy"
+                f"growth.blocks: {kind} needs to know the parts of a block, and this model's blocks have no BRANCH "
+                "that says (models/residual.py): give them one, or choose growth/blocks=copy"
             )
         if others := differing_leaves(before, after):
             raise OptionError(f"growth in depth alone cannot change {', '.join(others[:5])}")

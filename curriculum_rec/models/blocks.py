@@ -35,7 +35,9 @@ def stack_blocks(make_block: Callable[[nnx.Rngs], nnx.Module], depth: int, rngs:
     """
     if depth < 1:
         raise OptionError(f"model.depth={depth}: it must be at least 1")
-    return nnx.split_rngs(splits=depth)(nnx.vmap(make_block, in_axes=0, out_axes=0, axis_size=depth))(rngs)
+    blocks = nnx.split_rngs(splits=depth)(nnx.vmap(make_block, in_axes=0, out_axes=0, axis_size=depth))(rngs)
+    freeze_blocks(blocks, 0)
+    return blocks
 
 
 def apply_blocks(

@@ -13,6 +13,8 @@ from jaxtyping import Array
 from curriculum_rec.components import check_type, unknown_option
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.contract import ModelFactory
+from curriculum_rec.training.freezing import Freezing
+from curriculum_rec.training.triggers import StopRule
 
 Begin = Literal["previous", "random"]
 """Where a stage's weights come from when no warm start is named: the stage before, or random values."""
@@ -30,8 +32,7 @@ class Stage:
             begins anew.
         epochs: Length in passes over the full data; exactly one of this and ``steps`` is given.
         steps: Length in steps.
-        patience: The stage also ends when the validation metric has not improved for this many evaluations; None goes
-            on to the end.
+        until: The stage also ends after an evaluation of which this rule says so; None goes on to the end.
         begin: ``previous`` goes on from the weights of the stage before, where there is one; ``random`` begins anew,
             the optimizer too.
         warm_start: A run directory whose best checkpoint gives the weights; the optimizer starts afresh. None goes on
@@ -39,24 +40,26 @@ class Stage:
         learning_rate_factor: The optimizer's learning rate is multiplied by this in the stage, above 0.
         warmup_steps: Steps over which the learning rate rises to its schedule when the stage begins. A growth that does
             not preserve the function needs them; 200 are usual.
+        freeze: What the stage leaves as it is, and for how long; None trains all.
     """
 
     depth: int | None = None
     model: Mapping[str, Any] | ModelFactory | None = None
     epochs: float | None = None
     steps: int | None = None
-    patience: int | None = None
+    until: StopRule | None = None
     begin: Begin = "previous"
     warm_start: str | None = None
     learning_rate_factor: float = 1.0
     warmup_steps: int = 0
+    freeze: Freezing | None = None
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
             raise OptionError(
                 f"a stage has epochs={self.epochs} and steps={self.steps}: give exactly one of them, null for the other"
             )
-        for name in ("depth", "epochs", "steps", "patience", "learning_rate_factor"):
+        for name in ("depth", "epochs", "steps", "learning_rate_factor"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise OptionError(f"a stage has {name}={value}: it must be a number above 0")
