@@ -6,13 +6,13 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 import numpy as np
+from cheap import agreement
 from flax import nnx
 
 from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.models import DNN, SASRec
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import join_model
-from curriculum_rec.objectives import Softmax
 from curriculum_rec.training.optimizer import AdamW
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.training.step import make_step
@@ -25,7 +25,7 @@ OPTIONS = {
     "cosine": DNN(width=8, depth=2, cosine_scale=5.0),
     "post-norm": DNN(width=8, depth=2, norm_position="post"),
 }
-STEP = jax.jit(make_step(Softmax(), TX))
+STEP = jax.jit(make_step(agreement, TX))
 
 
 def make_batch():

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cheap import agreement
 from flax import nnx
 from runs import make_runner
 
@@ -9,7 +10,6 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.models import DNN, SASRec
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import join_model
-from curriculum_rec.objectives import Softmax
 from curriculum_rec.training.freezing import (
     FreezeEarlyLayers,
     Frozen,
@@ -52,7 +52,7 @@ def leaves(tree):
 
 def test_what_is_frozen_stays_the_same_bit_for_bit_and_all_else_learns():
     optimizer = AdamW(learning_rate=0.01, weight_decay=0.1, clip_norm=1.0)(10)
-    step = jax.jit(make_step(Softmax(), optimizer))
+    step = jax.jit(make_step(agreement, optimizer))
     state = TrainState.create(build(DNN(width=8, depth=2, feed_forward_factor=1)), optimizer)
     state, _ = step(state, make_batch(), rng())  # so that moments are not 0, which would hide a decay of them
     state.params["blocks"]["down"]["bias"] *= -0.0  # minus zero stays, too
