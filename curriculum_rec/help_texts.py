@@ -40,7 +40,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 objective/negatives=uniform|popularity|in_batch                              (sampled_softmax)
   optimizer     adamw
   curriculum    none, or by difficulty: length, user_activity, popularity, sequence_rarity, transition_surprisal,
-                time_gap, history_distance, history_entropy, loss; judged by teachers: transfer_teacher,
+                time_gap, arrival, history_distance, history_entropy, loss; judged by teachers: transfer_teacher,
                 cross_validated, cross_review, first_learnt, correctness, forgetting, data_map, area_under_margin,
                 error_norm, gradient_norm, prediction_depth, reducible_loss; combined, ensemble; file
                 (ordered: the one that curriculum/difficulty names)
@@ -62,7 +62,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 interleaved blocks of other kinds: identity, norm_zero, copy, momentum; shrink (depth may fall)
                 growth/map=interleave|stack|partial_stack|partial_interleave|gradual|middle
                 growth/blocks=gated|identity|norm_zero|copy|momentum   (the last two: growth.allow_lossy=true)
-  stages        single, grow_2_4, proportional   (stages.NAME.epochs=, .steps=, .depth=, .warm_start=RUN)
+  stages        single, grow_2_4, grow_2_4_8, proportional   (stages.NAME.epochs=, .steps=, .depth=, .warm_start=RUN)
                 stages/until@stages.NAME.until=none|plateau|loss_slope|operation_share|curriculum_share   (ends earlier)
                 stages/freeze@stages.NAME.freeze=none|parts|gradual_unfreezing|new_blocks_first|early_layers
   placement     auto, jit, pmap, shard_map

@@ -30,6 +30,7 @@ NEEDS = {
     ("stages", "grow_2_4"): ["growth=stack"],
     ("stages", "proportional"): ["growth=stack"],
     **{(group, name): ["growth=interleave"] for group, name in CHOICES if group.startswith("growth/")},
+    ("stages", "grow_2_4_8"): ["growth=stack"],
     **{(group, name): ["objective=bce"] for group, name in CHOICES if group == "objective/negatives"},
     ("objective/negatives", "in_batch"): ["objective=sampled_softmax"],
     ("weighting", "reducible"): ["weighting.reference=x.parquet"],

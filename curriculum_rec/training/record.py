@@ -17,7 +17,7 @@ class Standing:
         loss: Mean training loss of the steps since the evaluation before, or since the stage began.
         share: What the curriculum had made available, in [0, 1].
         operations: Operations trained so far, as a fraction of what the run's stages take at their greatest lengths on
-            whole passes; None for a model or an objective that cannot count.
+            whole passes; None where no stage's rule asks.
     """
 
     step: int
@@ -78,6 +78,7 @@ class RunRecord:
         step_seconds: Those spent in steps, compilation not counted.
         positions: Targets trained.
         operations: Operations trained; None for a model or an objective that cannot count.
+        planned_operations: What the run's stages take at their greatest lengths; None where no rule asks.
     """
 
     stages: tuple[StageRecord, ...] = ()
@@ -88,6 +89,7 @@ class RunRecord:
     step_seconds: float = 0.0
     positions: float = 0.0
     operations: float | None = 0.0
+    planned_operations: float | None = None
 
     @property
     def stage(self) -> StageRecord:
@@ -117,15 +119,7 @@ class RunRecord:
         record = replace(self, best_metric=None, best_step=-1) if anew else self
         return replace(record, stages=(*self.stages, StageRecord(name, depth, parameters, step, depth_before)))
 
-    def evaluated(
-        self,
-        step: int,
-        quality: Mapping[str, float],
-        metric: str,
-        *,
-        share: float = 1.0,
-        planned_operations: float | None = None,
-    ) -> RunRecord:
+    def evaluated(self, step: int, quality: Mapping[str, float], metric: str, *, share: float = 1.0) -> RunRecord:
         """Take in an evaluation.
 
         Args:
@@ -133,17 +127,15 @@ class RunRecord:
             quality: Validation metrics.
             metric: The deciding one.
             share: What the curriculum has made available.
-            planned_operations: What the run's stages take at their greatest lengths; None where nobody counts.
         """
-        value, stage = quality[metric], self.stage
+        value, stage, planned = quality[metric], self.stage, self.planned_operations
         better_stage = stage.best is None or value > stage.best
-        counted = self.operations is not None and planned_operations is not None
         standing = Standing(
             step=step,
             metric=value,
             loss=stage.loss_sum / max(stage.loss_steps, 1),
             share=share,
-            operations=(self.operations or 0.0) / (planned_operations or 1.0) if counted else None,
+            operations=None if self.operations is None or planned is None else self.operations / planned,
         )
         record = self.with_stage(
             quality=dict(quality),

@@ -91,8 +91,8 @@ def test_all_steps_at_their_greatest_length_are_all_the_planned_operations(finis
         )
         for stage in ("shallow", "deep")
     ]
-    assert runner._planned_operations == pytest.approx(2 * of_pass[0] + 4 * of_pass[1])
-    assert shallow.evaluations[-1].operations == pytest.approx(2 * of_pass[0] / runner._planned_operations)
+    assert runner._planned_operations() == pytest.approx(2 * of_pass[0] + 4 * of_pass[1])
+    assert shallow.evaluations[-1].operations == pytest.approx(2 * of_pass[0] / runner._planned_operations())
 
 
 @pytest.mark.slow
