@@ -22,6 +22,7 @@ TARGET = "_target_"
 OWN = tuple(
     f"curriculum_rec.{part}"
     for part in (
+        "compression",
         "curriculum",
         "data",
         "evaluation",
@@ -32,6 +33,7 @@ OWN = tuple(
         "training.freezing",
         "training.optimizer",
         "training.placement",
+        "training.pruning",
         "training.stage_plans",
         "training.stages",
         "training.triggers",

@@ -23,6 +23,7 @@ from curriculum_rec.objectives.losses import Objective
 from curriculum_rec.training.meta import hold_out_meta
 from curriculum_rec.training.optimizer import AdamW
 from curriculum_rec.training.placement import Placement
+from curriculum_rec.training.pruning import Pruned
 from curriculum_rec.training.stages import Stage, check_stages
 from curriculum_rec.training.step import Precision
 from curriculum_rec.weighting.contract import Weighting
@@ -62,7 +63,7 @@ class Experiment:
     examples: SequenceExamples
     model: ModelFactory
     objective: Objective
-    optimizer: AdamW | optax.GradientTransformation
+    optimizer: AdamW | Pruned | optax.GradientTransformation
     curriculum: Curriculum
     weighting: Weighting | None
     growth: Growth | None

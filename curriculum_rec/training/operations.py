@@ -45,8 +45,6 @@ class Operations:
             examples: What it is trained on.
         """
         histories = [bucket.arrays.get("history") for bucket in examples.buckets]
-        if any("target" not in bucket.arrays for bucket in examples.buckets):
-            return None
         if not (isinstance(model, CountsOperations) and isinstance(model, Recommender)):
             return None
         if not isinstance(objective, CountsScores) or any(history is None for history in histories):
@@ -64,7 +62,8 @@ class Operations:
         total = 0.0
         for bucket, per_row in zip(examples.buckets, self.per_row, strict=True):
             if bucket.cut_to is None:
-                total += per_row.sum() + self.per_target * (bucket.arrays["target"] > 0).sum()
+                targets = bucket.arrays.get("target", np.ones(len(bucket.example)))
+                total += per_row.sum() + self.per_target * (targets > 0).sum()
         return float(total)
 
     def of_draw(self, draw: Draw, n_targets: float) -> float:
