@@ -30,10 +30,13 @@ OWN = tuple(
         "models",
         "negatives",
         "objectives",
+        "training.freezing",
         "training.optimizer",
         "training.placement",
         "training.pruning",
+        "training.stage_plans",
         "training.stages",
+        "training.triggers",
         "weighting",
     )
 )

@@ -17,6 +17,7 @@ from curriculum_rec.components import build, check_type
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.training.experiment import Experiment
 from curriculum_rec.training.run_directory import OnExisting, RunDirectory
+from curriculum_rec.training.stage_plans import StagePlan
 
 Node = dict[str, Any]
 COMPONENTS = (
@@ -294,6 +295,8 @@ def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Exper
         if built[name] is None:
             raise OptionError(f"{name} is empty: choose one, for example {name}=...")
     built["cleaning"] = built["cleaning"] or {}
+    if isinstance(built["stages"], StagePlan):
+        built["stages"] = built["stages"].stages()
     hints = get_type_hints(Experiment)
     plain = {f.name: data.get(f.name, f.default) for f in fields(Experiment) if f.name not in COMPONENTS}
     return Experiment(**{name: check_type(value, hints[name], name) for name, value in (built | plain).items()})

@@ -34,7 +34,8 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
   experiment    quickstart, and what lies in ./experiments/experiment/
   data          online_retail (in the package), sequences, table, joined (several of them)
   noise         none, planted   (noise.rate=, .items=uniform|popularity, .how=insert|replace, .concentration=)
-  model         sasrec, dnn
+  model         sasrec, dnn   (model.norm_position=pre|post)
+                model/drop=none|progressive|layer_drop|linear   (blocks that are left out of a step)
   objective     softmax, sampled_softmax, bce, nested (around objective.objective, for item vectors to be cut)
                 objective/negatives=uniform|popularity|hardest|softmax|quantile|adaptive|mixed|cached_hard   (bce)
                 objective/negatives=uniform|popularity|in_batch                              (sampled_softmax)
@@ -58,9 +59,14 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 generalised_cross_entropy, truncated, selective, reducible (weighting.reference=FILE), group_robust,
                 inverse_propensity, screener, learn_to_reweight, meta_weight_net,
                 data_parameters
-  growth        none, interleave, stack; wider, padded (model.norm=rms), deeper_and_wider, learned
-  stages        single, grow_2_4, grow_2_4_8   (stages.NAME.epochs=, .steps=, .depth=, .patience=, .warm_start=RUN,
-                                                .model={width:128})
+  growth        none; copies behind gates of 0: interleave, stack, partial_stack, partial_interleave, gradual, middle;
+                interleaved blocks of other kinds: identity, norm_zero, copy, momentum; shrink (depth may fall)
+                wider, padded (model.norm=rms), deeper_and_wider, learned (stages.NAME.model={width:128})
+                growth/map=interleave|stack|partial_stack|partial_interleave|gradual|middle
+                growth/blocks=gated|identity|norm_zero|copy|momentum   (the last two: growth.allow_lossy=true)
+  stages        single, grow_2_4, grow_2_4_8, proportional   (stages.NAME.epochs=, .steps=, .depth=, .warm_start=RUN)
+                stages/until@stages.NAME.until=none|plateau|loss_slope|operation_share|curriculum_share   (ends earlier)
+                stages/freeze@stages.NAME.freeze=none|parts|gradual_unfreezing|new_blocks_first|early_layers
   placement     auto, jit, pmap, shard_map
   evaluation    full_ranking
   hydra/launcher   where the runs of a sweep go: basic (one after the other, here), joblib_local, slurm, ray_local

@@ -31,6 +31,8 @@ NEEDS = {
         for name in ("books", "films")
     ],
     ("stages", "grow_2_4"): ["growth=stack"],
+    ("stages", "proportional"): ["growth=stack"],
+    **{(group, name): ["growth=interleave"] for group, name in CHOICES if group.startswith("growth/")},
     ("stages", "grow_2_4_8"): ["growth=stack"],
     **{(group, name): ["objective=bce"] for group, name in CHOICES if group == "objective/negatives"},
     ("objective/negatives", "in_batch"): ["objective=sampled_softmax"],
@@ -46,6 +48,10 @@ NEEDS = {
     ("curriculum", "file"): ["curriculum.difficulty.path=x.csv"],
     ("curriculum/difficulty", "file"): ["curriculum=ordered", "curriculum.difficulty.path=x.csv"],
 }
+
+
+PLACES = {group: f"{group}@stages.train.{group.split('/')[1]}" for group in ("stages/until", "stages/freeze")}
+"""Where a choice goes that has several places; elsewhere the group itself says it."""
 
 
 def composed(command, overrides=()):
@@ -67,7 +73,7 @@ def nodes(data, path=""):
 def test_every_choice_composes_builds_and_lists_all_options(group, choice):
     if choice == "ray_local":
         pytest.importorskip("ray", reason="the extra 'ray' is not installed")
-    data = config.to_data(composed("train", [*NEEDS.get((group, choice), []), f"{group}={choice}"]))
+    data = config.to_data(composed("train", [*NEEDS.get((group, choice), []), f"{PLACES.get(group, group)}={choice}"]))
     assert isinstance(config.build_experiment(data, trusted=()), Experiment)
     found = list(nodes(data))
     assert len(found) >= 9
@@ -97,7 +103,7 @@ def test_defaults_in_yaml_are_those_of_the_class(group, choice):
             if (
                 name not in ("order", "longer")
                 and isinstance(default, int | float | str | tuple)
-                and group not in ("stages", "growth", "placement")
+                and group not in ("stages", "growth", "placement", "stages/freeze")
             ):
                 given = tuple(node[name]) if isinstance(node[name], list) else node[name]
                 assert given == default, f"{path}.{name}"

@@ -41,6 +41,11 @@ class Growth(Protocol):
         ...
 
 
+def can_shrink(growth: Growth | None) -> bool:
+    """Say whether growth takes blocks away instead of adding them."""
+    return getattr(growth, "shrinks", False)
+
+
 class GrowthTask(Protocol):
     """The run's own loss and batches, for growth that learns how to grow."""
 

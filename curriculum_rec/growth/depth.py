@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import jax
@@ -12,56 +12,73 @@ from flax import nnx
 from jaxtyping import Array
 
 from curriculum_rec.errors import OptionError
+from curriculum_rec.growth.layer_maps import Interleave, LayerMap, copied_again
+from curriculum_rec.growth.moments import state_kind
+from curriculum_rec.growth.new_blocks import Copy, Gated, NewBlocks
 from curriculum_rec.growth.tree import is_stacked, path_names
+from curriculum_rec.models.residual import branches_of, leaf_roles
 from curriculum_rec.models.structure import Tree, split_model
+from curriculum_rec.streams import device_stream
 
-GATE = "gate"
-MapName = Literal["stack", "interleave"]
+Moments = Literal["copy", "fresh"]
 
 
 @dataclass(frozen=True)
 class DepthGrowth:
     """Options of growth in depth.
 
-    With ``gate=0`` the new blocks' residual gates begin at 0: the grown model computes the same function, for pre-norm
-    blocks, and the gates learn how much of the copies to let in. With ``gate=1`` the copies act at once, and the
-    function changes.
+    Every leaf of a new block is copied from its source, and then what the kind of new blocks says is changed; nothing
+    else changes. Kinds that preserve the function do so for pre-norm blocks, whose stream passes by their branches.
 
     Args:
-        map: ``stack`` repeats the whole stack (0, 1, 0, 1), ``interleave`` repeats each block (0, 0, 1, 1).
-        gate: The new blocks' gates: 0, or 1 for a plain copy of the source's gate.
-        moments: Whether optimizer moments and counts of new blocks are a ``copy`` of their source's or ``fresh``.
-
-    Source: stacking after Gong et al. (2019), interleaving after StackRec (Wang et al., 2021), zero gates after ReZero
-    (Bachlechner et al., 2021).
+        map: From which old block each new one is copied.
+        blocks: What the copy becomes.
+        moments: Whether optimizer moments and counts of copied leaves are a ``copy`` of their source's or ``fresh``.
+            Leaves that the kind of new blocks sets anew begin afresh in any case.
+        allow_lossy: Growth that changes the function is refused unless this is true.
     """
 
-    map: MapName = "interleave"
-    gate: Literal[0, 1] = 0
-    moments: Literal["copy", "fresh"] = "copy"
+    map: LayerMap = field(default_factory=Interleave)
+    blocks: NewBlocks = field(default_factory=Gated)
+    moments: Moments = "copy"
+    allow_lossy: bool = False
 
     def __post_init__(self) -> None:
-        for name, allowed in (("map", MapName), ("gate", Literal[0, 1]), ("moments", Literal["copy", "fresh"])):
-            if getattr(self, name) not in get_args(allowed):
-                choices = ", ".join(map(str, get_args(allowed)))
-                raise OptionError(f"growth.{name}={getattr(self, name)}: it must be one of {choices}")
+        if self.moments not in get_args(Moments):
+            raise OptionError(f"growth.moments={self.moments}: it must be one of {', '.join(get_args(Moments))}")
 
     def check(self, old: nnx.Module, new: nnx.Module) -> None:
-        """Refuse what is no growth in depth."""
+        """Refuse what is no growth in depth, or changes the function without leave."""
         before, after = (split_model(model)[1] for model in (old, new))
-        depths = stacked_depth(before), stacked_depth(after)
-        if depths[0] is None or depths[1] is None:
-            raise OptionError("this model has no stacked 'blocks', so it has no depth to grow")
-        layer_map(self.map, depths[0], depths[1])
-        if self.gate == 0 and not _has_gates(before):
-            raise OptionError("growth.gate=0 needs blocks with residual gates, and this model has none: use gate=1")
-        if others := _differing(before, after):
+        depths = require_depths(before, after)
+        if depths[1] < depths[0]:
+            raise OptionError(
+                f"depth {depths[0]} cannot grow to depth {depths[1]}: only growth=shrink takes blocks away"
+            )
+        self.map(*depths)
+        kind, branches = type(self.blocks).__name__, branches_of(old)
+        if not branches and not isinstance(self.blocks, Copy):
+            raise OptionError(
+                f"growth.blocks: {kind} needs to know the parts of a block, and this model's blocks have no BRANCH "
+                "that says (models/residual.py): give them one, or choose growth/blocks=copy"
+            )
+        if others := differing_leaves(before, after):
             raise OptionError(f"growth in depth alone cannot change {', '.join(others[:5])}")
+        if not self.allow_lossy and not self.preserves_function(old, new):
+            reason = "of post-norm blocks" if self.blocks.preserves and branches else "of this model"
+            raise OptionError(
+                f"growth.blocks: {kind} changes the function {reason}: choose growth/blocks=gated and pre-norm blocks, "
+                "or say growth.allow_lossy=true"
+            )
 
     def preserves_function(self, old: nnx.Module, new: nnx.Module) -> bool:
         """Say whether the grown model computes what the old one did."""
-        del old, new
-        return self.gate == 0
+        branches = branches_of(old) + branches_of(new)
+        return self.blocks.preserves and bool(branches) and all(branch.norm_position == "pre" for branch in branches)
+
+    def is_new(self, old: int, new: int) -> np.ndarray:
+        """Say which blocks of a grown stack are new, bool ``[new]``."""
+        return copied_again(self.map(old, new))
 
     def __call__(
         self, params: Tree, opt_state: Tree, *, old: nnx.Module, new: nnx.Module, seed: int = 0
@@ -71,60 +88,43 @@ class DepthGrowth:
         Raises:
             OptionError: ``moments=fresh`` with an optimizer that counts steps for all layers at once.
         """
-        del seed
         self.check(old, new)
-        depths = stacked_depth(params), stacked_depth(split_model(new)[1])
-        index, is_new = layer_map(self.map, depths[0] or 0, depths[1] or 0)
-        if self.moments == "fresh":
-            _require_layer_counts(opt_state)
-
-        def grow_parameter(path: tuple[Any, ...], leaf: Array) -> Array:
-            if not is_stacked(path):
-                return leaf
-            grown = leaf[index]
-            return _zero_new(grown, is_new) if self.gate == 0 and path_names(path)[-1] == GATE else grown
-
+        source = self.map(*require_depths(params, split_model(new)[1]))
+        is_new, paths = copied_again(source), parameter_paths(params)
+        roles = leaf_roles(branches_of(old), tuple(paths))
         counts_by_layer = _has_layer_counts(opt_state)
+        if self.moments == "fresh" and not counts_by_layer:
+            raise OptionError(
+                "growth.moments=fresh needs an optimizer that counts steps by layer (optimizer=adamw), or the new "
+                "blocks' first steps would be several times too long: use it, or moments=copy"
+            )
+        root = jax.random.key(seed)
 
-        def grow_optimizer(path: tuple[Any, ...], leaf: Array) -> Array:
-            if not is_stacked(path):
+        def grow_parameter(name: tuple[str, ...], leaf: Array) -> Array:
+            copied = leaf[source]
+            if name not in roles:
+                return copied
+            key = device_stream(root, ".".join(name), 0)
+            return _choose(is_new, self.blocks(copied, roles[name], key=key), copied)
+
+        def grow_state(path: tuple[Any, ...], leaf: Array) -> Array:
+            kind, name = state_kind(path, paths)
+            if kind == "whole" or not is_stacked(path):
                 return leaf
-            # A gate set to 0 is a new parameter, whatever happens to the weights behind it.
-            new_gate = self.gate == 0 and path_names(path)[-1] == GATE and counts_by_layer
-            grown = leaf[index]
-            return _zero_new(grown, is_new) if self.moments == "fresh" or new_gate else grown
+            if kind == "parameter":
+                return grow_parameter(name, leaf)
+            # Where one count serves all layers, moments of 0 would make the first steps several times too long.
+            is_fresh = self.moments == "fresh" or (roles.get(name) in self.blocks.anew and counts_by_layer)
+            copied = leaf[source]
+            return _choose(is_new, jnp.zeros_like(copied), copied) if is_fresh else copied
+
+        def grow(path: tuple[Any, ...], leaf: Array) -> Array:
+            return grow_parameter(path_names(path), leaf) if is_stacked(path) else leaf
 
         return (
-            jax.tree_util.tree_map_with_path(grow_parameter, params),
-            jax.tree_util.tree_map_with_path(grow_optimizer, opt_state),
+            jax.tree_util.tree_map_with_path(grow, params),
+            jax.tree_util.tree_map_with_path(grow_state, opt_state),
         )
-
-
-def layer_map(kind: MapName, old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
-    """Say from which old block each new one is copied, and which of them are new.
-
-    Args:
-        kind: The map.
-        old: Depth before.
-        new: Depth after, at least ``old``.
-
-    Returns:
-        int ``[new]`` source of each block, and bool ``[new]``, True but for the first copy of each source.
-
-    Raises:
-        OptionError: ``new`` is below ``old``.
-
-    >>> layer_map("stack", 3, 6)[0].tolist(), layer_map("interleave", 3, 6)[0].tolist()
-    ([0, 1, 2, 0, 1, 2], [0, 0, 1, 1, 2, 2])
-    >>> layer_map("interleave", 2, 4)[1].tolist()
-    [False, True, False, True]
-    """
-    if new < old:
-        raise OptionError(f"a model of depth {old} cannot grow to depth {new}: a stage's depth never falls")
-    index = np.arange(new) % old if kind == "stack" else np.arange(new) * old // new
-    is_new = np.ones(new, bool)
-    is_new[np.unique(index, return_index=True)[1]] = False
-    return index, is_new
 
 
 def stacked_depth(params: Tree) -> int | None:
@@ -141,7 +141,24 @@ def stacked_depth(params: Tree) -> int | None:
     return int(leaves[0].shape[0])
 
 
-def _differing(before: Tree, after: Tree) -> list[str]:
+def require_depths(before: Tree, after: Tree) -> tuple[int, int]:
+    """Give the depths of two trees of parameters.
+
+    Raises:
+        OptionError: One of them has none.
+    """
+    depths = stacked_depth(before), stacked_depth(after)
+    if depths[0] is None or depths[1] is None:
+        raise OptionError("this model has no stacked 'blocks', so it has no depth to change")
+    return depths[0], depths[1]
+
+
+def parameter_paths(params: Tree) -> frozenset[tuple[str, ...]]:
+    """Give the paths of all parameters, as plain names."""
+    return frozenset(path_names(path) for path, _ in jax.tree_util.tree_leaves_with_path(params))
+
+
+def differing_leaves(before: Tree, after: Tree) -> list[str]:
     """Name the leaves that differ in more than the layer axis."""
 
     def shapes(params: Tree) -> set[tuple[str, tuple[int, ...]]]:
@@ -151,23 +168,10 @@ def _differing(before: Tree, after: Tree) -> list[str]:
     return sorted({name for name, _ in shapes(before) ^ shapes(after)})
 
 
-def _has_gates(params: Tree) -> bool:
-    paths = (path for path, _ in jax.tree_util.tree_leaves_with_path(params))
-    return any(is_stacked(path) and path_names(path)[-1] == GATE for path in paths)
-
-
-def _zero_new(leaf: Array, is_new: np.ndarray) -> Array:
-    return jnp.where(is_new.reshape(-1, *(1,) * (leaf.ndim - 1)), jnp.zeros((), leaf.dtype), leaf)
+def _choose(is_new: np.ndarray, new: Array, old: Array) -> Array:
+    return jnp.where(is_new.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
 
 
 def _has_layer_counts(opt_state: Tree) -> bool:
     leaves = jax.tree_util.tree_leaves_with_path(opt_state)
     return any(is_stacked(path) and jnp.issubdtype(leaf.dtype, jnp.integer) for path, leaf in leaves)
-
-
-def _require_layer_counts(opt_state: Tree) -> None:
-    if not _has_layer_counts(opt_state):
-        raise OptionError(
-            "growth.moments=fresh needs an optimizer that counts steps by layer (optimizer=adamw), or the new blocks' "
-            "first steps would be several times too long: use it, or moments=copy"
-        )

@@ -6,7 +6,7 @@ A block keeps its depth out of its static structure; the same code then runs a s
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,9 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.models.axes import HIDDEN, STREAM, Axis, linear_axes, stacked_axes
 from curriculum_rec.models.batch import BatchRng, dropout
 from curriculum_rec.models.contract import HasAxes
+from curriculum_rec.models.dropping import BlockDrop, drop_block
 from curriculum_rec.models.norms import NormName, make_norm, norm_axes
+from curriculum_rec.models.residual import BranchParts, NormPosition, add_branch, check_norm_position
 
 Remat = Literal["none", "dots", "block"]
 """What the backward pass computes again rather than reads back: nothing, all but matrix products, or whole blocks."""
@@ -36,35 +38,71 @@ def stack_blocks(make_block: Callable[[nnx.Rngs], nnx.Module], depth: int, rngs:
     """
     if depth < 1:
         raise OptionError(f"model.depth={depth}: it must be at least 1")
-    return nnx.split_rngs(splits=depth)(nnx.vmap(make_block, in_axes=0, out_axes=0, axis_size=depth))(rngs)
+    blocks = nnx.split_rngs(splits=depth)(nnx.vmap(make_block, in_axes=0, out_axes=0, axis_size=depth))(rngs)
+    freeze_blocks(blocks, 0)
+    return blocks
 
 
 def apply_blocks(
-    blocks: nnx.Module, x: Float[Array, "batch length width"], rng: BatchRng | None, *, remat: Remat = "none"
+    blocks: nnx.Module,
+    x: Float[Array, "batch length width"],
+    rng: BatchRng | None,
+    *,
+    remat: Remat = "none",
+    drop: BlockDrop | None = None,
+    progress: Float[Array, ""] | None = None,
 ) -> Float[Array, "batch length width"]:
     """Run the stacked blocks one after the other.
 
     Args:
-        blocks: The stack.
+        blocks: The stack; no gradient goes into what is frozen of it, nor through it to what lies below.
         x: What goes in.
-        rng: Randomness of the whole stack; each block gets its own.
+        rng: Randomness of the whole stack; each block gets its own. Without it no block is dropped.
         remat: What the backward pass computes again; the numbers are the same, memory for time.
+        drop: How probably each block is kept; None keeps all.
+        progress: Steps trained as a fraction of the run, for ``drop``.
     """
-    depth = stack_depth(blocks)
+    depth, frozen = stack_depth(blocks), frozen_blocks(blocks)
     structure, stacked = nnx.split(blocks)
+    keep = None if drop is None or rng is None else drop.keep(depth, progress)
 
     def layer(x: Array, weights: nnx.State, number: Array | int) -> Array:
-        return nnx.merge(structure, weights)(x, None if rng is None else rng.numbered(number))
+        own = None if rng is None else rng.numbered(number)
+
+        def block(x: Array) -> Array:
+            return nnx.merge(structure, weights)(x, own)
+
+        if drop is None or keep is None or own is None:
+            return block(x)
+        return drop_block(x, block, probability=keep[number], scales=drop.scales, rng=own)
 
     if remat != "none":
         policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if remat == "dots" else None
         layer = jax.checkpoint(layer, policy=policy)
 
-    if depth <= UNROLL_UP_TO:
-        for number in range(depth):
-            x = layer(x, jax.tree.map(lambda leaf: leaf[number], stacked), number)  # noqa: B023 - used at once
-        return x
-    return jax.lax.scan(lambda x, block: (layer(x, *block), None), x, (stacked, jnp.arange(depth)))[0]
+    def run(x: Array, weights: nnx.State, first: int, last: int) -> Array:
+        if last - first <= UNROLL_UP_TO:
+            for number in range(first, last):
+                x = layer(x, jax.tree.map(lambda leaf: leaf[number], weights), number)  # noqa: B023 - used at once
+            return x
+        part = jax.tree.map(lambda leaf: leaf[first:last], weights)
+        return jax.lax.scan(lambda x, block: (layer(x, *block), None), x, (part, jnp.arange(first, last)))[0]
+
+    if frozen:
+        # Stopped on the way in, not only on the way out: nothing is then kept for a backward pass in the first place.
+        x = run(jax.lax.stop_gradient(x), jax.lax.stop_gradient(stacked), 0, frozen)
+    return run(x, stacked, frozen, depth)
+
+
+def freeze_blocks(blocks: nnx.Module, number: int) -> None:
+    """Freeze the first blocks of a stack, in place, and cut all gradients off there."""
+    holder: Any = blocks
+    holder.frozen = number
+
+
+def frozen_blocks(blocks: nnx.Module) -> int:
+    """Say how many of the first blocks of a stack are frozen."""
+    return getattr(blocks, "frozen", 0)
 
 
 def stack_depth(blocks: nnx.Module) -> int:
@@ -111,30 +149,47 @@ def project(layer: nnx.Linear, x: Float[Array, "batch length width"]) -> Float[A
 
 
 class FeedForward(nnx.Module):
-    """The pre-norm residual branch ``gate * W2 gelu(W1 norm(x))`` with dropout at its end.
+    """The residual branch ``gate * W2 gelu(W1 x)`` with its norm, and dropout at its end.
 
     Args:
         width: Size of the residual stream.
         factor: The hidden layer is this many times as wide.
         dropout: Rate in [0, 1).
         norm: The norm.
+        norm_position: Whether the branch's input or its sum with the stream is normalised.
         rngs: Random streams for the initial values.
     """
 
-    def __init__(self, width: int, *, factor: int, dropout: float, norm: NormName, rngs: nnx.Rngs) -> None:
+    BRANCH: ClassVar[BranchParts] = BranchParts(norm="norm", output="down", gate="residual")
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        factor: int,
+        dropout: float,
+        norm: NormName = "layer",
+        norm_position: NormPosition = "pre",
+        rngs: nnx.Rngs,
+    ) -> None:
         self.norm = make_norm(norm, width, rngs)
         self.up = nnx.Linear(width, factor * width, rngs=rngs)
         self.down = nnx.Linear(factor * width, width, rngs=rngs)
         self.residual = Gate()
         self.rate = dropout
+        self.norm_position = norm_position
 
     @jax.named_scope("feed forward")
     def __call__(
         self, x: Float[Array, "batch length width"], rng: BatchRng | None
     ) -> Float[Array, "batch length width"]:
         """Add the branch to the stream."""
-        branch = project(self.down, nnx.gelu(project(self.up, self.norm(x))))
-        return x + self.residual(dropout(branch, self.rate, None if rng is None else rng.named("feed forward")))
+
+        def branch(x: Array) -> Array:
+            inner = project(self.down, nnx.gelu(project(self.up, x)))
+            return self.residual(dropout(inner, self.rate, None if rng is None else rng.named("feed forward")))
+
+        return add_branch(x, branch, norm=self.norm, position=self.norm_position)
 
     def axes(self) -> dict[str, Any]:
         """Name the axes of one block's parameters."""
@@ -147,11 +202,13 @@ class FeedForward(nnx.Module):
         }
 
 
-def check_network_options(*, width: int, feed_forward_factor: int, dropout: float, remat: str, norm: str) -> None:
+def check_network_options(
+    *, width: int, feed_forward_factor: int, dropout: float, remat: str, norm: str, norm_position: str
+) -> None:
     """Check what all deep models share.
 
     Raises:
-        OptionError: A size is not positive, the rate is outside [0, 1), or there is no such ``remat`` or ``norm``.
+        OptionError: A size is not positive, the rate is outside [0, 1), or there is no such ``remat`` or norm.
     """
     for name, value in (("width", width), ("feed_forward_factor", feed_forward_factor)):
         if value < 1:
@@ -161,3 +218,4 @@ def check_network_options(*, width: int, feed_forward_factor: int, dropout: floa
     for name, choice, allowed in (("remat", remat, get_args(Remat)), ("norm", norm, get_args(NormName))):
         if choice not in allowed:
             raise OptionError(f"model.{name}={choice}: it must be one of {', '.join(allowed)}")
+    check_norm_position(norm_position)

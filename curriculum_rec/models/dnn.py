@@ -21,8 +21,10 @@ from curriculum_rec.models.blocks import (
     stack_axes,
     stack_blocks,
 )
+from curriculum_rec.models.dropping import BlockDrop
 from curriculum_rec.models.items import ItemTable
 from curriculum_rec.models.norms import NormName, make_norm, norm_axes
+from curriculum_rec.models.residual import NormPosition
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class DNN:
             grow by units that begin at 0.
         remat: What the backward pass computes again instead of keeping it: ``none``, ``dots`` (all but matrix
             products) or ``block`` (everything inside a block). It trades time for memory.
+        norm_position: ``pre`` normalises what goes into a branch, ``post`` its sum with the stream. New blocks preserve
+            the function of ``pre`` alone.
+        drop: How probably each block is left out of a step, in training; None keeps all.
 
     Source: the averaged-embedding candidate generator of Covington et al. (2016), with residual layers and tied items.
     """
@@ -53,6 +58,8 @@ class DNN:
     cosine_scale: float | None = None
     norm: NormName = "layer"
     remat: Remat = "none"
+    norm_position: NormPosition = "pre"
+    drop: BlockDrop | None = None
 
     def __post_init__(self) -> None:
         check_network_options(
@@ -61,6 +68,7 @@ class DNN:
             dropout=self.dropout,
             remat=self.remat,
             norm=self.norm,
+            norm_position=self.norm_position,
         )
 
     def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> DNNModel:
@@ -80,6 +88,7 @@ class DNNModel(nnx.Module):
                 factor=options.feed_forward_factor,
                 dropout=options.dropout,
                 norm=options.norm,
+                norm_position=options.norm_position,
                 rngs=rngs,
             ),
             depth,
@@ -88,6 +97,7 @@ class DNNModel(nnx.Module):
         self.norm = make_norm(options.norm, options.width, rngs)
         self.rate = options.dropout
         self.remat = options.remat
+        self.drop = options.drop
 
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
         """Map histories int32 ``[batch, length]`` to user vectors."""
@@ -95,7 +105,8 @@ class DNNModel(nnx.Module):
         total = jnp.cumsum(self.items.embed(batch["history"]), axis=1)
         mean = total / jnp.arange(1, length + 1, dtype=total.dtype)[None, :, None]
         mean = dropout(mean, self.rate, None if rng is None else rng.named("embedding"))
-        return self.items.queries(self.norm(apply_blocks(self.blocks, mean, rng, remat=self.remat)))
+        hidden = apply_blocks(self.blocks, mean, rng, remat=self.remat, drop=self.drop, progress=batch.progress)
+        return self.items.queries(self.norm(hidden))
 
     def item_vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
         """Give the vectors of some items, or of all; the table is both input and output."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -36,13 +36,15 @@ from curriculum_rec.models.blocks import (
     stack_blocks,
     stack_depth,
 )
+from curriculum_rec.models.dropping import BlockDrop
 from curriculum_rec.models.items import ItemTable
 from curriculum_rec.models.norms import NormName, make_norm, norm_axes
+from curriculum_rec.models.residual import BranchParts, NormPosition, add_branch
 
 
 @dataclass(frozen=True)
 class SASRec:
-    """Options of SASRec in its pre-norm form.
+    """Options of SASRec.
 
     Parameters: ``(rows + max_length) width + 2 width + depth (4 width (width + 1) + 2 factor width^2
     + (factor + 1) width + 4 width + 2)``, where ``rows`` is ``n_items + 1`` rounded up to a multiple of 128.
@@ -58,6 +60,9 @@ class SASRec:
             grow by units that begin at 0.
         remat: What the backward pass computes again instead of keeping it: ``none``, ``dots`` (all but matrix
             products) or ``block`` (everything inside a block). It trades time for memory.
+        norm_position: ``pre`` normalises what goes into a branch, ``post`` its sum with the stream. New blocks preserve
+            the function of ``pre`` alone.
+        drop: How probably each block is left out of a step, in training; None keeps all.
 
     Source: Kang and McAuley (2018); pre-norm blocks, GELU, and a learnt gate on each residual branch are ours.
     """
@@ -70,6 +75,8 @@ class SASRec:
     cosine_scale: float | None = None
     norm: NormName = "layer"
     remat: Remat = "none"
+    norm_position: NormPosition = "pre"
+    drop: BlockDrop | None = None
 
     def __post_init__(self) -> None:
         check_network_options(
@@ -78,6 +85,7 @@ class SASRec:
             dropout=self.dropout,
             remat=self.remat,
             norm=self.norm,
+            norm_position=self.norm_position,
         )
         if self.n_heads < 1 or self.width % self.n_heads:
             raise OptionError(f"model.n_heads={self.n_heads}: it must divide model.width={self.width}")
@@ -92,6 +100,8 @@ class SASRec:
 class SASRecModel(nnx.Module):
     """The network; see :class:`SASRec` for its options."""
 
+    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions",)
+
     def __init__(self, options: SASRec, *, n_items: int, max_length: int, depth: int, rngs: nnx.Rngs) -> None:
         self.items = ItemTable(n_items, options.width, cosine_scale=options.cosine_scale, rngs=rngs)
         self.positions = nnx.Embed(max_length, options.width, embedding_init=nnx.initializers.normal(0.02), rngs=rngs)
@@ -99,13 +109,15 @@ class SASRecModel(nnx.Module):
         self.norm = make_norm(options.norm, options.width, rngs)
         self.rate = options.dropout
         self.remat = options.remat
+        self.drop = options.drop
 
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
         """Map histories int32 ``[batch, length]`` to user vectors."""
         history = batch["history"]
         x = self.items.embed(history) + self.positions(recency_positions(history, self.positions.num_embeddings))
         x = dropout(x, self.rate, None if rng is None else rng.named("embedding"))
-        return self.items.queries(self.norm(apply_blocks(self.blocks, x, rng, remat=self.remat)))
+        hidden = apply_blocks(self.blocks, x, rng, remat=self.remat, drop=self.drop, progress=batch.progress)
+        return self.items.queries(self.norm(hidden))
 
     def item_vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
         """Give the vectors of some items, or of all; the table is both input and output."""
@@ -134,7 +146,9 @@ class SASRecModel(nnx.Module):
 
 
 class TransformerBlock(nnx.Module):
-    """Attention, then feed-forward, each a gated pre-norm residual branch."""
+    """Attention, then feed-forward, each a gated residual branch."""
+
+    BRANCH: ClassVar[BranchParts] = BranchParts(norm="norm", output="out", gate="residual")
 
     def __init__(self, options: SASRec, *, rngs: nnx.Rngs) -> None:
         self.norm = make_norm(options.norm, options.width, rngs)
@@ -146,25 +160,31 @@ class TransformerBlock(nnx.Module):
             factor=options.feed_forward_factor,
             dropout=options.dropout,
             norm=options.norm,
+            norm_position=options.norm_position,
             rngs=rngs,
         )
         self.n_heads = options.n_heads
         self.rate = options.dropout
+        self.norm_position = options.norm_position
 
     def __call__(
         self, x: Float[Array, "batch length width"], rng: BatchRng | None
     ) -> Float[Array, "batch length width"]:
         """Run the block."""
-        return self.feed_forward(self._attend(x, rng), rng)
 
-    @jax.named_scope("attention")
-    def _attend(self, x: Array, rng: BatchRng | None) -> Array:
+        def attend(x: Array) -> Array:
+            branch = project(self.out, self._attend(x))
+            return self.residual(dropout(branch, self.rate, None if rng is None else rng.named("attention")))
+
+        with jax.named_scope("attention"):
+            x = add_branch(x, attend, norm=self.norm, position=self.norm_position)
+        return self.feed_forward(x, rng)
+
+    def _attend(self, x: Array) -> Array:
         batch, length, width = x.shape
-        parts = jnp.split(project(self.query_key_value, self.norm(x)), 3, axis=-1)
+        parts = jnp.split(project(self.query_key_value, x), 3, axis=-1)
         heads = (part.reshape(batch, length, self.n_heads, width // self.n_heads) for part in parts)
-        mixed = causal_attention(*heads).reshape(x.shape)
-        branch = dropout(project(self.out, mixed), self.rate, None if rng is None else rng.named("attention"))
-        return x + self.residual(branch)
+        return causal_attention(*heads).reshape(x.shape)
 
     def axes(self) -> dict[str, Any]:
         """Name the axes of one block's parameters.

@@ -17,7 +17,7 @@ from curriculum_rec.data.sources import Source
 from curriculum_rec.data.split import Split, Splitter
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import FullRanking
-from curriculum_rec.growth.contract import Growth
+from curriculum_rec.growth.contract import Growth, can_shrink
 from curriculum_rec.models.contract import ModelFactory
 from curriculum_rec.objectives.losses import Objective
 from curriculum_rec.training.meta import hold_out_meta
@@ -84,7 +84,12 @@ class Experiment:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name}={value}: it must be at least 1")
-        check_stages(self.stages, model_depth=getattr(self.model, "depth", None), can_grow=self.growth is not None)
+        check_stages(
+            self.stages,
+            model_depth=getattr(self.model, "depth", None),
+            can_grow=self.growth is not None,
+            can_shrink=can_shrink(self.growth),
+        )
 
     def read(self) -> Dataset:
         """Read, clean, split and cut the data.

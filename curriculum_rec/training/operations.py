@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from curriculum_rec.curriculum.sampling import PADDING
 from curriculum_rec.curriculum.state import Draw
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.models.contract import CountsOperations, Recommender
+from curriculum_rec.models.structure import join_model, split_model
 from curriculum_rec.objectives.losses import CountsScores, Objective
 from curriculum_rec.training.placement import Placed
 from curriculum_rec.training.step import Precision
@@ -34,11 +36,11 @@ class Operations:
     per_target: float
 
     @classmethod
-    def of(cls, model: object, objective: Objective, examples: Examples) -> Operations | None:
+    def of(cls, model: nnx.Module, objective: Objective, examples: Examples) -> Operations | None:
         """Count them; None if the model or the objective cannot (:class:`CountsOperations`, :class:`CountsScores`).
 
         Args:
-            model: A model, of which only shapes matter.
+            model: A model, perhaps with shapes alone.
             objective: The loss.
             examples: What it is trained on.
         """
@@ -47,11 +49,22 @@ class Operations:
             return None
         if not isinstance(objective, CountsScores) or any(history is None for history in histories):
             return None
-        width = jax.eval_shape(model.item_vectors, jax.ShapeDtypeStruct((1,), jnp.int32)).shape[-1]
+        structure, params = split_model(model)
+        item = jax.ShapeDtypeStruct((1,), jnp.int32)
+        width = jax.eval_shape(lambda p, i: join_model(structure, p).item_vectors(i), params, item).shape[-1]
         return cls(
             tuple(3 * model.operations((history > 0).sum(axis=1)) for history in histories if history is not None),
             3 * 2 * width * objective.scores_per_target(model.n_items),
         )
+
+    def of_pass(self, examples: Examples) -> float:
+        """Add up one pass over all that these examples hold, uncut."""
+        total = 0.0
+        for bucket, per_row in zip(examples.buckets, self.per_row, strict=True):
+            if bucket.cut_to is None:
+                targets = bucket.arrays.get("target", np.ones(len(bucket.example)))
+                total += per_row.sum() + self.per_target * (targets > 0).sum()
+        return float(total)
 
     def of_draw(self, draw: Draw, n_targets: float) -> float:
         """Add up a draw.

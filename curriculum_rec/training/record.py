@@ -8,6 +8,26 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Standing:
+    """Where a run stood at an evaluation.
+
+    Attributes:
+        step: Steps trained.
+        metric: The deciding validation metric; higher is better.
+        loss: Mean training loss of the steps since the evaluation before, or since the stage began.
+        share: What the curriculum had made available, in [0, 1].
+        operations: Operations trained so far, as a fraction of what the run's stages take at their greatest lengths on
+            whole passes; None where no stage's rule asks.
+    """
+
+    step: int
+    metric: float
+    loss: float
+    share: float
+    operations: float | None
+
+
+@dataclass(frozen=True)
 class StageRecord:
     """A stage that has begun.
 
@@ -16,12 +36,15 @@ class StageRecord:
         depth: Blocks of the model; None for a model without stacked blocks.
         parameters: Numbers in the model.
         first_step: Steps trained before it.
+        depth_before: Blocks of the model that it began with, before growth.
         steps: Steps trained in it.
         seconds: Wall seconds spent in it, compilation and evaluation included.
         quality: The last validation metrics in it.
         best: The best value of the deciding metric in it, or None before the first evaluation.
         best_step: The step of its checkpoint.
-        evaluations_since_best: Evaluations since then, for the plateau rule.
+        evaluations: Where the run stood at each evaluation in it, oldest first.
+        loss_sum: Sum of the training losses since the last of these.
+        loss_steps: Over so many steps.
         done: Whether it has ended.
     """
 
@@ -29,12 +52,15 @@ class StageRecord:
     depth: int | None
     parameters: int
     first_step: int
+    depth_before: int | None = None
     steps: int = 0
     seconds: float = 0.0
     quality: Mapping[str, float] | None = None
     best: float | None = None
     best_step: int = -1
-    evaluations_since_best: int = 0
+    evaluations: tuple[Standing, ...] = ()
+    loss_sum: float = 0.0
+    loss_steps: int = 0
     done: bool = False
 
 
@@ -51,6 +77,8 @@ class RunRecord:
         compile_seconds: Those spent compiling.
         step_seconds: Those spent in steps, compilation not counted.
         positions: Targets trained.
+        operations: Operations trained; None for a model or an objective that cannot count.
+        planned_operations: What the run's stages take at their greatest lengths; None where no rule asks.
     """
 
     stages: tuple[StageRecord, ...] = ()
@@ -60,6 +88,8 @@ class RunRecord:
     compile_seconds: float = 0.0
     step_seconds: float = 0.0
     positions: float = 0.0
+    operations: float | None = 0.0
+    planned_operations: float | None = None
 
     @property
     def stage(self) -> StageRecord:
@@ -75,29 +105,72 @@ class RunRecord:
         """Steps whose checkpoints stay: the best of each stage."""
         return frozenset(stage.best_step for stage in self.stages if stage.best_step >= 0)
 
-    def begin_stage(self, name: str, depth: int | None, parameters: int, step: int, *, anew: bool = False) -> RunRecord:
+    def begin_stage(
+        self,
+        name: str,
+        depth: int | None,
+        parameters: int,
+        step: int,
+        *,
+        depth_before: int | None = None,
+        anew: bool = False,
+    ) -> RunRecord:
         """Append a stage; one that begins anew has nothing to do with the best model before it."""
         record = replace(self, best_metric=None, best_step=-1) if anew else self
-        return replace(record, stages=(*self.stages, StageRecord(name, depth, parameters, step)))
+        return replace(record, stages=(*self.stages, StageRecord(name, depth, parameters, step, depth_before)))
 
-    def evaluated(self, step: int, quality: Mapping[str, float], metric: str) -> RunRecord:
-        """Take in an evaluation."""
-        value, stage = quality[metric], self.stage
+    def evaluated(self, step: int, quality: Mapping[str, float], metric: str, *, share: float = 1.0) -> RunRecord:
+        """Take in an evaluation.
+
+        Args:
+            step: Steps trained.
+            quality: Validation metrics.
+            metric: The deciding one.
+            share: What the curriculum has made available.
+        """
+        value, stage, planned = quality[metric], self.stage, self.planned_operations
         better_stage = stage.best is None or value > stage.best
+        standing = Standing(
+            step=step,
+            metric=value,
+            loss=stage.loss_sum / max(stage.loss_steps, 1),
+            share=share,
+            operations=None if self.operations is None or planned is None else self.operations / planned,
+        )
         record = self.with_stage(
             quality=dict(quality),
             best=value if better_stage else stage.best,
             best_step=step if better_stage else stage.best_step,
-            evaluations_since_best=0 if better_stage else stage.evaluations_since_best + 1,
+            evaluations=(*stage.evaluations, standing),
+            loss_sum=0.0,
+            loss_steps=0,
         )
         if self.best_metric is None or value > self.best_metric:
             record = replace(record, best_metric=value, best_step=step)
         return record
 
-    def trained(self, *, steps: int, seconds: float, positions: float) -> RunRecord:
-        """Take in some steps; seconds of compilation are not among these."""
-        record = self.with_stage(steps=self.stage.steps + steps)
-        return replace(record, step_seconds=self.step_seconds + seconds, positions=self.positions + positions)
+    def trained(
+        self, *, steps: int, seconds: float, positions: float, loss_sum: float = 0.0, operations: float | None = None
+    ) -> RunRecord:
+        """Take in some steps; seconds of compilation are not among these.
+
+        Args:
+            steps: How many.
+            seconds: Wall seconds.
+            positions: Targets trained.
+            loss_sum: Sum of the steps' losses.
+            operations: Operations trained; None where nobody counts.
+        """
+        stage, total = self.stage, self.operations
+        record = self.with_stage(
+            steps=stage.steps + steps, loss_sum=stage.loss_sum + loss_sum, loss_steps=stage.loss_steps + steps
+        )
+        return replace(
+            record,
+            step_seconds=self.step_seconds + seconds,
+            positions=self.positions + positions,
+            operations=None if total is None or operations is None else total + operations,
+        )
 
     def spent(self, *, seconds: float, compile_seconds: float) -> RunRecord:
         """Take in wall seconds."""
@@ -115,5 +188,8 @@ class RunRecord:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunRecord:
         """Undo :meth:`to_json`."""
-        stages = tuple(StageRecord(**stage) for stage in data["stages"])
+        stages = tuple(
+            StageRecord(**{**stage, "evaluations": tuple(Standing(**each) for each in stage["evaluations"])})
+            for stage in data["stages"]
+        )
         return cls(**{**data, "stages": stages})

@@ -28,8 +28,8 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import write_frame, write_text
-from curriculum_rec.growth.contract import FitsGrowth, Growth
-from curriculum_rec.growth.depth import stacked_depth
+from curriculum_rec.growth.contract import FitsGrowth, Growth, can_shrink
+from curriculum_rec.growth.depth import DepthGrowth, stacked_depth
 from curriculum_rec.models.axes import axis_sizes
 from curriculum_rec.models.contract import HasAxes
 from curriculum_rec.models.structure import Tree, same_shapes, split_model
@@ -40,6 +40,7 @@ from curriculum_rec.training.checkpoint import Checkpoints, below, flatten, unfl
 from curriculum_rec.training.compilation import METER
 from curriculum_rec.training.engine import ChunkReport, Engine
 from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.freezing import Frozen, StageShape, check_freezing, frozen_at
 from curriculum_rec.training.growth_task import RunTask
 from curriculum_rec.training.interrupt import Interrupted, InterruptGuard
 from curriculum_rec.training.operations import Operations, run_peak
@@ -152,6 +153,7 @@ class Runner:
             old, before = self._models(name, before, self._borrow(name))
             self.placed.check_table(split_model(before)[1])
             self._check_growth(name, old, before)
+            self._check_stage(name, old, before)
 
     @property
     def n_items(self) -> int:
@@ -214,6 +216,7 @@ class Runner:
             write_frame(self.directory.noise, planted_interactions(self.dataset.split))
         if hosts.is_first():
             write_frame(self.directory.items, self.dataset.split.interactions.items.ids.alias("item").to_frame())
+        self._record = RunRecord(planned_operations=self._planned_operations())
         first = next(iter(self.experiment.stages))
         return self._enter_stage(self._random_state(first), first), self.engine.scheduler.begin()
 
@@ -266,9 +269,10 @@ class Runner:
         if grows and growth is not None:
             state = self._grow(growth, state, old, new)
         self._model = new
-        state = replace(state, structure=split_model(new)[0])
+        state = replace(state, structure=split_model(new)[0], frozen=Frozen())
         depth, parameters = stacked_depth(state.params), count_parameters(state.params)
-        self._record = self._record.begin_stage(name, depth, parameters, step, anew=begins_anew)
+        before = stacked_depth(split_model(old)[1])
+        self._record = self._record.begin_stage(name, depth, parameters, step, depth_before=before, anew=begins_anew)
         self._take_learning_rates(self._record.stage)
         self._log.write(
             "stage",
@@ -276,7 +280,7 @@ class Runner:
             stage=name,
             depth=depth,
             parameters=parameters,
-            grown_from=stacked_depth(split_model(old)[1]) if grows else None,
+            grown_from=before if grows else None,
             preserves_function=growth.preserves_function(old, new) if grows and growth is not None else None,
         )
         self._shown.stage(name, depth, step)
@@ -316,7 +320,8 @@ class Runner:
 
     def _check_growth(self, name: str, old: nnx.Module, new: nnx.Module) -> None:
         stage, growth = self.experiment.stages[name], self.experiment.growth
-        check_depth(name, stage, stacked_depth(split_model(old)[1]), can_grow=growth is not None)
+        before = stacked_depth(split_model(old)[1])
+        check_depth(name, stage, before, can_grow=growth is not None, can_shrink=can_shrink(growth))
         if not _differ(old, new):
             return
         if growth is None:
@@ -324,6 +329,47 @@ class Runner:
                 f"stage '{name}' changes the model's shapes, but growth is none: choose one, or begin=random"
             )
         growth.check(old, new)
+
+    def _check_stage(self, name: str, old: nnx.Module, new: nnx.Module) -> None:
+        """Refuse what a stage cannot freeze, and a rule that asks what nobody can count."""
+        stage, growth = self.experiment.stages[name], self.experiment.growth
+        if stage.until is not None and stage.until.needs_operations and self._operations_of(new) is None:
+            raise OptionError(
+                f"stages.{name}.until: {type(stage.until).__name__} counts operations, which this model or objective "
+                "cannot (models/contract.py): choose another rule"
+            )
+        if stage.freeze is None:
+            return
+        shape = self._stage_shape(name, *(stacked_depth(split_model(model)[1]) for model in (old, new)))
+        check_freezing(name, stage.freeze, shape, new)
+        if stage.freeze.from_new_blocks:
+            places = growth.is_new(shape.depth_before, shape.depth) if isinstance(growth, DepthGrowth) else None
+            if places is None or places[: shape.depth_before].any():
+                raise OptionError(
+                    f"stages.{name}.freeze: {type(stage.freeze).__name__} needs growth that puts new blocks on top: "
+                    "growth=stack, partial_stack or gradual"
+                )
+
+    def _stage_shape(self, name: str, depth_before: int | None, depth: int | None) -> StageShape:
+        steps = self.experiment.stages[name].n_steps(self.steps_per_epoch)
+        return StageShape(steps, self.steps_per_epoch, depth or 0, depth_before or 0)
+
+    def _operations_of(self, model: nnx.Module) -> Operations | None:
+        return Operations.of(model, self.experiment.objective, self.engine.scheduler.examples)
+
+    def _planned_operations(self) -> float | None:
+        """Count the operations of all stages at their greatest lengths; None where no rule asks."""
+        total, before, stages = 0.0, None, self.experiment.stages
+        if not any(stage.until is not None and stage.until.needs_operations for stage in stages.values()):
+            return None
+        for name, stage in stages.items():
+            before = self._models(name, before, self._borrow(name))[1]
+            operations = self._operations_of(before)
+            if operations is None:
+                return None
+            passes = stage.n_steps(self.steps_per_epoch) / self.steps_per_epoch
+            total += passes * operations.of_pass(self.engine.scheduler.examples)
+        return total
 
     def _borrow(self, stage: str) -> Borrowed | None:
         warm = self.experiment.stages[stage].borrows
@@ -352,11 +398,14 @@ class Runner:
         stage = self.experiment.stages[self._record.stage.name]
         end = self._record.stage.first_step + stage.n_steps(self.steps_per_epoch)
         self._traces_before = self.engine.traces
-        self._operations = Operations.of(state.model(), self.experiment.objective, self.engine.scheduler.examples)
+        self._operations = self._operations_of(state.model())
         traces = None
         while not self._record.stage.done:
             step = int(state.step)
-            boundary = min(end, self._next_evaluation(step), self._next_checkpoint(step))
+            frozen, next_level = self._frozen(step)
+            if frozen != state.frozen:
+                state, traces, self._traces_before = state.freeze(frozen), None, self.engine.traces
+            boundary = min(end, self._next_evaluation(step), self._next_checkpoint(step), next_level)
             if self.profile and step == self._record.stage.first_step:
                 state, position = self._train_profiled(boundary, state, position)
             state, position = self._train_to(boundary, state, position)
@@ -367,15 +416,26 @@ class Runner:
                 raise AssertionError("the step was compiled again inside a stage: this is a fault of the program")
             traces = self.engine.traces
             # The order below is fixed: evaluate, save, and only then draw the next chunk.
-            if boundary == end or boundary == self._next_evaluation(step):
+            evaluates = boundary == end or boundary == self._next_evaluation(step)
+            if evaluates:
                 position = self._evaluate(state, position)
-            plateau = stage.patience is not None and self._record.stage.evaluations_since_best >= stage.patience
-            if boundary == end or plateau:
+            ends = evaluates and stage.until is not None and stage.until(self._record.stage.evaluations)
+            if boundary == end or ends:
                 self._record = self._record.with_stage(done=True)
             self._save(state, position)
             if self.engine.stopped:
                 raise Interrupted(str(self.directory.path))
         return state, position
+
+    def _frozen(self, step: int) -> tuple[Frozen, int]:
+        """Say what is frozen at a step, and the step with which that changes."""
+        record, model = self._record.stage, self._model
+        stage, first = self.experiment.stages[record.name], record.first_step
+        shape = self._stage_shape(record.name, record.depth_before, record.depth)
+        if model is None:
+            raise AssertionError("no stage has begun")
+        frozen, change = frozen_at(stage.freeze, shape, step - first, model)
+        return frozen, first + (shape.steps if change is None else change)
 
     def _next_evaluation(self, step: int) -> int:
         every = max(1, round(self.experiment.evaluation.every_epochs * self.steps_per_epoch))
@@ -400,7 +460,13 @@ class Runner:
         )
         stretch.end()
         step = int(state.step)
-        self._record = self._record.trained(steps=step - first, seconds=stretch.seconds, positions=stretch.positions)
+        self._record = self._record.trained(
+            steps=step - first,
+            seconds=stretch.seconds,
+            positions=stretch.positions,
+            loss_sum=stretch.loss_sum,
+            operations=stretch.done,
+        )
         self._speed = stretch.row(self._peak)
         self._log.write(
             "speed",
@@ -464,9 +530,11 @@ class Runner:
 
     def _evaluate(self, state: TrainState, position: CurriculumState) -> CurriculumState:
         options, step = self.experiment.evaluation, int(state.step)
-        ranks = self._evaluations[Part.VALIDATION].ranks(state.structure, state.params)
+        # The stage's own structure: that of a state names what is frozen, and would be compiled once a level.
+        structure = state.structure if self._model is None else split_model(self._model)[0]
+        ranks = self._evaluations[Part.VALIDATION].ranks(structure, state.params)
         quality = mean_metrics(ranks, options.metrics)
-        self._record = self._record.evaluated(step, quality, options.metric)
+        self._record = self._record.evaluated(step, quality, options.metric, share=position.share)
         self._log.write("evaluation", step=step, split="validation", **quality)
         self._shown.evaluation(step, quality, options.metric, best=self._record.best_step == step)
         return self.engine.scheduler.evaluated(position, quality[options.metric])

@@ -13,7 +13,9 @@ from jaxtyping import Array
 from curriculum_rec.components import check_type, unknown_option
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.contract import ModelFactory
+from curriculum_rec.training.freezing import Freezing
 from curriculum_rec.training.run_directory import Which
+from curriculum_rec.training.triggers import StopRule
 
 Begin = Literal["previous", "random"]
 """Where a stage's weights come from when no warm start is named: the stage before, or random values."""
@@ -66,8 +68,7 @@ class Stage:
             begins anew.
         epochs: Length in passes over the full data; exactly one of this and ``steps`` is given.
         steps: Length in steps.
-        patience: The stage also ends when the validation metric has not improved for this many evaluations; None goes
-            on to the end.
+        until: The stage also ends after an evaluation of which this rule says so; None goes on to the end.
         begin: ``previous`` goes on from the weights of the stage before, where there is one; ``random`` begins anew,
             the optimizer too.
         warm_start: Takes weights from another run, a :class:`WarmStart`, or a run directory whose best checkpoint is
@@ -75,24 +76,26 @@ class Stage:
         learning_rate_factor: The optimizer's learning rate is multiplied by this in the stage, above 0.
         warmup_steps: Steps over which the learning rate rises to its schedule when the stage begins. A growth that does
             not preserve the function needs them; 200 are usual.
+        freeze: What the stage leaves as it is, and for how long; None trains all.
     """
 
     depth: int | None = None
     model: Mapping[str, Any] | ModelFactory | None = None
     epochs: float | None = None
     steps: int | None = None
-    patience: int | None = None
+    until: StopRule | None = None
     begin: Begin = "previous"
     warm_start: WarmStart | str | None = None
     learning_rate_factor: float = 1.0
     warmup_steps: int = 0
+    freeze: Freezing | None = None
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
             raise OptionError(
                 f"a stage has epochs={self.epochs} and steps={self.steps}: give exactly one of them, null for the other"
             )
-        for name in ("depth", "epochs", "steps", "patience", "learning_rate_factor"):
+        for name in ("depth", "epochs", "steps", "learning_rate_factor"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise OptionError(f"a stage has {name}={value}: it must be a number above 0")
@@ -158,11 +161,13 @@ class Stage:
         return lambda step: factor * jnp.clip((step - first_step + 1) / over, 0, 1)
 
 
-def check_stages(stages: Mapping[str, Stage], *, model_depth: int | None, can_grow: bool) -> None:
+def check_stages(
+    stages: Mapping[str, Stage], *, model_depth: int | None, can_grow: bool, can_shrink: bool = False
+) -> None:
     """Check what single stages cannot see.
 
     Raises:
-        OptionError: There is no stage, a depth falls, or a depth rises without a growth operator.
+        OptionError: There is no stage, or a depth changes that nothing can change.
     """
     if not stages:
         raise OptionError("a run needs at least one stage")
@@ -171,19 +176,21 @@ def check_stages(stages: Mapping[str, Stage], *, model_depth: int | None, can_gr
         if stage.depth is None or number == 0:
             depth = stage.depth or depth
             continue
-        check_depth(name, stage, depth, can_grow=can_grow)
+        check_depth(name, stage, depth, can_grow=can_grow, can_shrink=can_shrink)
         depth = stage.depth
 
 
-def check_depth(name: str, stage: Stage, before: int | None, *, can_grow: bool) -> None:
+def check_depth(name: str, stage: Stage, before: int | None, *, can_grow: bool, can_shrink: bool = False) -> None:
     """Check a stage's depth against that of the weights it begins with, None where they have none.
 
     Raises:
-        OptionError: The depth falls, or rises without a growth operator.
+        OptionError: The depth falls without growth that can take blocks away, or changes without growth.
     """
     if stage.depth is None or before is None or stage.depth == before:
         return
-    if stage.depth < before:
-        raise OptionError(f"stage '{name}' has depth {stage.depth} after depth {before}: depth never falls")
+    if stage.depth < before and not can_shrink:
+        raise OptionError(
+            f"stage '{name}' has depth {stage.depth} after depth {before}: depth never falls, but with growth=shrink"
+        )
     if not can_grow:
         raise OptionError(f"stage '{name}' grows from depth {before} to {stage.depth}, but growth is none: choose one")

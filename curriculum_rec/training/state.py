@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,10 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Int32
 
+from curriculum_rec.models.blocks import freeze_blocks
 from curriculum_rec.models.structure import Tree, join_model, split_model
 from curriculum_rec.objectives.losses import Objective, Remembers
+from curriculum_rec.training.freezing import Frozen
 from curriculum_rec.weighting.contract import Weighting
 
 
@@ -27,6 +30,7 @@ class TrainState:
         step: int32 scalar, steps trained so far.
         structure: The model without its arrays.
         memory: What the weighting and the objective remember, each under its name; a part without memory is left out.
+        frozen: What steps leave as it is.
     """
 
     params: Tree
@@ -34,6 +38,7 @@ class TrainState:
     step: Int32[Array, ""]
     structure: nnx.GraphDef = field(metadata={"static": True})
     memory: dict[str, dict[str, Array]] = field(default_factory=dict)
+    frozen: Frozen = field(default=Frozen(), metadata={"static": True})
 
     @classmethod
     def create(
@@ -58,6 +63,13 @@ class TrainState:
     def model(self) -> nnx.Module:
         """Put the model together again."""
         return join_model(self.structure, self.params)
+
+    def freeze(self, frozen: Frozen) -> TrainState:
+        """Let the steps from here on leave something as it is, and nothing else; the numbers do not change."""
+        model: Any = self.model()
+        if frozen.blocks or self.frozen.blocks:
+            freeze_blocks(model.blocks, frozen.blocks)
+        return replace(self, structure=split_model(model)[0], frozen=frozen)
 
 
 def begin_memory(

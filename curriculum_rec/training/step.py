@@ -252,7 +252,7 @@ def _part_losses(
 ) -> tuple[Array, Array, dict[str, Array]]:
     """Give losses, the weights with which they count, and the objective's own scalars."""
     with jax.named_scope("model and objective"):
-        losses = objective(join_model(state.structure, _cast(params, precision)), batch, rng)
+        losses = objective(join_model(state.structure, _cast(state.frozen.stop(params), precision)), batch, rng)
     per_example = losses.per_example.astype(jnp.float32)
     weight = jnp.broadcast_to(broadcast_weight(batch.weight, per_example), per_example.shape)
     if losses.mask is not None:
@@ -309,8 +309,10 @@ def apply_gradient(
     scale, mean = (1 / jnp.maximum(total, 1e-9) for total in (weight, count))  # without weight 0, not NaN
     gradient = jax.tree.map(lambda leaf: leaf * scale, gradient)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    if state.frozen:
+        updates, opt_state = state.frozen.hold(updates, opt_state, state.opt_state)
     params = optax.apply_updates(state.params, updates)
-    new = TrainState(params, opt_state, state.step + 1, state.structure, local.memory)
+    new = TrainState(params, opt_state, state.step + 1, state.structure, local.memory, state.frozen)
     own = {name: value * mean for name, value in metrics.items()}
     return new, StepMetrics(loss * mean, count, optax.tree.norm(gradient), own)
 

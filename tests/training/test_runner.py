@@ -77,7 +77,7 @@ def test_growth_does_not_change_the_function(tmp_path):
 
 
 def test_a_plateau_ends_a_stage(tmp_path):
-    summary = make_runner(tmp_path, "run", "stages.shallow.epochs=30", "stages.shallow.patience=2",
+    summary = make_runner(tmp_path, "run", "stages.shallow.epochs=30", "stages/until@stages.shallow.until=plateau",
                           "stages.deep.epochs=1", "optimizer.learning_rate=1e-9").run()  # fmt: skip
     per_epoch = make_runner(tmp_path, "other").steps_per_epoch
     assert summary["stages"][0]["steps"] == 3 * per_epoch  # the first is the best, then two that are no better
@@ -148,7 +148,7 @@ def test_two_processes_do_not_share_a_directory(tmp_path):
     ("overrides", "sentence"),
     [
         (["growth=none"], "growth is none"),
-        (["stages.deep.depth=1", "stages.shallow.depth=2"], "depth never falls"),
+        (["stages.deep.depth=1", "stages.shallow.depth=2"], "depth never falls, but with growth=shrink"),
         (["stages.shallow.steps=3"], "exactly one of them"),
         (["checkpoint_every_steps=0"], "checkpoint_every_steps=0"),
     ],

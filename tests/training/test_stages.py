@@ -20,7 +20,6 @@ def test_length_in_steps(stage, expected):
         {"epochs": 0},
         {"steps": -1},
         {"steps": 1, "depth": 0},
-        {"steps": 1, "patience": 0},
         {"epochs": float("nan")},
     ],
 )
@@ -46,6 +45,10 @@ def stages(*depths):
 )
 def test_depths_that_never_fall_are_accepted(depths, model_depth, can_grow):
     check_stages(stages(*depths), model_depth=model_depth, can_grow=can_grow)
+
+
+def test_depth_may_fall_where_growth_takes_blocks_away():
+    check_stages(stages(4, 2), model_depth=2, can_grow=True, can_shrink=True)
 
 
 @pytest.mark.parametrize(
