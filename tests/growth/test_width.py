@@ -25,6 +25,11 @@ SASREC_RMS, DNN_RMS = replace(SASREC, norm="rms"), replace(DNN_OPTIONS, norm="rm
 COPIES = {
     "heads twice as wide": (SASREC, {"width": 16}, {"stream": EQUAL, "hidden": UNEQUAL, "head": UNEQUAL}),
     "three times as wide": (DNN_OPTIONS, {"width": 24}, {"stream": EQUAL, "hidden": UNEQUAL}),
+    "post-norm blocks": (
+        replace(DNN_OPTIONS, norm_position="post"),
+        {"width": 24},
+        {"stream": EQUAL, "hidden": UNEQUAL},
+    ),
     "hidden alone": (DNN_OPTIONS, {"feed_forward_factor": 5}, {"hidden": Copies(choice="random")}),
 }
 NEW_UNITS = {
@@ -33,7 +38,7 @@ NEW_UNITS = {
     "new stream": (DNN_RMS, {"width": 11}, {"stream": NEW, "hidden": UNEQUAL}),
 }
 PRESERVING = COPIES | NEW_UNITS
-SLOW = ("hidden alone", "wider heads by new units", "new heads and hidden units")
+SLOW = ("post-norm blocks", "hidden alone", "wider heads by new units", "new heads and hidden units")
 
 
 def cases(names):
