@@ -44,15 +44,26 @@ def state_kind(path: tuple[Any, ...], parameters: frozenset[tuple[str, ...]]) ->
     >>> [state_kind(path, frozenset({("blocks", "up")}))[0] for path, _ in jax.tree_util.tree_leaves_with_path(state)]
     ['whole', 'first', 'second']
     """
-    names = path_names(path)
-    for start in range(1, len(names)):
-        if names[start:] in parameters:
-            break
-    else:
+    names, parameter = path_names(path), owner(path, parameters)
+    if not parameter:
         return "whole", ()
-    for name in reversed(names[:start]):
+    for name in reversed(names[: -len(parameter)]):
         if name in FIELDS:
-            return FIELDS[name], names[start:]
+            return FIELDS[name], parameter
     raise OptionError(
         f"growth does not know what '{'.'.join(names)}' of this optimizer's state is: use an optimizer of this package"
     )
+
+
+def owner(path: tuple[Any, ...], parameters: frozenset[tuple[str, ...]]) -> tuple[str, ...]:
+    """Give the parameter to which a leaf of an optimizer's state belongs; an empty path if to none.
+
+    Args:
+        path: The leaf's key path in the state.
+        parameters: Paths of all parameters, as plain names.
+
+    >>> owner(("mu", "blocks", "up"), frozenset({("blocks", "up"), ("up",)}))
+    ('blocks', 'up')
+    """
+    names = path_names(path)
+    return next((names[start:] for start in range(1, len(names)) if names[start:] in parameters), ())
