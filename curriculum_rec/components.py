@@ -29,7 +29,7 @@ OWN = tuple(
         "models",
         "negatives",
         "objectives",
-        "training.optimizer",
+        "training.optimizers",
         "training.placement",
         "training.stages",
         "weighting",

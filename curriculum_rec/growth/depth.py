@@ -12,11 +12,13 @@ from flax import nnx
 from jaxtyping import Array
 
 from curriculum_rec.errors import OptionError
+from curriculum_rec.growth.moments import counts_together, state_kind
 from curriculum_rec.growth.tree import is_stacked, path_names
 from curriculum_rec.models.structure import Tree, split_model
 
 GATE = "gate"
 MapName = Literal["stack", "interleave"]
+Moments = Literal["copy", "fresh", "reset_all"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class DepthGrowth:
     Args:
         map: ``stack`` repeats the whole stack (0, 1, 0, 1), ``interleave`` repeats each block (0, 0, 1, 1).
         gate: The new blocks' gates: 0, or 1 for a plain copy of the source's gate.
-        moments: Whether optimizer moments and counts of new blocks are a ``copy`` of their source's or ``fresh``.
+        moments: Whether optimizer moments and counts of new blocks are a ``copy`` of their source's or ``fresh``;
+            ``reset_all`` begins with a fresh optimizer for all parameters, schedules aside.
 
     Source: stacking after Gong et al. (2019), interleaving after StackRec (Wang et al., 2021), zero gates after ReZero
     (Bachlechner et al., 2021).
@@ -38,10 +41,10 @@ class DepthGrowth:
 
     map: MapName = "interleave"
     gate: Literal[0, 1] = 0
-    moments: Literal["copy", "fresh"] = "copy"
+    moments: Moments = "copy"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("map", MapName), ("gate", Literal[0, 1]), ("moments", Literal["copy", "fresh"])):
+        for name, allowed in (("map", MapName), ("gate", Literal[0, 1]), ("moments", Moments)):
             if getattr(self, name) not in get_args(allowed):
                 choices = ", ".join(map(str, get_args(allowed)))
                 raise OptionError(f"growth.{name}={getattr(self, name)}: it must be one of {choices}")
@@ -63,6 +66,11 @@ class DepthGrowth:
         del old, new
         return self.gate == 0
 
+    @property
+    def resets_optimizer(self) -> bool:
+        """Whether the optimizer begins anew."""
+        return self.moments == "reset_all"
+
     def __call__(
         self, params: Tree, opt_state: Tree, *, old: nnx.Module, new: nnx.Module, seed: int = 0
     ) -> tuple[Tree, Tree]:
@@ -77,6 +85,7 @@ class DepthGrowth:
         index, is_new = layer_map(self.map, depths[0] or 0, depths[1] or 0)
         if self.moments == "fresh":
             _require_layer_counts(opt_state)
+        parameters = frozenset(path_names(path) for path, _ in jax.tree_util.tree_leaves_with_path(params))
 
         def grow_parameter(path: tuple[Any, ...], leaf: Array) -> Array:
             if not is_stacked(path):
@@ -87,6 +96,8 @@ class DepthGrowth:
         counts_by_layer = _has_layer_counts(opt_state)
 
         def grow_optimizer(path: tuple[Any, ...], leaf: Array) -> Array:
+            if state_kind(path, parameters)[0] == "parameter":
+                return grow_parameter(path, leaf)
             if not is_stacked(path):
                 return leaf
             # A gate set to 0 is a new parameter, whatever happens to the weights behind it.
@@ -166,7 +177,7 @@ def _has_layer_counts(opt_state: Tree) -> bool:
 
 
 def _require_layer_counts(opt_state: Tree) -> None:
-    if not _has_layer_counts(opt_state):
+    if counts_together(opt_state):
         raise OptionError(
             "growth.moments=fresh needs an optimizer that counts steps by layer (optimizer=adamw), or the new blocks' "
             "first steps would be several times too long: use it, or moments=copy"

@@ -21,7 +21,7 @@ from curriculum_rec.growth.contract import Growth
 from curriculum_rec.models.contract import ModelFactory
 from curriculum_rec.objectives.losses import Objective
 from curriculum_rec.training.meta import hold_out_meta
-from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.optimizers import OptimizerFactory
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.stages import Stage, check_stages
 from curriculum_rec.training.step import Precision
@@ -62,7 +62,7 @@ class Experiment:
     examples: SequenceExamples
     model: ModelFactory
     objective: Objective
-    optimizer: AdamW | optax.GradientTransformation
+    optimizer: OptimizerFactory | optax.GradientTransformation
     curriculum: Curriculum
     weighting: Weighting | None
     growth: Growth | None
@@ -83,6 +83,11 @@ class Experiment:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name}={value}: it must be at least 1")
+        if not isinstance(self.optimizer, OptimizerFactory | optax.GradientTransformation):
+            raise OptionError(
+                f"optimizer: {type(self.optimizer).__name__} is none: it must be options that build one, or an optax "
+                "transformation"
+            )
         check_stages(self.stages, model_depth=getattr(self.model, "depth", None), can_grow=self.growth is not None)
 
     def read(self) -> Dataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -23,6 +23,9 @@ from curriculum_rec.training.state import TrainState
 Which = Literal["best", "newest"] | int
 
 PARAMS, OPTIMIZER, CURRICULUM, MEMORY = "params", "optimizer", "curriculum", "memory"
+
+AVERAGE = f"{OPTIMIZER}.average"
+"""Where weights lie that an optimizer averages (:func:`averaged_parameters`)."""
 
 
 def load_snapshot(directory: RunDirectory, which: Which = "best") -> Snapshot:
@@ -77,14 +80,26 @@ def snapshot_parameters(snapshot: Snapshot, experiment: Experiment, *, n_items: 
     """Rebuild the model of a checkpoint at the size that it had grown to.
 
     Returns:
-        The structure and the parameters, on the host.
+        The structure and the parameters that are evaluated, on the host.
 
     Raises:
         CheckpointError: The parameters do not fit.
     """
     stage = RunRecord.from_json(snapshot.meta["record"]).stage
     structure, template = split_model(model_template(experiment, n_items=n_items, stage=stage.name, depth=stage.depth))
-    return structure, unflatten(snapshot.arrays, PARAMS, template)
+    return structure, unflatten(snapshot.arrays, evaluated_arrays(snapshot.arrays), template)
+
+
+def evaluated_arrays(arrays: Collection[str]) -> str:
+    """Say under which name a checkpoint holds the parameters that are evaluated.
+
+    Args:
+        arrays: The names of its arrays.
+
+    >>> evaluated_arrays(["params.gate", "optimizer.average.gate"]), evaluated_arrays(["params.gate"])
+    ('optimizer.average', 'params')
+    """
+    return AVERAGE if any(name.startswith(f"{AVERAGE}.") for name in arrays) else PARAMS
 
 
 def warm_start_parameters(source: RunDirectory, template: Tree, *, items_digest: str) -> Tree:
@@ -109,17 +124,20 @@ def warm_start_parameters(source: RunDirectory, template: Tree, *, items_digest:
     def at_depth(path: tuple[object, ...], leaf: Any) -> Any:
         return jax.ShapeDtypeStruct((depth, *leaf.shape[1:]), leaf.dtype) if is_stacked(path) else leaf
 
-    return unflatten(snapshot.arrays, PARAMS, jax.tree_util.tree_map_with_path(at_depth, template))
+    template = jax.tree_util.tree_map_with_path(at_depth, template)
+    return unflatten(snapshot.arrays, evaluated_arrays(snapshot.arrays), template)
 
 
 def with_fresh_parameters(state: TrainState, params: Tree, optimizer: optax.GradientTransformation) -> TrainState:
     """Go on from other parameters: the optimizer's moments start afresh; a schedule over the whole run does not."""
+
+    def is_schedule(node: object) -> bool:
+        return isinstance(node, optax.ScaleByScheduleState)
+
     params = jax.tree.map(jnp.asarray, params)
+    schedules = filter(is_schedule, jax.tree.leaves(state.opt_state, is_leaf=is_schedule))
     opt_state = jax.tree.map(
-        lambda new, old: old if isinstance(new, optax.ScaleByScheduleState) else new,
-        optimizer.init(params),
-        state.opt_state,
-        is_leaf=lambda node: isinstance(node, optax.ScaleByScheduleState),
+        lambda node: next(schedules) if is_schedule(node) else node, optimizer.init(params), is_leaf=is_schedule
     )
     return replace(state, params=params, opt_state=opt_state)
 

@@ -27,6 +27,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import write_frame, write_text
+from curriculum_rec.growth.contract import ResetsOptimizer
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.models.structure import Tree, same_shapes, split_model
 from curriculum_rec.objectives.losses import examples_for
@@ -54,7 +55,7 @@ from curriculum_rec.training.restore import (
 from curriculum_rec.training.run_directory import MetricsLog, NoLog, RunDirectory, to_json
 from curriculum_rec.training.speed import Stretch
 from curriculum_rec.training.stages import check_depth
-from curriculum_rec.training.state import TrainState, begin_memory, count_parameters
+from curriculum_rec.training.state import TrainState, begin_memory, count_parameters, evaluation_parameters
 from curriculum_rec.training.summary import reference_metrics, summarise, user_results
 from curriculum_rec.training.workshop import OpenRun, TeacherWorkshop, stores
 from curriculum_rec.weighting.contract import with_facts
@@ -149,6 +150,7 @@ class Runner:
                 depth = stacked_depth(self._warm_start_parameters(stage.warm_start, name))
             old, before = self._models(name, before, depth)
             self.placed.check_table(split_model(before)[1])
+            jax.eval_shape(self.optimizer.init, split_model(before)[1])  # refuses a model that is none of its kind
             self._check_growth(name, old, before)
 
     @property
@@ -234,7 +236,8 @@ class Runner:
         stage = self._record.stage
         self._model = model_template(self.experiment, n_items=self.n_items, stage=stage.name, depth=stage.depth)
         self._take_learning_rates(stage)
-        structure, params = snapshot_parameters(snapshot, self.experiment, n_items=self.n_items)
+        structure, template = split_model(self._model)
+        params = unflatten(snapshot.arrays, PARAMS, template)
         opt_state = unflatten(snapshot.arrays, OPTIMIZER, jax.eval_shape(self.optimizer.init, params))
         memory = jax.tree.map(jnp.asarray, unflatten(snapshot.arrays, MEMORY, self._begin_memory()))
         state = TrainState(params, opt_state, jnp.int32(snapshot.step), structure, memory)
@@ -262,6 +265,8 @@ class Runner:
         if grows and growth is not None:
             params, opt_state = growth(state.params, state.opt_state, old=old, new=new, seed=self.experiment.seed)
             state = replace(state, params=params, opt_state=opt_state)
+            if isinstance(growth, ResetsOptimizer) and growth.resets_optimizer:
+                state = with_fresh_parameters(state, params, self.optimizer)
         self._model = new
         state = replace(state, structure=split_model(new)[0])
         depth, parameters = stacked_depth(state.params), count_parameters(state.params)
@@ -435,7 +440,7 @@ class Runner:
 
     def _evaluate(self, state: TrainState, position: CurriculumState) -> CurriculumState:
         options, step = self.experiment.evaluation, int(state.step)
-        ranks = self._evaluations[Part.VALIDATION].ranks(state.structure, state.params)
+        ranks = self._evaluations[Part.VALIDATION].ranks(state.structure, evaluation_parameters(state))
         quality = mean_metrics(ranks, options.metrics)
         self._record = self._record.evaluated(step, quality, options.metric)
         self._log.write("evaluation", step=step, split="validation", **quality)

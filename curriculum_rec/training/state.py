@@ -13,6 +13,7 @@ from jaxtyping import Array, Int32
 
 from curriculum_rec.models.structure import Tree, join_model, split_model
 from curriculum_rec.objectives.losses import Objective, Remembers
+from curriculum_rec.training.optimizers.average import averaged_parameters
 from curriculum_rec.weighting.contract import Weighting
 
 
@@ -58,6 +59,12 @@ class TrainState:
     def model(self) -> nnx.Module:
         """Put the model together again."""
         return join_model(self.structure, self.params)
+
+
+def evaluation_parameters(state: TrainState) -> Tree:
+    """Give the weights that are evaluated: the average that the optimizer keeps of them, or else they themselves."""
+    average = averaged_parameters(state.opt_state)
+    return state.params if average is None else average
 
 
 def begin_memory(

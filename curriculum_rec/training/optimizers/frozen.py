@@ -15,7 +15,7 @@ from curriculum_rec.growth.tree import path_names
 from curriculum_rec.models.structure import Tree
 
 IsFrozen = Callable[[tuple[str, ...]], bool | np.ndarray]
-"""Says of a parameter's path whether it is frozen; of one that is stacked by layer, bool ``[depth]`` says it of each."""
+"""Says of a parameter's path whether it is frozen; of one that is stacked by layer, bool ``[depth]`` tells each."""
 
 
 def with_frozen(tx: optax.GradientTransformation, is_frozen: IsFrozen) -> optax.GradientTransformation:
