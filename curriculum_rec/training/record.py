@@ -18,6 +18,7 @@ class StageRecord:
         first_step: Steps trained before it.
         steps: Steps trained in it.
         seconds: Wall seconds spent in it, compilation and evaluation included.
+        operations: What the model computed in it, training alone; None where it does not know.
         quality: The last validation metrics in it.
         best: The best value of the deciding metric in it, or None before the first evaluation.
         best_step: The step of its checkpoint.
@@ -31,6 +32,7 @@ class StageRecord:
     first_step: int
     steps: int = 0
     seconds: float = 0.0
+    operations: float | None = 0.0
     quality: Mapping[str, float] | None = None
     best: float | None = None
     best_step: int = -1
@@ -66,6 +68,16 @@ class RunRecord:
         """The current stage."""
         return self.stages[-1]
 
+    @property
+    def operations(self) -> float | None:
+        """What the model computed so far, training alone; None where a stage does not know."""
+        total = 0.0
+        for stage in self.stages:
+            if stage.operations is None:
+                return None
+            total += stage.operations
+        return total
+
     def with_stage(self, **changes: Any) -> RunRecord:
         """Change the current stage."""
         return replace(self, stages=(*self.stages[:-1], replace(self.stage, **changes)))
@@ -93,6 +105,15 @@ class RunRecord:
         if self.best_metric is None or value > self.best_metric:
             record = replace(record, best_metric=value, best_step=step)
         return record
+
+    def computed(self, operations: float | None) -> RunRecord:
+        """Take in the operations of a chunk, None where they are not known.
+
+        Chunk by chunk, so that the sum does not depend on where a run was interrupted.
+        """
+        before = self.stage.operations
+        known = before is not None and operations is not None
+        return self.with_stage(operations=before + operations if known else None)  # type: ignore[operator]
 
     def trained(self, *, steps: int, seconds: float, positions: float) -> RunRecord:
         """Take in some steps; seconds of compilation are not among these."""

@@ -328,7 +328,9 @@ class Runner:
         stage = self.experiment.stages[self._record.stage.name]
         end = self._record.stage.first_step + stage.n_steps(self.steps_per_epoch)
         self._traces_before = self.engine.traces
-        self._operations = Operations.of(state.model(), self.experiment.objective, self.engine.scheduler.examples)
+        self._operations = Operations.of(
+            state.model(), self.experiment.objective, self.engine.scheduler.examples, self.experiment.weighting
+        )
         traces = None
         while not self._record.stage.done:
             step = int(state.step)
@@ -368,7 +370,7 @@ class Runner:
         first, stretch = int(state.step), Stretch(self._operations)
 
         def on_chunk(chunk: ChunkReport) -> None:
-            stretch.add(chunk)
+            self._record = self._record.computed(stretch.add(chunk))
             self._log_chunk(chunk)
 
         state, position = self.engine.train(
@@ -417,6 +419,7 @@ class Runner:
             positions=chunk.positions,
             share=chunk.draw.share,
             depth=self._record.stage.depth,
+            operations=self._record.operations,
             **self._learning_rate(chunk.step - 1),
             **{f"objective/{name}": value for name, value in chunk.metrics.items()},
         )
@@ -443,7 +446,7 @@ class Runner:
         ranks = self._evaluations[Part.VALIDATION].ranks(state.structure, evaluation_parameters(state))
         quality = mean_metrics(ranks, options.metrics)
         self._record = self._record.evaluated(step, quality, options.metric)
-        self._log.write("evaluation", step=step, split="validation", **quality)
+        self._log.write("evaluation", step=step, split="validation", operations=self._record.operations, **quality)
         self._shown.evaluation(step, quality, options.metric, best=self._record.best_step == step)
         return self.engine.scheduler.evaluated(position, quality[options.metric])
 

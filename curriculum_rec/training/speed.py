@@ -31,11 +31,14 @@ class Stretch:
     _done: float = field(default=0.0, init=False)
     _begun: tuple[float, float] = field(default_factory=lambda: (time.perf_counter(), METER.seconds), init=False)
 
-    def add(self, chunk: ChunkReport) -> None:
-        """Take in a chunk."""
+    def add(self, chunk: ChunkReport) -> float | None:
+        """Take in a chunk; give its operations, None where they are not known."""
         self.positions += chunk.positions
-        if self.operations is not None:
-            self._done += self.operations.of_draw(chunk.draw, chunk.positions)
+        if self.operations is None:
+            return None
+        done = self.operations.of_draw(chunk.draw, chunk.positions)
+        self._done += done
+        return done
 
     def end(self) -> None:
         """Stop the clock."""

@@ -5,12 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 from trees import ALL, SHAPES, apart, make_tree, train
 
 from curriculum_rec.errors import OptionError
+from curriculum_rec.growth import DepthGrowth
 from curriculum_rec.growth.moments import counts_together, state_kind
 from curriculum_rec.growth.tree import path_names
+from curriculum_rec.models import DNN
+from curriculum_rec.models.structure import split_model
 from curriculum_rec.training.optimizers import SGD, Adagrad, AdamW, Lion, Muon, ScheduleFree
+from curriculum_rec.training.optimizers.average import averaged_parameters
 
 PATHS = frozenset(
     path_names(path)
@@ -65,6 +70,30 @@ def test_the_structure_depends_neither_on_the_runs_length_nor_on_a_stage(options
         jax.eval_shape(tx.init, make_tree(0)) for tx in (options(10), options(1000), options(10, lambda step: 0.5))
     ]
     assert len({jax.tree.structure(state) for state in states}) == 1
+
+
+@pytest.fixture(scope="module")
+def models():
+    return [
+        nnx.eval_shape(lambda depth=depth: DNN(width=4)(n_items=5, max_length=3, depth=depth, rngs=nnx.Rngs(0)))
+        for depth in (2, 4)
+    ]
+
+
+@pytest.mark.parametrize("growth", [DepthGrowth(moments="fresh"), DepthGrowth(gate=1)], ids=["fresh", "copy"])
+@pytest.mark.parametrize("options", OPTIONS, ids=NAMES)
+def test_a_grown_state_is_that_of_the_grown_parameters(models, options, growth):
+    """An average that equals the parameters still does when both have grown."""
+    old, new = models
+    rng, tx = np.random.default_rng(0), options(10)
+    params = jax.tree.map(lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape, np.float32)), split_model(old)[1])
+    grown, state = growth(params, tx.init(params), old=old, new=new)
+    expected = jax.eval_shape(tx.init, split_model(new)[1])
+    assert jax.tree.structure(state) == jax.tree.structure(expected)
+    jax.tree.map(lambda leaf, shape: np.testing.assert_equal((leaf.shape, leaf.dtype), (shape.shape, shape.dtype)),
+                 state, expected)  # fmt: skip
+    if averaged_parameters(state) is not None:
+        jax.tree.map(np.testing.assert_array_equal, averaged_parameters(state), grown)
 
 
 def test_what_counts_for_all_layers_at_once_is_known():
