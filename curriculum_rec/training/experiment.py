@@ -83,11 +83,6 @@ class Experiment:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name}={value}: it must be at least 1")
-        if not isinstance(self.optimizer, OptimizerFactory | optax.GradientTransformation):
-            raise OptionError(
-                f"optimizer: {type(self.optimizer).__name__} is none: it must be options that build one, or an optax "
-                "transformation"
-            )
         check_stages(self.stages, model_depth=getattr(self.model, "depth", None), can_grow=self.growth is not None)
 
     def read(self) -> Dataset:

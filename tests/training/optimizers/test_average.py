@@ -8,6 +8,7 @@ from trees import make_tree, train
 
 from curriculum_rec.training.optimizers import AdamW, ScheduleFree
 from curriculum_rec.training.optimizers.average import with_average
+from curriculum_rec.training.restore import with_fresh_parameters
 from curriculum_rec.training.state import TrainState, evaluation_parameters
 
 
@@ -44,6 +45,21 @@ def test_states_say_which_weights_are_evaluated():
         params, opt_state = train(optimizer(10), steps=2)
         state = TrainState(params, opt_state, jnp.int32(2), structure)
         assert evaluation_parameters(state) is (opt_state.average if averages else params)
+
+
+def test_a_fresh_optimizer_keeps_the_place_in_the_schedule_even_for_another_model():
+    for options in (AdamW(weight_average=0.9), ScheduleFree()):
+        params, opt_state = train(options(10), steps=3)
+        state = TrainState(params, opt_state, jnp.int32(3), nnx.split(nnx.Module())[0])
+        other = {"items": {"embedding": jnp.ones((4, 3))}, "up": jnp.ones((3, 3))}
+        fresh = with_fresh_parameters(state, other, options(10))
+        schedules = [node for node in jax.tree.leaves(fresh.opt_state, is_leaf=is_schedule) if is_schedule(node)]
+        assert [int(node.count) for node in schedules] == [3]
+        jax.tree.map(np.testing.assert_array_equal, fresh.opt_state.average, other)
+
+
+def is_schedule(node):
+    return isinstance(node, optax.ScaleByScheduleState)
 
 
 def test_state_and_parameters_share_no_array():
