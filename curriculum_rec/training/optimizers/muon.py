@@ -21,6 +21,9 @@ from curriculum_rec.training.optimizers.ranges import BELOW_ONE, POSITIVE, Range
 COEFFICIENTS = 3.4445, -4.7750, 2.0315
 ITERATIONS = 5
 
+KERNEL = "kernel"
+"""What Flax calls the matrix of a linear layer."""
+
 FUSED = {"query_key_value": 3}
 """Layers that hold several matrices side by side, which are made orthogonal each by itself."""
 
@@ -81,7 +84,8 @@ def scale_by_layerwise_muon(beta: float, rms: float) -> optax.GradientTransforma
 class Muon(ScheduledOptimizer):
     """Options of Muon for the matrices inside the blocks, with Adam for all else.
 
-    Embeddings, biases, norms and gates are Adam's. ``rms`` makes steps of both as long as AdamW's usually are, so that
+    The matrices are what Flax calls the kernels of linear layers; embeddings, biases, norms and gates, and kernels of
+    other shapes, are Adam's. ``rms`` makes steps of both as long as AdamW's usually are, so that
     one learning rate and one weight decay serve both.
 
     Args:
@@ -121,13 +125,14 @@ class Muon(ScheduledOptimizer):
 
 
 def _labels(params: Tree) -> Tree:
-    """Say which parameters are a stack of matrices.
+    """Say which parameters are the matrices of stacked linear layers; all others are Adam's.
 
     Raises:
         OptionError: None is.
     """
     labels = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: "muon" if is_stacked(path) and leaf.ndim == 3 else "adam", params
+        lambda path, leaf: "muon" if is_stacked(path) and path_names(path)[-1] == KERNEL and leaf.ndim == 3 else "adam",
+        params,
     )
     if "muon" not in jax.tree.leaves(labels):
         raise OptionError(

@@ -1,3 +1,5 @@
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,10 +8,19 @@ import pytest
 from flax import nnx
 from trees import make_tree, train
 
-from curriculum_rec.training.optimizers import AdamW, ScheduleFree
+from curriculum_rec.training.optimizers import SGD, AdamW, ScheduleFree
 from curriculum_rec.training.optimizers.average import with_average
 from curriculum_rec.training.restore import with_fresh_parameters
 from curriculum_rec.training.state import TrainState, evaluation_parameters
+
+
+@cache
+def trained(options):
+    """Give parameters and state after 3 steps."""
+    return train(options(10), steps=3)
+
+
+AVERAGED, FREE = AdamW(weight_average=0.9), ScheduleFree()
 
 
 def test_the_average_by_hand():
@@ -27,29 +38,28 @@ def test_the_average_by_hand():
 
 
 def test_training_is_what_it_is_without_an_average():
-    averaged, state = train(AdamW(weight_average=0.9)(10))
-    plain, _ = train(AdamW()(10))
+    (averaged, state), (plain, _) = trained(AVERAGED), trained(AdamW())
     jax.tree.map(np.testing.assert_array_equal, averaged, plain)
     differs = jax.tree.map(lambda a, b: not np.array_equal(a, b), state.average, plain)
     assert all(jax.tree.leaves(differs))
 
 
 def test_without_decay_the_average_is_the_weights():
-    params, state = train(AdamW(weight_average=0.0)(10))
+    params, state = train(SGD(weight_average=0.0)(10), steps=2)
     jax.tree.map(np.testing.assert_array_equal, state.average, params)
 
 
 def test_states_say_which_weights_are_evaluated():
     structure = nnx.split(nnx.Module())[0]
-    for optimizer, averages in ((AdamW(), False), (AdamW(weight_average=0.9), True), (ScheduleFree(), True)):
-        params, opt_state = train(optimizer(10), steps=2)
-        state = TrainState(params, opt_state, jnp.int32(2), structure)
+    for options, averages in ((AdamW(), False), (AVERAGED, True), (FREE, True)):
+        params, opt_state = trained(options)
+        state = TrainState(params, opt_state, jnp.int32(3), structure)
         assert evaluation_parameters(state) is (opt_state.average if averages else params)
 
 
 def test_a_fresh_optimizer_keeps_the_place_in_the_schedule_even_for_another_model():
-    for options in (AdamW(weight_average=0.9), ScheduleFree()):
-        params, opt_state = train(options(10), steps=3)
+    for options in (AVERAGED, FREE):
+        params, opt_state = trained(options)
         state = TrainState(params, opt_state, jnp.int32(3), nnx.split(nnx.Module())[0])
         other = {"items": {"embedding": jnp.ones((4, 3))}, "up": jnp.ones((3, 3))}
         fresh = with_fresh_parameters(state, other, options(10))
@@ -64,8 +74,8 @@ def is_schedule(node):
 
 def test_state_and_parameters_share_no_array():
     """They are donated together."""
-    for options in (AdamW(weight_average=0.9), ScheduleFree()):
-        params = make_tree(0)
+    for options in (AVERAGED, FREE):
+        params = jax.tree.map(jnp.asarray, make_tree(0))
         arrays = [id(leaf) for leaf in jax.tree.leaves((params, options(10).init(params)))]
         assert len(arrays) == len(set(arrays))
 

@@ -35,9 +35,7 @@ def bits(tree):
     return {jax.tree_util.keystr(path): np.asarray(leaf).tobytes() for path, leaf in jax.tree.leaves_with_path(tree)}
 
 
-@pytest.mark.parametrize(
-    "tx", [OPTIMIZER, optax.sgd(0.1, momentum=0.9), optax.adamw(0.1, weight_decay=0.1)], ids=["ours", "sgd", "adamw"]
-)
+@pytest.mark.parametrize("tx", [OPTIMIZER, optax.sgd(0.1, momentum=0.9)], ids=["adamw", "sgd"])
 def test_a_frozen_parameter_stands_still_to_the_bit_with_its_state(tx):
     moving, state = train(tx, PARAMS, tx.init(PARAMS), range(3))  # momentum would carry it on
     moving["items"] = PARAMS["items"]

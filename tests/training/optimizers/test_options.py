@@ -1,6 +1,6 @@
 import jax
-import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from trees import ALL, MATRICES, make_tree
 
@@ -18,8 +18,8 @@ from curriculum_rec.training.optimizers import (
 
 
 def test_weight_decay_spares_biases_norms_and_gates():
-    tx, params = AdamW(learning_rate=0.1, weight_decay=0.5)(10), make_tree(0)
-    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+    tx, params = SGD(learning_rate=0.1, weight_decay=0.5)(10), make_tree(0)
+    updates = jax.jit(lambda params: tx.update(optax.tree.zeros_like(params), tx.init(params), params)[0])(params)
     jax.tree.map(
         lambda update, leaf, decays: np.testing.assert_allclose(
             update, -0.05 * leaf if decays else 0 * leaf, rtol=1e-6
@@ -86,7 +86,7 @@ def test_all_are_factories_with_the_shared_options(kind):
     assert float(halved(9)) == 1 / 8
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", [SGD, ScheduleFree])  # the others share the former's call
 def test_a_stages_scale_reaches_the_steps(kind):
     @jax.jit
     def first_step(gradient, params):
