@@ -40,7 +40,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
   optimizer     adamw, sgd, adagrad, lion, muon, lamb, schedule_free
                 (optimizer.weight_average=0.999: an average of the weights is evaluated; all but schedule_free)
   curriculum    none, or by difficulty: length, user_activity, popularity, sequence_rarity, transition_surprisal,
-                time_gap, history_distance, history_entropy, loss; judged by teachers: transfer_teacher,
+                time_gap, arrival, history_distance, history_entropy, loss; judged by teachers: transfer_teacher,
                 cross_validated, cross_review, first_learnt, correctness, forgetting, data_map, area_under_margin,
                 error_norm, gradient_norm, prediction_depth, reducible_loss; combined, ensemble; file
                 (ordered: the one that curriculum/difficulty names)
@@ -59,7 +59,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 inverse_propensity, screener, learn_to_reweight, meta_weight_net,
                 data_parameters
   growth        none, interleave, stack
-  stages        single, grow_2_4   (stages.NAME.epochs=, .steps=, .depth=, .patience=, .warm_start=RUN)
+  stages        single, grow_2_4, grow_2_4_8   (stages.NAME.epochs=, .steps=, .depth=, .patience=, .warm_start=RUN)
   placement     auto, jit, pmap, shard_map
   evaluation    full_ranking
   hydra/launcher   where the runs of a sweep go: basic (one after the other, here), joblib_local, slurm, ray_local

@@ -28,6 +28,7 @@ NEEDS = {
         for name in ("books", "films")
     ],
     ("stages", "grow_2_4"): ["growth=stack"],
+    ("stages", "grow_2_4_8"): ["growth=stack"],
     **{(group, name): ["objective=bce"] for group, name in CHOICES if group == "objective/negatives"},
     ("objective/negatives", "in_batch"): ["objective=sampled_softmax"],
     ("weighting", "reducible"): ["weighting.reference=x.parquet"],

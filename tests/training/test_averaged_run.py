@@ -12,9 +12,11 @@ from curriculum_rec.data.split import Part
 from curriculum_rec.errors import RunError
 from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.reports.run_log import QualityCurve, RunLog
+from curriculum_rec.training.borrow import Borrower
 from curriculum_rec.training.progress import RunProgress
 from curriculum_rec.training.restore import AVERAGE, PARAMS, load_snapshot, snapshot_parameters
 from curriculum_rec.training.run_directory import RunDirectory
+from curriculum_rec.training.stages import WarmStart
 
 WARMUP, FACTOR, RATE = 6, 0.5, 0.02
 OPTIONS = [
@@ -55,6 +57,15 @@ def test_the_average_is_what_is_evaluated_and_grows_with_the_weights(whole, rows
     logged = of(rows, "evaluation")[-1]
     assert logged["step"] == snapshot.step
     assert {name: logged[name] for name in quality} == quality
+
+
+def test_a_warm_start_takes_the_average(whole):
+    folder, runner, _ = whole
+    borrowed = Borrower(runner.experiment, runner.dataset.split.interactions.items).borrow(
+        WarmStart(run=str(folder / "run"), checkpoint="newest"), stage="deep"
+    )
+    arrays = load_snapshot(RunDirectory(folder / "run"), "newest").arrays
+    np.testing.assert_array_equal(borrowed.params["norm"]["scale"], arrays[f"{AVERAGE}.norm.scale"])
 
 
 def test_growth_may_begin_with_a_fresh_optimizer(whole, tmp_path):
