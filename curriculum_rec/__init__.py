@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from curriculum_rec.training.fit import FitResult, fit
     from curriculum_rec.training.optimizers import LAMB, SGD, Adagrad, AdamW, Lion, Muon, ScheduleFree
     from curriculum_rec.training.placement import Placement
-    from curriculum_rec.training.state import TrainState
+    from curriculum_rec.training.state import TrainState, evaluation_parameters
     from curriculum_rec.training.step import make_step
     from curriculum_rec.training.workshop import TeacherWorkshop
 
@@ -49,6 +49,7 @@ _HOME = {
     "Softmax": "objectives",
     "TeacherWorkshop": "training.workshop",
     "TrainState": "training.state",
+    "evaluation_parameters": "training.state",
     "fit": "training.fit",
     "make_step": "training.step",
 }
@@ -79,6 +80,7 @@ __all__ = [
     "Softmax",
     "TeacherWorkshop",
     "TrainState",
+    "evaluation_parameters",
     "fit",
     "make_step",
 ]

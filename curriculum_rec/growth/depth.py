@@ -93,7 +93,7 @@ class DepthGrowth:
             grown = leaf[index]
             return _zero_new(grown, is_new) if self.gate == 0 and path_names(path)[-1] == GATE else grown
 
-        counts_by_layer = _has_layer_counts(opt_state)
+        counts_by_layer = not counts_together(opt_state)
 
         def grow_optimizer(path: tuple[Any, ...], leaf: Array) -> Array:
             if state_kind(path, parameters)[0] == "parameter":
@@ -169,11 +169,6 @@ def _has_gates(params: Tree) -> bool:
 
 def _zero_new(leaf: Array, is_new: np.ndarray) -> Array:
     return jnp.where(is_new.reshape(-1, *(1,) * (leaf.ndim - 1)), jnp.zeros((), leaf.dtype), leaf)
-
-
-def _has_layer_counts(opt_state: Tree) -> bool:
-    leaves = jax.tree_util.tree_leaves_with_path(opt_state)
-    return any(is_stacked(path) and jnp.issubdtype(leaf.dtype, jnp.integer) for path, leaf in leaves)
 
 
 def _require_layer_counts(opt_state: Tree) -> None:

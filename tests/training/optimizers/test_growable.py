@@ -80,7 +80,7 @@ def models():
     ]
 
 
-@pytest.mark.parametrize("growth", [DepthGrowth(moments="fresh"), DepthGrowth(gate=1)], ids=["fresh", "copy"])
+@pytest.mark.parametrize("growth", [DepthGrowth(moments="fresh"), DepthGrowth()], ids=["fresh", "copy"])
 @pytest.mark.parametrize("options", OPTIONS, ids=NAMES)
 def test_a_grown_state_is_that_of_the_grown_parameters(models, options, growth):
     """An average that equals the parameters still does when both have grown."""
