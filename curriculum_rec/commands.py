@@ -19,6 +19,7 @@ from rich.table import Table
 
 from curriculum_rec import config
 from curriculum_rec.components import build, check_type
+from curriculum_rec.compression import Compression
 from curriculum_rec.curriculum.quantile import quantiles
 from curriculum_rec.data.scores import score_table
 from curriculum_rec.data.split import Part
@@ -27,6 +28,8 @@ from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import check_frame_path, check_output, write_frame, write_text
 from curriculum_rec.hydra_door import compose_choice, runs_apart
+from curriculum_rec.inference.compressed_run import NewConfig, Source, compress
+from curriculum_rec.inference.compression_report import report_table
 from curriculum_rec.inference.recommend import recommend
 from curriculum_rec.objectives.losses import examples_for
 from curriculum_rec.reports import audit as auditing
@@ -172,6 +175,25 @@ def score(composed: DictConfig) -> None:
     print(f"{len(table):,} scores of {curriculum.unit}s by {type(curriculum.difficulty).__name__}: {output}")
 
 
+def compress_command(composed: DictConfig) -> None:
+    """Compress a run's model into a run directory of its own, and print what it cost."""
+    data = config.to_data(composed)
+    on_existing = check_type(data["on_existing"], Literal["refuse", "replace"], "on_existing")
+    chosen = str(HydraConfig.get().runtime.choices["method"])
+    method = check_type(build(data["method"], "method", trusted=_trusted(data)), Compression, "method")
+    target = RunDirectory(Path(data["run_dir"] or f"{Path(data['run']).absolute()}-{chosen}"))
+    _begin(data)
+    experiment, dataset, snapshot = _load(data)
+    source = Source(RunDirectory.existing(data["run"]), experiment, dataset, snapshot)
+    made_from = {"run": str(source.directory.path.absolute()), "checkpoint": snapshot.step, "method": data["method"]}
+    record = config.config_of_run(source.directory) | {"run_dir": str(target.path), "compressed": made_from}
+    if data["data_path"] is not None:
+        record = config.absolute_paths(record | {"data": record["data"] | {"path": data["data_path"]}})
+    new_config = NewConfig(config.config_text(record), config.config_hash(record), chosen)
+    report = compress(source, method, target, new_config, on_existing=on_existing)
+    _print_table(*report_table(report), f"run directory: {target.path}")
+
+
 def inspect(composed: DictConfig) -> None:
     """Draw what runs trained, and what came of it."""
     data = config.to_data(composed)
@@ -218,6 +240,7 @@ TASKS: dict[str, Callable[[DictConfig], Any]] = {
     "evaluate": evaluate,
     "recommend": recommend_command,
     "score": score,
+    "compress": compress_command,
     "inspect": inspect,
     "audit": audit_command,
 }

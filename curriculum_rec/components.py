@@ -22,6 +22,7 @@ TARGET = "_target_"
 OWN = tuple(
     f"curriculum_rec.{part}"
     for part in (
+        "compression",
         "curriculum",
         "data",
         "evaluation",
@@ -31,6 +32,7 @@ OWN = tuple(
         "objectives",
         "training.optimizers",
         "training.placement",
+        "training.pruning",
         "training.stages",
         "weighting",
     )

@@ -164,6 +164,31 @@ class ScoreConfig(TrainConfig):
 
 
 @dataclass
+class CompressConfig:
+    """``curriculum-rec compress``.
+
+    Attributes:
+        run: The run whose model is compressed.
+        run_dir: Where the compressed run is kept; None makes ``RUN-METHOD`` beside the run.
+        on_existing: What happens if ``run_dir`` holds a run: ``refuse`` or ``replace``.
+        checkpoint: ``best``, ``newest`` or the number of a step.
+        data_path: Where the run's data file lies now, if it moved.
+        compilation_cache: Folder for compiled programs; None compiles everything anew.
+        trusted_packages: Packages besides our own and optax that ``_target_`` may name.
+        method: How it is compressed.
+    """
+
+    run: str = MISSING
+    run_dir: str | None = None
+    on_existing: str = "refuse"
+    checkpoint: str = "best"
+    data_path: str | None = None
+    compilation_cache: str | None = CACHE
+    trusted_packages: list[str] = field(default_factory=list)
+    method: Node = field(default_factory=dict)
+
+
+@dataclass
 class InspectConfig:
     """``curriculum-rec inspect``; ``run`` is one folder or a list."""
 
@@ -201,6 +226,7 @@ def register() -> None:
         ("evaluate", EvaluateConfig),
         ("recommend", RecommendConfig),
         ("score", ScoreConfig),
+        ("compress", CompressConfig),
         ("inspect", InspectConfig),
         ("audit", AuditConfig),
     ):

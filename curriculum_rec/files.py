@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -73,6 +74,32 @@ def check_output(path: Path, endings: Collection[str]) -> None:
         raise OptionError(f"output={path}: its ending must be one of {', '.join(endings)}")
     if path.is_dir():
         raise OptionError(f"output={path} is a folder: name a file")
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill under a temporary name; it takes its own name at the end of the block, or goes.
+
+    What lies at ``path`` is replaced, and stays as it is if the block fails.
+
+    Args:
+        path: The folder's name in the end.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{ending}") for ending in ("tmp", "old"))
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error}") from error
+    finally:
+        for rest in (temporary, old):
+            shutil.rmtree(rest, ignore_errors=True)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ commands:
   evaluate    rank the targets of a run's test or validation split again
   recommend   write the top items of a run's users to a file
   score       write how hard each training target is to a file
+  compress    store a run's model in fewer bytes, as a run of its own, and say what it costs
   inspect     draw what runs trained when, and what came of it
   audit       compare what is taken for hard, by itself and with what is known to be wrong
 
@@ -34,11 +35,12 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
   data          online_retail (in the package), sequences, table, joined (several of them)
   noise         none, planted   (noise.rate=, .items=uniform|popularity, .how=insert|replace, .concentration=)
   model         sasrec, dnn
-  objective     softmax, sampled_softmax, bce
+  objective     softmax, sampled_softmax, bce, nested (around objective.objective, for item vectors to be cut)
                 objective/negatives=uniform|popularity|hardest|softmax|quantile|adaptive|mixed|cached_hard   (bce)
                 objective/negatives=uniform|popularity|in_batch                              (sampled_softmax)
   optimizer     adamw, sgd, adagrad, lion, muon, lamb, schedule_free
                 (optimizer.weight_average=0.999: an average of the weights is evaluated; all but schedule_free)
+                pruned (around optimizer.optimizer; optimizer.sparsity=0.8)
   curriculum    none, or by difficulty: length, user_activity, popularity, sequence_rarity, transition_surprisal,
                 time_gap, arrival, history_distance, history_entropy, loss; judged by teachers: transfer_teacher,
                 cross_validated, cross_review, first_learnt, correctness, forgetting, data_map, area_under_margin,
@@ -162,6 +164,38 @@ examples:
   curriculum-rec score run=runs/quickstart/... curriculum=forgetting curriculum.unit=target output=forgetting.csv
 """
 
+COMPRESS = """\
+usage: curriculum-rec compress run=DIR [method=NAME] [method.OPTION=VALUE ...] [OPTION=VALUE ...]
+
+Stores the model of a run in fewer bytes, in a run directory of its own that evaluate, recommend and warm starts take
+like any other. Prints, and writes to compression.json and compression.md, the bytes, the seconds for 1,000 users'
+recommendations, the overlap of their top 10 and NDCG@10 with intervals, before and after. See docs/compression.md.
+
+method=
+  int8_rows             8 bits and a scale a row (the default); method.scope=all|table
+  int8_affine           8 bits over each row's own range; method.scope=
+  int4_rows             4 bits over each row's range; method.clip=greedy|none, .scope=
+  low_rank              singular values; method.energy=0.9, or method.energy=null method.rank=N
+  product_quantisation  codes of parts of a row; method.parts=8, .centres=256, .rounds=
+  hashing               sums of shared rows, by hashes; method.share=0.25, .n_probes=2, .rounds=
+  quotient_remainder    products of two shared rows; method.remainders=, .rounds=
+  magnitude             the smallest weights are left out; method.sparsity=0.8, .scope=
+  blocks                blocks with the smallest gates are dropped; method.keep=1
+  dimensions            the first columns of the item table are kept; method.width=32
+
+options:
+  run_dir=DIR             where the compressed run is kept (default: beside the run, its name and the method's)
+  on_existing=refuse      what to do if run_dir holds a run: refuse or replace
+  checkpoint=best         best, newest, or a step that has a checkpoint
+  data_path=FILE          where the run's data file lies now, if it moved
+  compilation_cache=DIR   where compiled programs lie (default ~/.cache/curriculum_rec); null for none
+  trusted_packages=[]     your own packages that _target_ may name
+
+examples:
+  curriculum-rec compress run=runs/quickstart/...
+  curriculum-rec compress run=runs/quickstart/... method=low_rank method.energy=null method.rank=16 run_dir=runs/small
+"""
+
 INSPECT = """\
 usage: curriculum-rec inspect run=DIR [output=FILE]
 
@@ -202,6 +236,7 @@ COMMANDS = {
     "evaluate": EVALUATE,
     "recommend": RECOMMEND,
     "score": SCORE,
+    "compress": COMPRESS,
     "inspect": INSPECT,
     "audit": AUDIT,
 }

@@ -19,6 +19,7 @@ RANKS = {
     "objectives": 1,
     "weighting": 1,
     "growth": 2,
+    "compression": 2,
     "evaluation": 2,
     "training": 3,
     "inference": 4,
@@ -26,7 +27,12 @@ RANKS = {
 }
 FOR_ALL = {"errors": -2, "streams": -1, "files": -1, "components": -1}
 TOP = 5
-BESIDE = {("negatives", "models"), ("objectives", "models"), ("objectives", "negatives")}
+BESIDE = {
+    ("negatives", "models"),
+    ("objectives", "models"),
+    ("objectives", "negatives"),
+    ("compression", "growth"),
+}
 """Parts of one rank of which the first may import the second."""
 HYDRA_DOORS = {"config", "commands", "hydra_door", "cli"}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

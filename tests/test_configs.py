@@ -9,15 +9,18 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from curriculum_rec import config, help_texts
-from curriculum_rec.components import _find
+from curriculum_rec.components import _find, build
+from curriculum_rec.compression import Compression
 from curriculum_rec.errors import OptionError
 from curriculum_rec.training.experiment import Experiment
 
 CONF = Path(str(resources.files("curriculum_rec.conf")))
-COMMANDS = ("train", "resume", "evaluate", "recommend", "score", "inspect")
-CHOICES = sorted(
+COMMANDS = ("train", "resume", "evaluate", "recommend", "score", "compress", "inspect")
+ALL_CHOICES = sorted(
     (path.parent.relative_to(CONF).as_posix(), path.stem) for path in CONF.rglob("*.yaml") if path.parent != CONF
 )
+CHOICES = [(group, name) for group, name in ALL_CHOICES if group != "method"]
+METHODS = [name for group, name in ALL_CHOICES if group == "method"]
 TAUGHT = ["curriculum=ordered", "curriculum/pacing=constant"]
 NEEDS = {
     ("data", "sequences"): ["data.path=x.txt"],
@@ -73,7 +76,18 @@ def test_every_choice_composes_builds_and_lists_all_options(group, choice):
         assert set(node) - {"_target_"} == set(parameters), path
 
 
-@pytest.mark.parametrize(("group", "choice"), CHOICES)
+@pytest.mark.parametrize("choice", METHODS)
+def test_every_method_composes_builds_and_lists_all_options(choice):
+    data = config.to_data(composed("compress", ["run=x", f"method={choice}"]))
+    assert isinstance(build(data["method"], "method"), Compression)
+    [(path, node)] = nodes(data)
+    assert set(node) - {"_target_"} == set(inspect.signature(_find(node["_target_"], path, ())).parameters)
+    lines = [line for line in help_texts.COMPRESS.splitlines() if line.strip().startswith(f"{choice} ")]
+    assert len(lines) == 1
+    assert all(f".{option}=" in lines[0] for option in set(node) - {"_target_"})
+
+
+@pytest.mark.parametrize(("group", "choice"), ALL_CHOICES)
 def test_defaults_in_yaml_are_those_of_the_class(group, choice):
     # A person who calls the class gets what a person who names the YAML gets, stages' lengths and growth's map aside.
     for path, node in nodes(OmegaConf.to_container(OmegaConf.load(CONF / group / f"{choice}.yaml"))):

@@ -2,7 +2,8 @@
 
 from curriculum_rec.objectives.binary import BinaryCrossEntropy
 from curriculum_rec.objectives.losses import Losses, Objective
+from curriculum_rec.objectives.nested import Nested
 from curriculum_rec.objectives.sampled import SampledSoftmax
 from curriculum_rec.objectives.softmax import Softmax
 
-__all__ = ["BinaryCrossEntropy", "Losses", "Objective", "SampledSoftmax", "Softmax"]
+__all__ = ["BinaryCrossEntropy", "Losses", "Nested", "Objective", "SampledSoftmax", "Softmax"]

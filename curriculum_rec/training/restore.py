@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from curriculum_rec.compression.contract import Form
+from curriculum_rec.compression.packing import pack, unpack
 from curriculum_rec.errors import CheckpointError, RunError
 from curriculum_rec.models.structure import Tree, split_model
-from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, unflatten
+from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, below, flatten, unflatten
 from curriculum_rec.training.experiment import Experiment
 from curriculum_rec.training.record import RunRecord
 from curriculum_rec.training.run_directory import RunDirectory, Which
 from curriculum_rec.training.state import TrainState
 
 PARAMS, OPTIMIZER, CURRICULUM, MEMORY = "params", "optimizer", "curriculum", "memory"
+PACKED = "packed"
+"""In a compressed run's checkpoint: the arrays that compressed parameters are stored as, and their description."""
 
 AVERAGE = f"{OPTIMIZER}.average"
 """Where weights lie that an optimizer averages (:func:`averaged_parameters`)."""
 
 
 def load_snapshot(directory: RunDirectory, which: Which = "best") -> Snapshot:
-    """Read one checkpoint of a run.
+    """Read one checkpoint of a run; parameters that were compressed are dense again.
 
     Args:
         directory: The run.
@@ -42,7 +47,7 @@ def load_snapshot(directory: RunDirectory, which: Which = "best") -> Snapshot:
         if newest is None:
             raise CheckpointError(f"{directory.path} has no checkpoint yet")
         if which == "newest":
-            return newest
+            return _unpacked(newest)
         step = RunRecord.from_json(newest.meta["record"]).best_step if which == "best" else which
         if step < 0:
             raise CheckpointError(
@@ -52,10 +57,32 @@ def load_snapshot(directory: RunDirectory, which: Which = "best") -> Snapshot:
             steps = ", ".join(map(str, checkpoints.steps()))
             raise CheckpointError(f"{directory.path} has no checkpoint of step {step}; it has {steps}")
         if step == newest.step:
-            return newest
-        return checkpoints.restore_best(step) if which == "best" else checkpoints.restore(step)
+            return _unpacked(newest)
+        return _unpacked(checkpoints.restore_best(step) if which == "best" else checkpoints.restore(step))
     finally:
         checkpoints.close()
+
+
+def packed_arrays(params: Tree) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give what a checkpoint of compressed parameters holds.
+
+    Args:
+        params: What a method of compression gave.
+
+    Returns:
+        Named arrays, and an entry of the JSON record that says how they are read.
+    """
+    arrays, description = pack(params)
+    plain = {name: leaf for name, leaf in flatten(params, PARAMS).items() if not isinstance(leaf, Form)}
+    return plain | {f"{PACKED}.{name}": array for name, array in arrays.items()}, {PACKED: description}
+
+
+def _unpacked(snapshot: Snapshot) -> Snapshot:
+    if PACKED not in snapshot.meta:
+        return snapshot
+    dense = unpack(below(snapshot.arrays, PACKED), snapshot.meta[PACKED])
+    arrays = {name: array for name, array in snapshot.arrays.items() if not name.startswith(f"{PACKED}.")}
+    return replace(snapshot, arrays=arrays | {f"{PARAMS}.{name}": array for name, array in dense.items()})
 
 
 def model_template(

@@ -73,6 +73,16 @@ class RunDirectory:
         return self.path / "scores"
 
     @property
+    def compression(self) -> Path:
+        """What compression cost, as JSON; only where this run is another one, compressed."""
+        return self.path / "compression.json"
+
+    @property
+    def compression_page(self) -> Path:
+        """The same to read."""
+        return self.path / "compression.md"
+
+    @property
     def _lock_path(self) -> Path:
         return self.path / ".lock"
 
@@ -94,6 +104,25 @@ class RunDirectory:
         Raises:
             RunError: It holds a run already and ``on_existing`` is ``refuse``, or it holds other things.
         """
+        self.check_free(on_existing)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be made: {error.strerror}") from error
+        self.lock()
+        if on_existing == "replace":
+            for entry in (self.checkpoints, self.evaluation, self.scores):
+                shutil.rmtree(entry, ignore_errors=True)
+            of_a_compressed_run = (self.compression, self.compression_page)
+            for file in (self.metrics, self.summary, self.noise, self.items, *of_a_compressed_run, self.config):
+                file.unlink(missing_ok=True)
+
+    def check_free(self, on_existing: OnExisting) -> None:
+        """Refuse a directory that a new run cannot be kept in.
+
+        Raises:
+            RunError: It holds a run already and ``on_existing`` is ``refuse``, or it holds other things.
+        """
         if self.config.exists() and on_existing == "refuse":
             raise RunError(
                 f"{self.path} holds a run already: continue it with 'curriculum-rec resume run={self.path}', choose "
@@ -107,16 +136,6 @@ class RunDirectory:
             and any(entry != self._lock_path for entry in self.path.iterdir())
         ):
             raise RunError(f"{self.path} holds other files: choose another run_dir")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"{self.path} cannot be made: {error.strerror}") from error
-        self.lock()
-        if on_existing == "replace":
-            for entry in (self.checkpoints, self.evaluation, self.scores):
-                shutil.rmtree(entry, ignore_errors=True)
-            for entry in (self.metrics, self.summary, self.noise, self.items, self.config):
-                entry.unlink(missing_ok=True)
 
     def lock(self) -> None:
         """Keep a second process out until this one ends.
