@@ -10,7 +10,7 @@ import jax
 from flax import nnx
 
 from curriculum_rec.errors import OptionError
-from curriculum_rec.growth.contract import Growth
+from curriculum_rec.growth.contract import Growth, ResetsOptimizer
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.growth.units import Copies, NewUnits, UnitGrowth, UnitMap, position_map
@@ -44,6 +44,12 @@ class ComposedGrowth:
     def __post_init__(self) -> None:
         if self.moments not in get_args(Moments):
             raise OptionError(f"growth.moments={self.moments}: it must be one of {', '.join(get_args(Moments))}")
+
+    @property
+    def resets_optimizer(self) -> bool:
+        """Whether the optimizer begins anew."""
+        of_depth = isinstance(self.depth, ResetsOptimizer) and self.depth.resets_optimizer
+        return self.moments == "reset_all" or of_depth
 
     def check(self, old: nnx.Module, new: nnx.Module) -> None:
         """Refuse what cannot be grown."""

@@ -67,3 +67,16 @@ class FitsGrowth(Protocol):
     ) -> tuple[Tree, Tree]:
         """Learn, and grow; arguments as in :class:`Growth`, and what is learnt from."""
         ...
+
+
+@runtime_checkable
+class ResetsOptimizer(Protocol):
+    """A growth that can ask for an optimizer that begins anew."""
+
+    @property
+    def resets_optimizer(self) -> bool:
+        """Whether the run initialises the optimizer for the grown parameters, whatever state the growth returns.
+
+        Moments, counts and averages then begin anew; a schedule over the whole run does not.
+        """
+        ...

@@ -58,6 +58,11 @@ class LearnedGrowth:
             if not good:
                 raise OptionError(f"growth.{name}={getattr(self, name)}: it must be {allowed}")
 
+    @property
+    def resets_optimizer(self) -> bool:
+        """Say that the optimizer begins anew."""
+        return True
+
     def check(self, old: nnx.Module, new: nnx.Module) -> None:
         """Refuse what cannot be grown."""
         for label, (before, after) in growing_labels(old, new).items():
