@@ -13,7 +13,7 @@ from curriculum_rec.growth.tree import path_names
 from curriculum_rec.models import DNN, SASRec
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.structure import join_model, split_model
-from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.optimizers import AdamW
 
 N_ITEMS, LENGTH = 12, 6
 TX = AdamW(b1=0.0, b2=0.0)(10)

@@ -16,7 +16,7 @@ from curriculum_rec.growth import ComposedGrowth, Copies, DepthGrowth, NewUnits
 from curriculum_rec.growth.leaves import along, grow_value
 from curriculum_rec.models.axes import Axis, consumed
 from curriculum_rec.models.structure import split_model
-from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.optimizers import AdamW
 
 SASREC, DNN_OPTIONS = OPTIONS["sasrec"], OPTIONS["dnn"]
 EQUAL, UNEQUAL, NEW = Copies(), Copies(share=0.3), NewUnits()
