@@ -36,7 +36,7 @@ from curriculum_rec.reports import audit as auditing
 from curriculum_rec.reports.audit_page import audit_page, scorer_table
 from curriculum_rec.reports.figures import FIGURE_ENDINGS, check_installed, write_figure
 from curriculum_rec.reports.inspection import draw_inspection, inspection_page
-from curriculum_rec.reports.run_log import RunLog
+from curriculum_rec.reports.run_log import RunLog, Unit
 from curriculum_rec.reports.target_files import read_flags, read_scorer
 from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Snapshot
@@ -200,13 +200,14 @@ def inspect(composed: DictConfig) -> None:
     runs = [str(run) for run in data["run"]] if isinstance(data["run"], list) else [str(data["run"])]
     if not runs:
         raise OptionError("run=[]: name at least one run")
+    against = check_type(data["against"], Unit, "against")
     output = Path(data["output"] or Path(runs[0]) / "inspection.svg")
     check_output(output, (*FIGURE_ENDINGS, ".html"))
     logs = [_read_log(run) for run in runs]
     if output.suffix == ".html":
-        write_text(output, inspection_page(logs))
+        write_text(output, inspection_page(logs, against=against))
     else:
-        write_figure(output, draw_inspection(logs))
+        write_figure(output, draw_inspection(logs, against=against))
     print(f"what was trained in {', '.join(runs)}: {output}")
 
 

@@ -191,9 +191,16 @@ class CompressConfig:
 
 @dataclass
 class InspectConfig:
-    """``curriculum-rec inspect``; ``run`` is one folder or a list."""
+    """``curriculum-rec inspect``; ``run`` is one folder or a list.
+
+    Attributes:
+        run: The runs.
+        against: What the horizontal axis counts: ``step``, ``seconds`` or ``operations``.
+        output: Where the picture or the page goes.
+    """
 
     run: Any = MISSING
+    against: str = "step"
     output: str | None = None
 
 

@@ -204,13 +204,14 @@ examples:
 """
 
 INSPECT = """\
-usage: curriculum-rec inspect run=DIR [output=FILE]
+usage: curriculum-rec inspect run=DIR [against=seconds] [output=FILE]
 
-Draws which difficulty a run trained when, the available share, losses, validation metric, depth and weights, over
-steps. Several runs, finished or not, are drawn side by side on the same axes. Needs the extra "figures".
+Draws which difficulty a run trained when, the available share, losses, validation metric, learning rate, depth and
+weights. Several runs, finished or not, are drawn side by side on the same axes. Needs the extra "figures".
 
 options:
   run=DIR                 a run, or up to six: run=[A,B]
+  against=step            what the horizontal axis counts: step, seconds (of training) or operations
   output=FILE             .svg, .png, .pdf or .html (default: inspection.svg in the first run's directory)
 """
 

@@ -12,7 +12,7 @@ import numpy as np
 from curriculum_rec.errors import OptionError
 from curriculum_rec.reports.figures import BLUE, GREEN, GREY, ORANGE, SCALE, SKY, new_figure, styled, to_svg
 from curriculum_rec.reports.page import make_page, table
-from curriculum_rec.reports.run_log import RunLog
+from curriculum_rec.reports.run_log import RunLog, Unit
 from curriculum_rec.training.step import WEIGHT_PERCENTS
 
 MOST_RUNS = 6
@@ -36,11 +36,12 @@ class Panel:
     shown: Callable[[RunLog], bool] = bool
 
 
-def draw_inspection(logs: Sequence[RunLog]) -> Any:
+def draw_inspection(logs: Sequence[RunLog], *, against: Unit = "step") -> Any:
     """Draw runs beside each other, one a column, on the same axes.
 
     Args:
         logs: At most 6.
+        against: What the horizontal axis counts.
 
     Returns:
         A Matplotlib figure.
@@ -50,6 +51,7 @@ def draw_inspection(logs: Sequence[RunLog]) -> Any:
     """
     if not 1 <= len(logs) <= MOST_RUNS:
         raise OptionError(f"run names {len(logs)} runs: between 1 and {MOST_RUNS} can be drawn side by side")
+    logs = [log.against(against) for log in logs]
     panels = [panel for panel in (*PANELS, *_own_panels(logs)) if any(panel.shown(log) for log in logs)]
     with styled():
         width = (7.0 if len(logs) == 1 else 4.2 if len(logs) == 2 else 3.4) * len(logs)
@@ -81,21 +83,21 @@ def draw_inspection(logs: Sequence[RunLog]) -> Any:
                 va="top",
             )
         for axis in grid[-1, :-1]:
-            axis.set_xlabel("step")
+            axis.set_xlabel(against)
             axis.tick_params(labelbottom=True)
         figure.align_ylabels(grid[:, 0])
     return figure
 
 
-def inspection_page(logs: Sequence[RunLog]) -> str:
+def inspection_page(logs: Sequence[RunLog], *, against: Unit = "step") -> str:
     """Put the picture and a table of the runs on a page that needs nothing else.
 
     Raises:
         OptionError: As :func:`draw_inspection`.
     """
     header = ["run", "curriculum", "steps", "best step", "validation", "test"]
-    rows = [[log.name, log.describe(), f"{log.last_step:,}", *_result(log)] for log in logs]
-    return make_page("What was trained", [table(header, rows), to_svg(draw_inspection(logs))])
+    rows = [[log.name, log.describe(), f"{log.last_step:,.0f}", *_result(log)] for log in logs]
+    return make_page("What was trained", [table(header, rows), to_svg(draw_inspection(logs, against=against))])
 
 
 def _result(log: RunLog) -> tuple[str, str, str]:
@@ -266,6 +268,12 @@ def _draw_depth(axis: Any, log: RunLog) -> dict[str, Any]:
     return {}
 
 
+def _draw_learning_rate(axis: Any, log: RunLog) -> dict[str, Any]:
+    axis.plot(log.column("train", "step"), log.column("train", "learning_rate"), color=BLUE, linewidth=1.2)
+    axis.set_ylim(0, None)
+    return {}
+
+
 def _draw_weights(axis: Any, log: RunLog) -> dict[str, Any]:
     step = log.column("train", "step")
     low, lower, middle, upper, high = (log.column("train", f"{MEAN_WEIGHT}_{p:02}") for p in WEIGHT_PERCENTS)
@@ -290,6 +298,7 @@ PANELS = (
         shown=lambda log: log.table("curriculum", "decile_losses") is not None,
     ),
     Panel("validation", _draw_quality, shown=lambda log: "evaluation" in log.events),
+    Panel("learning rate", _draw_learning_rate, 1.1, lambda log: bool(log.columns("train", "learning_rate"))),
     Panel("blocks", _draw_depth, 1.1, lambda log: "stage" in log.events),
     Panel("weights", _draw_weights, shown=lambda log: bool(log.columns("train", f"{MEAN_WEIGHT}_"))),
 )

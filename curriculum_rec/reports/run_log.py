@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -15,6 +15,8 @@ from curriculum_rec.errors import RunError
 from curriculum_rec.training.run_directory import RunDirectory
 
 Row = Mapping[str, Any]
+Unit = Literal["step", "seconds", "operations"]
+"""What the course of a run is told against."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,9 @@ class RunLog:
         return str(self.config["evaluation"]["metric"])
 
     @property
-    def last_step(self) -> int:
-        """Steps trained so far."""
-        return int(self.events["train"][-1]["step"])
+    def last_step(self) -> float:
+        """Steps trained so far, or what :meth:`against` puts in their place."""
+        return float(self.events["train"][-1]["step"])
 
     def column(self, event: str, name: str) -> np.ndarray:
         """Give one number of all rows of an event, float64 ``[n_rows]``; not a number where a row has none."""
@@ -124,6 +126,31 @@ class RunLog:
         """List the names with a prefix that any row of an event has, in order."""
         names = dict.fromkeys(name for row in self.events.get(event, ()) for name in row)
         return [name for name in names if name.startswith(prefix)]
+
+    def against(self, unit: Unit) -> RunLog:
+        """Give the log with what had been spent until a row in place of its step.
+
+        Args:
+            unit: ``seconds`` of training without compilation, ``operations`` of the model, or ``step`` as it is.
+
+        Raises:
+            RunError: Operations are asked for, and the run's model or objective does not know its own.
+        """
+        if unit == "step":
+            return self
+        if unit == "operations":
+            steps, spent = self.column("train", "step"), self.column("train", "operations")
+            if np.isnan(spent).any():
+                raise RunError(f"{self.name} does not know how many operations it took: look at it against step")
+        else:
+            steps = self.column("speed", "step")
+            spent = np.cumsum(self.column("speed", "seconds") - self.column("speed", "compile_seconds"))
+        steps, spent = np.concatenate([[0.0], steps]), np.concatenate([[0.0], spent])
+
+        def moved(row: Row) -> Row:
+            return {**row, "step": float(np.interp(row["step"], steps, spent))} if "step" in row else row
+
+        return replace(self, events={name: tuple(map(moved, rows)) for name, rows in self.events.items()})
 
     def quality_curve(self) -> QualityCurve:
         """Bring together what the evaluations said and what had been spent until then."""

@@ -55,6 +55,28 @@ def write_run(folder, rows, *, end="\n", summary=None):
     return RunLog.read(RunDirectory(folder), CONFIG)
 
 
+def test_a_run_is_told_against_what_it_had_spent(tmp_path):
+    rows = [
+        {"event": "stage", "step": 0, "stage": "a", "depth": 1, "parameters": 1},
+        {"event": "train", "step": 5, "loss": 1.0, "operations": 50.0},
+        {"event": "train", "step": 10, "loss": 1.0, "operations": 100.0},
+        {"event": "speed", "step": 10, "seconds": 5.0, "compile_seconds": 3.0},
+        {"event": "stage", "step": 10, "stage": "b", "depth": 2, "parameters": 2},
+        {"event": "train", "step": 15, "loss": 1.0, "operations": 300.0},
+        {"event": "train", "step": 20, "loss": 1.0, "operations": 500.0},
+        {"event": "speed", "step": 20, "seconds": 7.0, "compile_seconds": 1.0},
+    ]
+    log = write_run(tmp_path / "run", rows)
+    assert log.against("step") is log
+    assert log.against("seconds").column("train", "step").tolist() == [1, 2, 5, 8]
+    assert log.against("seconds").column("stage", "step").tolist() == [0, 2]
+    assert log.against("operations").column("train", "step").tolist() == [50, 100, 300, 500]
+    assert log.against("operations").last_step == 500
+    uncounted = write_run(tmp_path / "uncounted", [{**row, "operations": None} for row in rows])
+    with pytest.raises(RunError, match="look at it against step"):
+        uncounted.against("operations")
+
+
 def test_a_log_is_read_by_event_and_column(tmp_path):
     log = write_run(tmp_path / "run", rows_of_a_run())
     assert log.last_step == 360
