@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from curriculum_rec.models.batch import Batch, BatchRng
     from curriculum_rec.objectives import BinaryCrossEntropy, Losses, SampledSoftmax, Softmax
     from curriculum_rec.training.fit import FitResult, fit
-    from curriculum_rec.training.optimizer import AdamW
+    from curriculum_rec.training.optimizers import LAMB, SGD, Adagrad, AdamW, Lion, Muon, ScheduleFree
     from curriculum_rec.training.placement import Placement
-    from curriculum_rec.training.state import TrainState
+    from curriculum_rec.training.state import TrainState, evaluation_parameters
     from curriculum_rec.training.step import make_step
     from curriculum_rec.training.workshop import TeacherWorkshop
 
 _HOME = {
-    "AdamW": "training.optimizer",
+    "Adagrad": "training.optimizers",
+    "AdamW": "training.optimizers",
     "Batch": "models.batch",
     "BatchRng": "models.batch",
     "BinaryCrossEntropy": "objectives",
@@ -34,21 +35,30 @@ _HOME = {
     "DepthGrowth": "growth",
     "Examples": "data.examples",
     "FitResult": "training.fit",
+    "LAMB": "training.optimizers",
+    "Lion": "training.optimizers",
     "Losses": "objectives",
+    "Muon": "training.optimizers",
     "Placement": "training.placement",
     "SASRec": "models",
+    "SGD": "training.optimizers",
     "SampledSoftmax": "objectives",
+    "ScheduleFree": "training.optimizers",
     "Scheduler": "curriculum",
     "SequenceExamples": "data.examples",
     "Softmax": "objectives",
     "TeacherWorkshop": "training.workshop",
     "TrainState": "training.state",
+    "evaluation_parameters": "training.state",
     "fit": "training.fit",
     "make_step": "training.step",
 }
 
 __all__ = [
     "DNN",
+    "LAMB",
+    "SGD",
+    "Adagrad",
     "AdamW",
     "Batch",
     "BatchRng",
@@ -58,15 +68,19 @@ __all__ = [
     "DepthGrowth",
     "Examples",
     "FitResult",
+    "Lion",
     "Losses",
+    "Muon",
     "Placement",
     "SASRec",
     "SampledSoftmax",
+    "ScheduleFree",
     "Scheduler",
     "SequenceExamples",
     "Softmax",
     "TeacherWorkshop",
     "TrainState",
+    "evaluation_parameters",
     "fit",
     "make_step",
 ]

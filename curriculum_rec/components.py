@@ -31,7 +31,7 @@ OWN = tuple(
         "negatives",
         "objectives",
         "training.freezing",
-        "training.optimizer",
+        "training.optimizers",
         "training.placement",
         "training.pruning",
         "training.stage_plans",
@@ -186,7 +186,7 @@ def _match_component(value: Any, hint: Any) -> bool:
         return value is None
     if hint is Any or not inspect.isclass(hint):
         return True  # Any, or another package's hint that is not ours to judge
-    if getattr(hint, "_is_protocol", False):
+    if getattr(hint, "_is_protocol", False) and not getattr(hint, "_is_runtime_protocol", False):
         return value is not None and not isinstance(value, int | float | str | bool | list | tuple | Mapping)
     return isinstance(value, hint)
 

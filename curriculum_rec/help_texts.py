@@ -39,7 +39,9 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
   objective     softmax, sampled_softmax, bce, nested (around objective.objective, for item vectors to be cut)
                 objective/negatives=uniform|popularity|hardest|softmax|quantile|adaptive|mixed|cached_hard   (bce)
                 objective/negatives=uniform|popularity|in_batch                              (sampled_softmax)
-  optimizer     adamw, pruned (around optimizer.optimizer; optimizer.sparsity=0.8)
+  optimizer     adamw, sgd, adagrad, lion, muon, lamb, schedule_free
+                (optimizer.weight_average=0.999: an average of the weights is evaluated; all but schedule_free)
+                pruned (around optimizer.optimizer; optimizer.sparsity=0.8)
   curriculum    none, or by difficulty: length, user_activity, popularity, sequence_rarity, transition_surprisal,
                 time_gap, arrival, history_distance, history_entropy, loss; judged by teachers: transfer_teacher,
                 cross_validated, cross_review, first_learnt, correctness, forgetting, data_map, area_under_margin,

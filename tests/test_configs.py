@@ -166,6 +166,7 @@ def test_growth_cleaning_noise_and_weighting_may_be_empty(part):
     [
         ("evaluation", {"_target_": "curriculum_rec.data.cleaning.KCore"}),
         ("examples", {"_target_": "curriculum_rec.data.split.LeaveOneOut"}),
+        ("optimizer", {"_target_": "curriculum_rec.data.split.LeaveOneOut"}),
         ("stages", {"train": 5}),
         ("stages", {"train": {"_target_": "curriculum_rec.data.split.LeaveOneOut"}}),
         ("cleaning", {"missing": None}),

@@ -43,3 +43,16 @@ class Growth(Protocol):
 def can_shrink(growth: Growth | None) -> bool:
     """Say whether growth takes blocks away instead of adding them."""
     return getattr(growth, "shrinks", False)
+
+
+@runtime_checkable
+class ResetsOptimizer(Protocol):
+    """A growth that can ask for an optimizer that begins anew."""
+
+    @property
+    def resets_optimizer(self) -> bool:
+        """Whether the run initialises the optimizer for the grown parameters, whatever state the growth returns.
+
+        Moments, counts and averages then begin anew; a schedule over the whole run does not.
+        """
+        ...

@@ -13,14 +13,14 @@ from jaxtyping import Array
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.layer_maps import Interleave, LayerMap, copied_again
-from curriculum_rec.growth.moments import state_kind
+from curriculum_rec.growth.moments import counts_together, state_kind
 from curriculum_rec.growth.new_blocks import Copy, Gated, NewBlocks
 from curriculum_rec.growth.tree import is_stacked, path_names
 from curriculum_rec.models.residual import branches_of, leaf_roles
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.streams import device_stream
 
-Moments = Literal["copy", "fresh"]
+Moments = Literal["copy", "fresh", "reset_all"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class DepthGrowth:
         map: From which old block each new one is copied.
         blocks: What the copy becomes.
         moments: Whether optimizer moments and counts of copied leaves are a ``copy`` of their source's or ``fresh``.
-            Leaves that the kind of new blocks sets anew begin afresh in any case.
+            Leaves that the kind of new blocks sets anew begin afresh in any case; ``reset_all`` begins with a fresh
+            optimizer for all parameters, schedules aside.
         allow_lossy: Growth that changes the function is refused unless this is true.
     """
 
@@ -80,6 +81,11 @@ class DepthGrowth:
         """Say which blocks of a grown stack are new, bool ``[new]``."""
         return copied_again(self.map(old, new))
 
+    @property
+    def resets_optimizer(self) -> bool:
+        """Whether the optimizer begins anew."""
+        return self.moments == "reset_all"
+
     def __call__(
         self, params: Tree, opt_state: Tree, *, old: nnx.Module, new: nnx.Module, seed: int = 0
     ) -> tuple[Tree, Tree]:
@@ -92,7 +98,7 @@ class DepthGrowth:
         source = self.map(*require_depths(params, split_model(new)[1]))
         is_new, paths = copied_again(source), parameter_paths(params)
         roles = leaf_roles(branches_of(old), tuple(paths))
-        counts_by_layer = _has_layer_counts(opt_state)
+        counts_by_layer = not counts_together(opt_state)
         if self.moments == "fresh" and not counts_by_layer:
             raise OptionError(
                 "growth.moments=fresh needs an optimizer that counts steps by layer (optimizer=adamw), or the new "
@@ -170,8 +176,3 @@ def differing_leaves(before: Tree, after: Tree) -> list[str]:
 
 def _choose(is_new: np.ndarray, new: Array, old: Array) -> Array:
     return jnp.where(is_new.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
-
-
-def _has_layer_counts(opt_state: Tree) -> bool:
-    leaves = jax.tree_util.tree_leaves_with_path(opt_state)
-    return any(is_stacked(path) and jnp.issubdtype(leaf.dtype, jnp.integer) for path, leaf in leaves)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import jax
+
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.tree import path_names
+from curriculum_rec.models.structure import Tree
 
 Kind = Literal["parameter", "first", "second", "count", "whole"]
 """What a leaf of an optimizer's state is: a copy of the parameter's own kind (an average of weights), a first moment,
@@ -44,15 +47,39 @@ def state_kind(path: tuple[Any, ...], parameters: frozenset[tuple[str, ...]]) ->
     >>> [state_kind(path, frozenset({("blocks", "up")}))[0] for path, _ in jax.tree_util.tree_leaves_with_path(state)]
     ['whole', 'first', 'second']
     """
-    names = path_names(path)
-    for start in range(1, len(names)):
-        if names[start:] in parameters:
-            break
-    else:
+    names, parameter = path_names(path), owner(path, parameters)
+    if not parameter:
         return "whole", ()
-    for name in reversed(names[:start]):
+    for name in reversed(names[: -len(parameter)]):
         if name in FIELDS:
-            return FIELDS[name], names[start:]
+            return FIELDS[name], parameter
     raise OptionError(
         f"growth does not know what '{'.'.join(names)}' of this optimizer's state is: use an optimizer of this package"
     )
+
+
+def owner(path: tuple[Any, ...], parameters: frozenset[tuple[str, ...]]) -> tuple[str, ...]:
+    """Give the parameter to which a leaf of an optimizer's state belongs; an empty path if to none.
+
+    Args:
+        path: The leaf's key path in the state.
+        parameters: Paths of all parameters, as plain names.
+
+    >>> owner(("mu", "blocks", "up"), frozenset({("blocks", "up"), ("up",)}))
+    ('blocks', 'up')
+    """
+    names = path_names(path)
+    return next((names[start:] for start in range(1, len(names)) if names[start:] in parameters), ())
+
+
+def counts_together(opt_state: Tree) -> bool:
+    """Whether second moments of all layers are corrected by one count of steps, which is wrong for a new layer.
+
+    >>> import jax.numpy as jnp, optax
+    >>> params = {"blocks": {"up": jnp.ones((2, 3))}}
+    >>> [counts_together(tx.init(params)) for tx in (optax.adam(0.1), optax.lion(0.1), optax.sgd(0.1))]
+    [True, False, False]
+    """
+    paths = [path_names(path) for path, _ in jax.tree_util.tree_leaves_with_path(opt_state)]
+    moments = {names[: names.index("nu")] for names in paths if "nu" in names}
+    return any(names[-1:] == ("count",) and names[:-1] in moments for names in paths)

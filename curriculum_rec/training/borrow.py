@@ -19,7 +19,7 @@ from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.training.checkpoint import Snapshot, below, flatten, unflatten
 from curriculum_rec.training.experiment import Experiment
 from curriculum_rec.training.record import RunRecord
-from curriculum_rec.training.restore import PARAMS, load_snapshot, model_template
+from curriculum_rec.training.restore import PARAMS, evaluated_arrays, load_snapshot, model_template
 from curriculum_rec.training.run_directory import RunDirectory
 from curriculum_rec.training.stages import ChosenBlocks, WarmStart
 
@@ -88,7 +88,7 @@ class Borrower:
         """
         directory = RunDirectory.existing(warm.run)
         snapshot = load_snapshot(directory, warm.checkpoint)
-        theirs = below(snapshot.arrays, PARAMS)
+        theirs = below(snapshot.arrays, evaluated_arrays(snapshot.arrays))
         taken = chosen_blocks(chosen_names(theirs, warm.take), warm.blocks)
         their_depth = next((len(leaf) for name, leaf in taken.items() if BLOCKS in name.split(".")), None)
         depth = self.experiment.stages[stage].depth or their_depth

@@ -21,9 +21,8 @@ from curriculum_rec.growth.contract import Growth, can_shrink
 from curriculum_rec.models.contract import ModelFactory
 from curriculum_rec.objectives.losses import Objective
 from curriculum_rec.training.meta import hold_out_meta
-from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.optimizers import OptimizerFactory
 from curriculum_rec.training.placement import Placement
-from curriculum_rec.training.pruning import Pruned
 from curriculum_rec.training.stages import Stage, check_stages
 from curriculum_rec.training.step import Precision
 from curriculum_rec.weighting.contract import Weighting
@@ -63,7 +62,7 @@ class Experiment:
     examples: SequenceExamples
     model: ModelFactory
     objective: Objective
-    optimizer: AdamW | Pruned | optax.GradientTransformation
+    optimizer: OptimizerFactory | optax.GradientTransformation
     curriculum: Curriculum
     weighting: Weighting | None
     growth: Growth | None

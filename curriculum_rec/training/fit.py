@@ -16,11 +16,12 @@ from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
+from curriculum_rec.models.structure import join_model
 from curriculum_rec.objectives.losses import Objective, examples_for
 from curriculum_rec.training.engine import ChunkReport, Engine
 from curriculum_rec.training.meta import hold_out_meta
 from curriculum_rec.training.placement import Placement
-from curriculum_rec.training.state import TrainState
+from curriculum_rec.training.state import TrainState, evaluation_parameters
 from curriculum_rec.training.step import Precision
 from curriculum_rec.weighting.contract import Weighting, with_facts
 
@@ -39,8 +40,8 @@ class FitResult:
 
     @property
     def model(self) -> nnx.Module:
-        """The trained model."""
-        return self.state.model()
+        """The trained model, with the average of its weights where the optimizer keeps one."""
+        return join_model(self.state.structure, evaluation_parameters(self.state))
 
 
 def fit(

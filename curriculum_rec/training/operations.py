@@ -21,11 +21,16 @@ from curriculum_rec.models.structure import join_model, split_model
 from curriculum_rec.objectives.losses import CountsScores, Objective
 from curriculum_rec.training.placement import Placed
 from curriculum_rec.training.step import Precision
+from curriculum_rec.weighting.contract import Weighting
+from curriculum_rec.weighting.learned import MetaLearned
+from curriculum_rec.weighting.temperature import DataParameters
 
 
 @dataclass(frozen=True)
 class Operations:
-    """What training on each example takes: forward, and twice that backward.
+    """What training on each example takes: forward, twice that backward, and what a weighting looks at before.
+
+    Not counted are the update itself, examples that are held out for a weighting, teachers, and evaluations.
 
     Args:
         per_row: float64 ``[n_rows]`` for each bucket, of the model.
@@ -36,13 +41,16 @@ class Operations:
     per_target: float
 
     @classmethod
-    def of(cls, model: nnx.Module, objective: Objective, examples: Examples) -> Operations | None:
+    def of(
+        cls, model: nnx.Module, objective: Objective, examples: Examples, weighting: Weighting | None = None
+    ) -> Operations | None:
         """Count them; None if the model or the objective cannot (:class:`CountsOperations`, :class:`CountsScores`).
 
         Args:
             model: A model, perhaps with shapes alone.
             objective: The loss.
             examples: What it is trained on.
+            weighting: The rule; None lets all losses count the same.
         """
         histories = [bucket.arrays.get("history") for bucket in examples.buckets]
         if not (isinstance(model, CountsOperations) and isinstance(model, Recommender)):
@@ -52,9 +60,11 @@ class Operations:
         structure, params = split_model(model)
         item = jax.ShapeDtypeStruct((1,), jnp.int32)
         width = jax.eval_shape(lambda p, i: join_model(structure, p).item_vectors(i), params, item).shape[-1]
+        lengths = [(history > 0).sum(axis=1) for history in histories if history is not None]
+        passes = forward_passes(weighting)
         return cls(
-            tuple(3 * model.operations((history > 0).sum(axis=1)) for history in histories if history is not None),
-            3 * 2 * width * objective.scores_per_target(model.n_items),
+            tuple(passes * model.operations(length) for length in lengths),
+            passes * 2 * width * objective.scores_per_target(model.n_items),
         )
 
     def of_pass(self, examples: Examples) -> float:
@@ -78,6 +88,22 @@ class Operations:
             rows = draw.rows[draw.bucket == number]
             total += per_row[rows[rows != PADDING]].sum()
         return float(total)
+
+
+def forward_passes(weighting: Weighting | None) -> int:
+    """Say how many forward passes a step over an example is worth.
+
+    One, and two for its gradient; a weighting sees the losses before. A rule that learns from held-out examples looks
+    along a direction, forth and back, perhaps after a step of its own; temperatures are looked at from both sides.
+
+    >>> forward_passes(None)
+    3
+    """
+    if weighting is None:
+        return 3
+    if isinstance(weighting, MetaLearned):
+        return 3 + 1 + 2 + (3 if weighting.look_ahead_rate else 0)
+    return 3 + 1 + (2 if isinstance(weighting, DataParameters) else 0)
 
 
 def measure_peak(precision: Precision = "float32", *, patience: float = 0.1) -> float:

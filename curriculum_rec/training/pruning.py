@@ -13,7 +13,8 @@ from jaxtyping import Array, Float, Int32
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.models.structure import Tree
-from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.optimizers.average import averaged_parameters
+from curriculum_rec.training.optimizers.contract import OptimizerFactory
 
 
 class PrunedState(NamedTuple):
@@ -45,7 +46,7 @@ class Pruned:
     (2020).
     """
 
-    optimizer: AdamW
+    optimizer: OptimizerFactory
     sparsity: float | None = 0.8
     start: float = 0.2
     end: float = 0.7
@@ -71,7 +72,7 @@ class Pruned:
 
         def init(params: Tree) -> PrunedState:
             state = inner.init(params)
-            if hasattr(state, "average"):
+            if averaged_parameters(state) is not None:
                 raise OptionError(
                     "optimizer=pruned needs an optimizer that averages no weights: pruned ones would return"
                 )
@@ -101,7 +102,7 @@ class Pruned:
     def share_at(self, progress: Float[Array, ""] | float) -> Float[Array, ""]:
         """Say which share is 0 after a fraction of the run.
 
-        >>> from curriculum_rec.training.optimizer import AdamW
+        >>> from curriculum_rec.training.optimizers import AdamW
         >>> pruned = Pruned(AdamW(), sparsity=0.8, start=0.0, end=0.5)
         >>> [round(float(pruned.share_at(t)), 3) for t in (0.0, 0.25, 0.5, 1.0)]
         [0.0, 0.7, 0.8, 0.8]

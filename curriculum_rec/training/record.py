@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -39,6 +41,7 @@ class StageRecord:
         depth_before: Blocks of the model that it began with, before growth.
         steps: Steps trained in it.
         seconds: Wall seconds spent in it, compilation and evaluation included.
+        operations: What the model computed in it, training alone; None where it does not know.
         quality: The last validation metrics in it.
         best: The best value of the deciding metric in it, or None before the first evaluation.
         best_step: The step of its checkpoint.
@@ -55,6 +58,7 @@ class StageRecord:
     depth_before: int | None = None
     steps: int = 0
     seconds: float = 0.0
+    operations: float | None = 0.0
     quality: Mapping[str, float] | None = None
     best: float | None = None
     best_step: int = -1
@@ -77,7 +81,6 @@ class RunRecord:
         compile_seconds: Those spent compiling.
         step_seconds: Those spent in steps, compilation not counted.
         positions: Targets trained.
-        operations: Operations trained; None for a model or an objective that cannot count.
         planned_operations: What the run's stages take at their greatest lengths; None where no rule asks.
     """
 
@@ -88,13 +91,22 @@ class RunRecord:
     compile_seconds: float = 0.0
     step_seconds: float = 0.0
     positions: float = 0.0
-    operations: float | None = 0.0
     planned_operations: float | None = None
 
     @property
     def stage(self) -> StageRecord:
         """The current stage."""
         return self.stages[-1]
+
+    @property
+    def operations(self) -> float | None:
+        """What the model computed so far, training alone; None where a stage does not know."""
+        total = 0.0
+        for stage in self.stages:
+            if stage.operations is None:
+                return None
+            total += stage.operations
+        return total
 
     def with_stage(self, **changes: Any) -> RunRecord:
         """Change the current stage."""
@@ -149,28 +161,25 @@ class RunRecord:
             record = replace(record, best_metric=value, best_step=step)
         return record
 
-    def trained(
-        self, *, steps: int, seconds: float, positions: float, loss_sum: float = 0.0, operations: float | None = None
-    ) -> RunRecord:
-        """Take in some steps; seconds of compilation are not among these.
+    def computed(self, operations: float | None, losses: np.ndarray) -> RunRecord:
+        """Take in a chunk; one by one, so that no sum depends on where a run was interrupted.
 
         Args:
-            steps: How many.
-            seconds: Wall seconds.
-            positions: Targets trained.
-            loss_sum: Sum of the steps' losses.
-            operations: Operations trained; None where nobody counts.
+            operations: What was computed, None where that is not known.
+            losses: ``[n_steps]``, the mean loss of every step.
         """
-        stage, total = self.stage, self.operations
-        record = self.with_stage(
-            steps=stage.steps + steps, loss_sum=stage.loss_sum + loss_sum, loss_steps=stage.loss_steps + steps
+        stage = self.stage
+        known = stage.operations is not None and operations is not None
+        return self.with_stage(
+            operations=stage.operations + operations if known else None,  # type: ignore[operator]
+            loss_sum=stage.loss_sum + float(losses.sum(dtype=np.float64)),
+            loss_steps=stage.loss_steps + len(losses),
         )
-        return replace(
-            record,
-            step_seconds=self.step_seconds + seconds,
-            positions=self.positions + positions,
-            operations=None if total is None or operations is None else total + operations,
-        )
+
+    def trained(self, *, steps: int, seconds: float, positions: float) -> RunRecord:
+        """Take in some steps; seconds of compilation are not among these."""
+        record = self.with_stage(steps=self.stage.steps + steps)
+        return replace(record, step_seconds=self.step_seconds + seconds, positions=self.positions + positions)
 
     def spent(self, *, seconds: float, compile_seconds: float) -> RunRecord:
         """Take in wall seconds."""

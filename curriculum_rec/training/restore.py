@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,9 @@ from curriculum_rec.training.state import TrainState
 PARAMS, OPTIMIZER, CURRICULUM, MEMORY = "params", "optimizer", "curriculum", "memory"
 PACKED = "packed"
 """In a compressed run's checkpoint: the arrays that compressed parameters are stored as, and their description."""
+
+AVERAGE = f"{OPTIMIZER}.average"
+"""Where weights lie that an optimizer averages (:func:`averaged_parameters`)."""
 
 
 def load_snapshot(directory: RunDirectory, which: Which = "best") -> Snapshot:
@@ -100,24 +103,38 @@ def snapshot_parameters(snapshot: Snapshot, experiment: Experiment, *, n_items: 
     """Rebuild the model of a checkpoint at the size that it had grown to.
 
     Returns:
-        The structure and the parameters, on the host.
+        The structure and the parameters that are evaluated, on the host.
 
     Raises:
         CheckpointError: The parameters do not fit.
     """
     stage = RunRecord.from_json(snapshot.meta["record"]).stage
     structure, template = split_model(model_template(experiment, n_items=n_items, stage=stage.name, depth=stage.depth))
-    return structure, unflatten(snapshot.arrays, PARAMS, template)
+    return structure, unflatten(snapshot.arrays, evaluated_arrays(snapshot.arrays), template)
+
+
+def evaluated_arrays(arrays: Collection[str]) -> str:
+    """Say under which name a checkpoint holds the parameters that are evaluated.
+
+    Args:
+        arrays: The names of its arrays.
+
+    >>> evaluated_arrays(["params.gate", "optimizer.average.gate"]), evaluated_arrays(["params.gate"])
+    ('optimizer.average', 'params')
+    """
+    return AVERAGE if any(name.startswith(f"{AVERAGE}.") for name in arrays) else PARAMS
 
 
 def with_fresh_parameters(state: TrainState, params: Tree, optimizer: optax.GradientTransformation) -> TrainState:
     """Go on from other parameters: the optimizer's moments start afresh; a schedule over the whole run does not."""
+
+    def is_schedule(node: object) -> bool:
+        return isinstance(node, optax.ScaleByScheduleState)
+
     params = jax.tree.map(jnp.asarray, params)
+    schedules = filter(is_schedule, jax.tree.leaves(state.opt_state, is_leaf=is_schedule))
     opt_state = jax.tree.map(
-        lambda new, old: old if isinstance(new, optax.ScaleByScheduleState) else new,
-        optimizer.init(params),
-        state.opt_state,
-        is_leaf=lambda node: isinstance(node, optax.ScaleByScheduleState),
+        lambda node: next(schedules) if is_schedule(node) else node, optimizer.init(params), is_leaf=is_schedule
     )
     return replace(state, params=params, opt_state=opt_state)
 

@@ -27,7 +27,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import write_frame, write_text
-from curriculum_rec.growth.contract import can_shrink
+from curriculum_rec.growth.contract import ResetsOptimizer, can_shrink
 from curriculum_rec.growth.depth import DepthGrowth, stacked_depth
 from curriculum_rec.models.structure import Tree, same_shapes, split_model
 from curriculum_rec.objectives.losses import examples_for
@@ -56,7 +56,7 @@ from curriculum_rec.training.restore import (
 from curriculum_rec.training.run_directory import MetricsLog, NoLog, RunDirectory, to_json
 from curriculum_rec.training.speed import Stretch
 from curriculum_rec.training.stages import check_depth
-from curriculum_rec.training.state import TrainState, begin_memory, count_parameters
+from curriculum_rec.training.state import TrainState, begin_memory, count_parameters, evaluation_parameters
 from curriculum_rec.training.summary import reference_metrics, summarise, user_results
 from curriculum_rec.training.workshop import OpenRun, TeacherWorkshop, stores
 from curriculum_rec.weighting.contract import with_facts
@@ -148,6 +148,7 @@ class Runner:
                 self.experiment.build_optimizer(self.total_steps, stage.learning_rate_scale(0))
             old, before = self._models(name, before, self._borrow(name))
             self.placed.check_table(split_model(before)[1])
+            jax.eval_shape(self.optimizer.init, split_model(before)[1])  # refuses a model that is none of its kind
             self._check_growth(name, old, before)
             self._check_stage(name, old, before)
         self._planned_operations()
@@ -238,7 +239,8 @@ class Runner:
         stage = self._record.stage
         self._model = model_template(self.experiment, n_items=self.n_items, stage=stage.name, depth=stage.depth)
         self._take_learning_rates(stage)
-        structure, params = snapshot_parameters(snapshot, self.experiment, n_items=self.n_items)
+        structure, template = split_model(self._model)
+        params = unflatten(snapshot.arrays, PARAMS, template)
         opt_state = unflatten(snapshot.arrays, OPTIMIZER, jax.eval_shape(self.optimizer.init, params))
         memory = jax.tree.map(jnp.asarray, unflatten(snapshot.arrays, MEMORY, self._begin_memory()))
         state = TrainState(params, opt_state, jnp.int32(snapshot.step), structure, memory)
@@ -266,6 +268,8 @@ class Runner:
         if grows and growth is not None:
             params, opt_state = growth(state.params, state.opt_state, old=old, new=new, seed=self.experiment.seed)
             state = replace(state, params=params, opt_state=opt_state)
+            if isinstance(growth, ResetsOptimizer) and growth.resets_optimizer:
+                state = with_fresh_parameters(state, params, self.optimizer)
         self._model = new
         state = replace(state, structure=split_model(new)[0], frozen=Frozen())
         depth, parameters = stacked_depth(state.params), count_parameters(state.params)
@@ -332,7 +336,8 @@ class Runner:
         return StageShape(steps, self.steps_per_epoch, depth or 0, depth_before or 0)
 
     def _operations_of(self, model: nnx.Module) -> Operations | None:
-        return Operations.of(model, self.experiment.objective, self.engine.scheduler.examples)
+        experiment = self.experiment
+        return Operations.of(model, experiment.objective, self.engine.scheduler.examples, experiment.weighting)
 
     def _planned_operations(self) -> float | None:
         """Count the operations of all stages at their greatest lengths; None where no rule asks.
@@ -437,7 +442,7 @@ class Runner:
         first, stretch = int(state.step), Stretch(self._operations)
 
         def on_chunk(chunk: ChunkReport) -> None:
-            stretch.add(chunk)
+            self._record = self._record.computed(stretch.add(chunk), chunk.loss)
             self._log_chunk(chunk)
 
         state, position = self.engine.train(
@@ -449,8 +454,6 @@ class Runner:
             steps=step - first,
             seconds=stretch.seconds,
             positions=stretch.positions,
-            loss_sum=stretch.loss_sum,
-            operations=stretch.done,
         )
         self._speed = stretch.row(self._peak)
         self._log.write(
@@ -492,6 +495,7 @@ class Runner:
             positions=chunk.positions,
             share=chunk.draw.share,
             depth=self._record.stage.depth,
+            operations=self._record.operations,
             **self._learning_rate(chunk.step - 1),
             **{f"objective/{name}": value for name, value in chunk.metrics.items()},
         )
@@ -517,10 +521,10 @@ class Runner:
         options, step = self.experiment.evaluation, int(state.step)
         # The stage's own structure: that of a state names what is frozen, and would be compiled once a level.
         structure = state.structure if self._model is None else split_model(self._model)[0]
-        ranks = self._evaluations[Part.VALIDATION].ranks(structure, state.params)
+        ranks = self._evaluations[Part.VALIDATION].ranks(structure, evaluation_parameters(state))
         quality = mean_metrics(ranks, options.metrics)
         self._record = self._record.evaluated(step, quality, options.metric, share=position.share)
-        self._log.write("evaluation", step=step, split="validation", **quality)
+        self._log.write("evaluation", step=step, split="validation", operations=self._record.operations, **quality)
         self._shown.evaluation(step, quality, options.metric, best=self._record.best_step == step)
         return self.engine.scheduler.evaluated(position, quality[options.metric])
 

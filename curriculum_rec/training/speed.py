@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from curriculum_rec.training.compilation import METER
 from curriculum_rec.training.engine import ChunkReport
 from curriculum_rec.training.operations import Operations
@@ -24,28 +22,23 @@ class Stretch:
         positions: Targets trained.
         seconds: Wall seconds, without those of compilation.
         compile_seconds: Those of compilation.
-        loss_sum: Sum of the steps' losses.
     """
 
     operations: Operations | None
     positions: float = field(default=0.0, init=False)
     seconds: float = field(default=0.0, init=False)
     compile_seconds: float = field(default=0.0, init=False)
-    loss_sum: float = field(default=0.0, init=False)
     _done: float = field(default=0.0, init=False)
     _begun: tuple[float, float] = field(default_factory=lambda: (time.perf_counter(), METER.seconds), init=False)
 
-    def add(self, chunk: ChunkReport) -> None:
-        """Take in a chunk."""
+    def add(self, chunk: ChunkReport) -> float | None:
+        """Take in a chunk; give its operations, None where they are not known."""
         self.positions += chunk.positions
-        self.loss_sum += float(chunk.loss.sum(dtype=np.float64))
-        if self.operations is not None:
-            self._done += self.operations.of_draw(chunk.draw, chunk.positions)
-
-    @property
-    def done(self) -> float | None:
-        """Operations trained; None where that is not known."""
-        return None if self.operations is None else self._done
+        if self.operations is None:
+            return None
+        done = self.operations.of_draw(chunk.draw, chunk.positions)
+        self._done += done
+        return done
 
     def end(self) -> None:
         """Stop the clock."""

@@ -16,6 +16,7 @@ from curriculum_rec.models.blocks import freeze_blocks
 from curriculum_rec.models.structure import Tree, join_model, split_model
 from curriculum_rec.objectives.losses import Objective, Remembers
 from curriculum_rec.training.freezing import Frozen
+from curriculum_rec.training.optimizers.average import averaged_parameters
 from curriculum_rec.weighting.contract import Weighting
 
 
@@ -70,6 +71,12 @@ class TrainState:
         if frozen.blocks or self.frozen.blocks:
             freeze_blocks(model.blocks, frozen.blocks)
         return replace(self, structure=split_model(model)[0], frozen=frozen)
+
+
+def evaluation_parameters(state: TrainState) -> Tree:
+    """Give the weights that are evaluated: the average that the optimizer keeps of them, or else they themselves."""
+    average = averaged_parameters(state.opt_state)
+    return state.params if average is None else average
 
 
 def begin_memory(

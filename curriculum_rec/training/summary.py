@@ -59,6 +59,7 @@ def summarise(
         "positions_per_second": record.positions / max(record.step_seconds, 1e-9),
         "steps": record.stage.first_step + record.stage.steps,
         "best_step": best_step,
+        "operations": record.operations,
         "parameters": record.stage.parameters,
         "stages": [
             {
@@ -67,6 +68,7 @@ def summarise(
                 "parameters": stage.parameters,
                 "steps": stage.steps,
                 "seconds": stage.seconds,
+                "operations": stage.operations,
                 "quality": stage.quality,
             }
             for stage in record.stages

@@ -33,7 +33,7 @@ from curriculum_rec.training.progress import RunProgress
 from curriculum_rec.training.restore import load_snapshot, snapshot_parameters
 from curriculum_rec.training.run_directory import RunDirectory
 from curriculum_rec.training.score_store import ScoreStore
-from curriculum_rec.training.state import TrainState
+from curriculum_rec.training.state import TrainState, evaluation_parameters
 from curriculum_rec.training.step import Precision
 
 OpenRun = Callable[[RunDirectory], Experiment]
@@ -228,7 +228,9 @@ class TeacherWorkshop:
             if engine.stopped:
                 raise Interrupted(self.run)
             if lesson.asked == "epochs" or end == total:
-                answers += self._ask(examples, state.structure, state.params, layers=lesson.asked == "layers")
+                answers += self._ask(
+                    examples, state.structure, evaluation_parameters(state), layers=lesson.asked == "layers"
+                )
         self.say(f"teacher {lesson.number}: {total} steps, mean loss of the targets {answers[-1]['loss'].mean():.4f}")
         return answers
 

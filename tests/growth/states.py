@@ -13,7 +13,7 @@ from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.models import DNN, SASRec
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import join_model
-from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.optimizers import AdamW
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.training.step import make_step
 

@@ -12,7 +12,7 @@ from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.growth.layer_maps import Gradual, Interleave, Middle, PartialInterleave, PartialStack, Stack
 from curriculum_rec.growth.new_blocks import Copy, Gated, Identity, Momentum, NormZero
 from curriculum_rec.models import DNN
-from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.optimizers import AdamW
 
 MAPS = {
     Stack(): [0, 1, 0, 1],

@@ -5,7 +5,7 @@ import pytest
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.moments import state_kind
-from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.optimizers import AdamW
 
 PARAMS = {"blocks": {"up": jnp.ones((2, 3))}, "up": jnp.ones(3)}
 PATHS = frozenset({("blocks", "up"), ("up",)})

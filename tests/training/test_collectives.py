@@ -12,7 +12,7 @@ from curriculum_rec.data.examples import Examples
 from curriculum_rec.models import SASRec
 from curriculum_rec.objectives import Softmax
 from curriculum_rec.training.engine import Engine
-from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.optimizers import AdamW
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.state import TrainState, count_parameters
 

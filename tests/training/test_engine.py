@@ -18,7 +18,7 @@ from curriculum_rec.models import DNN
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.objectives import Losses, Softmax
 from curriculum_rec.training.engine import Engine
-from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.optimizers import AdamW
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.weighting import Focal, Gaussian, HardThreshold, InversePropensity, Mentor, Selective, Truncated

@@ -21,7 +21,7 @@ from curriculum_rec.training.freezing import (
     check_freezing,
     frozen_at,
 )
-from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.optimizers import AdamW
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.training.step import make_step
 

@@ -11,8 +11,14 @@ from curriculum_rec.models import DNN, SASRec
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.objectives import BinaryCrossEntropy, SampledSoftmax, Softmax
 from curriculum_rec.training.operations import Operations, measure_peak
+from curriculum_rec.training.record import RunRecord
+from curriculum_rec.weighting import DataParameters, LearnToReweight, MetaWeightNet, SuperLoss
 
 N_ITEMS, LENGTH = 20, 5
+
+
+NONE = np.zeros(0, np.float32)
+"""Losses of no step."""
 
 
 def make_model(options, depth):
@@ -57,6 +63,19 @@ def test_a_draw_costs_its_real_positions_and_the_scores_of_its_targets(objective
     assert operations.of_draw(draw, n_targets=6) == 3 * (layers + 6 * 2 * 8 * scores)
 
 
+@pytest.mark.parametrize(
+    ("weighting", "passes"),
+    [(None, 3), (SuperLoss(), 4), (LearnToReweight(), 6), (MetaWeightNet(), 9), (DataParameters(), 6)],
+)
+def test_a_weightings_looks_are_counted(weighting, passes, tiny_examples):
+    """A forward pass is one, a gradient two; the draw is the same."""
+    plain, weighed = (
+        Operations.of(make_model(DNN(width=8), 1), Softmax(), tiny_examples, rule) for rule in (None, weighting)
+    )
+    draw = Draw(np.zeros(1, np.int32), np.array([[0, 1, PADDING]], np.int32), 1.0, 2)
+    assert 3 * weighed.of_draw(draw, 5) == passes * plain.of_draw(draw, 5)
+
+
 def test_what_cannot_be_counted_has_no_share():
     class OwnModel(nnx.Module):
         pass
@@ -72,3 +91,13 @@ def test_what_cannot_be_counted_has_no_share():
 
 def test_the_peak_is_a_rate_that_any_machine_exceeds():
     assert measure_peak(patience=0) > 1e8
+
+
+def test_the_record_adds_up_stage_by_stage_and_says_when_it_does_not_know():
+    record = RunRecord().begin_stage("a", 1, 10, 0).computed(3.0, NONE).computed(4.0, NONE)
+    record = record.begin_stage("b", 2, 20, 5).computed(5.0, NONE)
+    assert (record.operations, [stage.operations for stage in record.stages]) == (12.0, [7.0, 5.0])
+    assert RunRecord.from_json(record.to_json()) == record
+    unknown = record.computed(None, NONE).computed(1.0, NONE)
+    assert unknown.operations is unknown.stage.operations is None
+    assert unknown.begin_stage("c", 2, 20, 9).computed(1.0, NONE).operations is None

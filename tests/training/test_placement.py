@@ -18,7 +18,7 @@ from curriculum_rec.models import SASRec
 from curriculum_rec.negatives import CachedHard, Hardest, InBatch
 from curriculum_rec.objectives import BinaryCrossEntropy, SampledSoftmax, Softmax
 from curriculum_rec.training.engine import Engine
-from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.optimizers import AdamW
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.weighting import SuperLoss, Truncated

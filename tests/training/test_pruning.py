@@ -13,7 +13,7 @@ from curriculum_rec.compression.pruned import largest
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.moments import state_kind
 from curriculum_rec.growth.tree import path_names
-from curriculum_rec.training.optimizer import AdamW
+from curriculum_rec.training.optimizers import AdamW, ScheduleFree
 from curriculum_rec.training.pruning import Pruned, keep_largest
 from curriculum_rec.training.restore import load_snapshot, snapshot_parameters
 
@@ -134,3 +134,9 @@ def test_a_run_ends_as_sparse_as_asked_and_is_stored_so_without_loss(tmp_path, p
     stored = dense(Magnitude(sparsity=0.8)(params, seed=0))
     for before, after in zip(jax.tree.leaves(params), jax.tree.leaves(stored), strict=True):
         np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("inner", [AdamW(weight_average=0.9), ScheduleFree()])
+def test_averages_of_pruned_weights_are_refused(inner):
+    with pytest.raises(OptionError, match="averages no weights"):
+        jax.eval_shape(Pruned(inner)(STEPS).init, PARAMS)

@@ -124,8 +124,10 @@ def assert_rows_tell_what_was_trained(path, overrides):
             ],
             marks=pytest.mark.slow,
         ),
+        pytest.param(["optimizer=schedule_free", "optimizer.warmup_steps=20"], marks=pytest.mark.slow),
+        pytest.param(["optimizer=muon", "optimizer.weight_average=0.9"], marks=pytest.mark.slow),
     ],
-    ids=["none", "loss", "loss_target", "cached_hard", "plateau", "pruned", "hardness"],
+    ids=["none", "loss", "loss_target", "cached_hard", "plateau", "pruned", "hardness", "schedule_free", "muon"],
 )
 def test_a_killed_run_ends_with_the_same_bits(tmp_path, monkeypatch, curriculum):
     overrides = [*STEPS, *OFTEN, *curriculum]

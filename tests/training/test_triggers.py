@@ -114,14 +114,14 @@ def test_options_out_of_range_are_refused_by_name(refused, message):
 def test_a_record_keeps_what_rules_ask_for():
     record = RunRecord(planned_operations=400.0).begin_stage("first", 2, 100, 0)
     for step, value, loss in ((4, 0.1, 8.0), (8, 0.2, 4.0)):
-        record = record.trained(steps=4, seconds=1.0, positions=9.0, loss_sum=loss, operations=50.0)
+        record = record.computed(50.0, np.full(4, loss / 4))
         record = record.evaluated(step, {"ndcg@10": value}, "ndcg@10", share=step / 8)
     assert record.stage.evaluations == (
         Standing(4, 0.1, loss=2.0, share=0.5, operations=50 / 400),
         Standing(8, 0.2, loss=1.0, share=1.0, operations=100 / 400),
     )
     assert RunRecord.from_json(record.to_json()) == record
-    uncounted = record.trained(steps=4, seconds=1.0, positions=9.0, loss_sum=1.0)
+    uncounted = record.computed(None, np.full(4, 0.25))
     uncounted = uncounted.evaluated(12, {"ndcg@10": 0.3}, "ndcg@10")
     assert uncounted.stage.evaluations[-1].operations is None
     assert uncounted.begin_stage("second", 4, 200, 12, depth_before=2).stage.evaluations == ()
