@@ -155,6 +155,7 @@ class Runner:
             jax.eval_shape(self.optimizer.init, split_model(before)[1])  # refuses a model that is none of its kind
             self._check_growth(name, old, before)
             self._check_stage(name, old, before)
+        self._planned_operations()
 
     @property
     def n_items(self) -> int:
@@ -335,13 +336,8 @@ class Runner:
         growth.check(old, new)
 
     def _check_stage(self, name: str, old: nnx.Module, new: nnx.Module) -> None:
-        """Refuse what a stage cannot freeze, and a rule that asks what nobody can count."""
+        """Refuse what a stage cannot freeze."""
         stage, growth = self.experiment.stages[name], self.experiment.growth
-        if stage.until is not None and stage.until.needs_operations and self._operations_of(new) is None:
-            raise OptionError(
-                f"stages.{name}.until: {type(stage.until).__name__} counts operations, which this model or objective "
-                "cannot (models/contract.py): choose another rule"
-            )
         if stage.freeze is None:
             return
         shape = self._stage_shape(name, *(stacked_depth(split_model(model)[1]) for model in (old, new)))
@@ -363,15 +359,23 @@ class Runner:
         return Operations.of(model, experiment.objective, self.engine.scheduler.examples, experiment.weighting)
 
     def _planned_operations(self) -> float | None:
-        """Count the operations of all stages at their greatest lengths; None where no rule asks."""
+        """Count the operations of all stages at their greatest lengths; None where no rule asks.
+
+        Raises:
+            OptionError: A rule asks, and nobody can count them.
+        """
         total, before, stages = 0.0, None, self.experiment.stages
-        if not any(stage.until is not None and stage.until.needs_operations for stage in stages.values()):
+        asking = [name for name, stage in stages.items() if stage.until is not None and stage.until.needs_operations]
+        if not asking:
             return None
         for name, stage in stages.items():
             before = self._models(name, before, self._borrow(name))[1]
             operations = self._operations_of(before)
             if operations is None:
-                return None
+                raise OptionError(
+                    f"stages.{asking[0]}.until counts operations, which the objective or the model of stage '{name}' "
+                    "cannot (models/contract.py): choose another rule"
+                )
             passes = stage.n_steps(self.steps_per_epoch) / self.steps_per_epoch
             total += passes * operations.of_pass(self.engine.scheduler.examples)
         return total

@@ -156,3 +156,11 @@ def test_blocks_are_dropped_in_a_planned_run(tmp_path, monkeypatch):
 def test_what_cannot_be_is_refused_before_anything_is_trained(tmp_path, words, sentence):
     with pytest.raises(OptionError, match=sentence):
         make_runner(tmp_path, "run", *DNN, *words).check()
+
+
+def test_a_rule_that_counts_operations_needs_a_model_that_can(tmp_path, monkeypatch):
+    runner = make_runner(tmp_path, "run", *DNN, "stages/until@stages.shallow.until=loss_slope")
+    runner.check()
+    monkeypatch.setattr(runner, "_operations_of", lambda model: None)
+    with pytest.raises(OptionError, match=r"stages\.shallow\.until counts operations"):
+        runner.check()
