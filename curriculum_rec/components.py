@@ -24,6 +24,7 @@ OWN = tuple(
     for part in (
         "curriculum",
         "data",
+        "distillation",
         "evaluation",
         "growth",
         "models",
