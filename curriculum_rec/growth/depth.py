@@ -53,7 +53,7 @@ class DepthGrowth:
         if depths[0] is None or depths[1] is None:
             raise OptionError("this model has no stacked 'blocks', so it has no depth to grow")
         layer_map(self.map, depths[0], depths[1])
-        if self.gate == 0 and not _gates(before):
+        if self.gate == 0 and not _has_gates(before):
             raise OptionError("growth.gate=0 needs blocks with residual gates, and this model has none: use gate=1")
         if others := _differing(before, after):
             raise OptionError(f"growth in depth alone cannot change {', '.join(others[:5])}")
@@ -151,9 +151,9 @@ def _differing(before: Tree, after: Tree) -> list[str]:
     return sorted({name for name, _ in shapes(before) ^ shapes(after)})
 
 
-def _gates(params: Tree) -> list[Array]:
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return [leaf for path, leaf in leaves if is_stacked(path) and path_names(path)[-1] == GATE]
+def _has_gates(params: Tree) -> bool:
+    paths = (path for path, _ in jax.tree_util.tree_leaves_with_path(params))
+    return any(is_stacked(path) and path_names(path)[-1] == GATE for path in paths)
 
 
 def _zero_new(leaf: Array, is_new: np.ndarray) -> Array:

@@ -201,7 +201,7 @@ class Plain(nnx.Module):
     """A model of one leaf, under ``blocks`` or beside."""
 
     def __init__(self, name, depth):
-        setattr(self, name, {"kernel": nnx.Param(jnp.ones((depth, 3)))})
+        setattr(self, name, nnx.Dict(kernel=nnx.Param(jnp.ones((depth, 3)))))
 
 
 def test_what_cannot_be_grown_is_refused(trained_dnn):
