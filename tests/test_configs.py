@@ -18,6 +18,27 @@ COMMANDS = ("train", "resume", "evaluate", "recommend", "score", "inspect")
 CHOICES = sorted(
     (path.parent.relative_to(CONF).as_posix(), path.stem) for path in CONF.rglob("*.yaml") if path.parent != CONF
 )
+PLACES = {
+    "distillation/term": "distillation/term@stages.student.distil.terms.first",
+    "distillation/teacher": "distillation/teacher@stages.student.distil.teacher",
+}
+"""Where the choices of a group stand that belongs to a stage."""
+TEACHER = "stages.student.distil.teacher"
+DISTIL = {
+    "run": [f"~{TEACHER}.stage", f"{TEACHER}.run=runs/x"],
+    "average": [f"~{TEACHER}.stage"],
+    "ensemble": [
+        f"~{TEACHER}.stage",
+        *(f"+distillation/teacher@{TEACHER}.members.{n}=stage" for n in ("a", "b")),
+        *(f"{TEACHER}.members.{n}.stage=teacher" for n in ("a", "b")),
+    ],
+    "trajectory": [
+        f"~{TEACHER}.stage",
+        "distillation/term@stages.student.distil.terms.first=easy_to_hard",
+        *(f"+distillation/teacher@{TEACHER}.versions.{n}=stage" for n in ("a", "b")),
+        *(f"{TEACHER}.versions.{n}.stage=teacher" for n in ("a", "b")),
+    ],
+}
 TAUGHT = ["curriculum=ordered", "curriculum/pacing=constant"]
 NEEDS = {
     ("data", "sequences"): ["data.path=x.txt"],
@@ -28,6 +49,8 @@ NEEDS = {
         for name in ("books", "films")
     ],
     ("stages", "grow_2_4"): ["growth=stack"],
+    ("stages", "distil_from_growth"): ["growth=stack"],
+    **{(group, name): ["stages=distil", *DISTIL.get(name, [])] for group, name in CHOICES if group.startswith("distil")},
     **{(group, name): ["objective=bce"] for group, name in CHOICES if group == "objective/negatives"},
     ("objective/negatives", "in_batch"): ["objective=sampled_softmax"],
     ("weighting", "reducible"): ["weighting.reference=x.parquet"],
@@ -63,7 +86,7 @@ def nodes(data, path=""):
 def test_every_choice_composes_builds_and_lists_all_options(group, choice):
     if choice == "ray_local":
         pytest.importorskip("ray", reason="the extra 'ray' is not installed")
-    data = config.to_data(composed("train", [*NEEDS.get((group, choice), []), f"{group}={choice}"]))
+    data = config.to_data(composed("train", [*NEEDS.get((group, choice), []), f"{PLACES.get(group, group)}={choice}"]))
     assert isinstance(config.build_experiment(data, trusted=()), Experiment)
     found = list(nodes(data))
     assert len(found) >= 9

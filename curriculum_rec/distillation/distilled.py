@@ -17,7 +17,6 @@ from curriculum_rec.distillation.contract import Lesson, Needs, Sizes, Term
 from curriculum_rec.distillation.entities import Whole
 from curriculum_rec.distillation.hearing import ARRAY, Hearing
 from curriculum_rec.distillation.schedule import Schedule
-from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.negatives.contract import Memory, progress
 from curriculum_rec.objectives.losses import Losses, Objective, Remembers, broadcast_weight
@@ -223,15 +222,6 @@ def make_parts(terms: Mapping[str, Term], sizes: Sizes, *, seed: int) -> Parts |
     built = {name: term.part(sizes, nnx.Rngs(seed)) for name, term in terms.items()}
     parts = {name: part for name, part in built.items() if part is not None}
     return Parts(parts) if parts else None
-
-
-def attach(model: nnx.Module, parts: Parts | None) -> nnx.Module:
-    """Give a student its trainable parts."""
-    if parts is not None:
-        if hasattr(model, PARTS):
-            raise OptionError(f"the model has an attribute '{PARTS}' already: distillation keeps its parts there")
-        setattr(model, PARTS, parts)
-    return model
 
 
 def without_parts(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def make_lists(
     drawn: Int32[Array, "*shape n"] | None = None,
     groups: Int32[Array, " rows"] | None = None,
 ) -> dict[str, Listed]:
-    """Make the lists that are needed for every position of a batch, one example after the other.
+    """Make the lists that are needed for every target of a batch, one position after the other.
 
     Args:
         voice: The teacher.
@@ -31,9 +31,9 @@ def make_lists(
         drawn: Items drawn uniformly, ``[n]`` for the whole batch or ``[batch, length, n]``; None where none are needed.
         groups: The popularity group of each item, int32 ``[n_items + 1]``; None where none are needed.
     """
-    of_position = drawn if drawn is not None and drawn.ndim > 1 else None
+    of_position = drawn.swapaxes(0, 1) if drawn is not None and drawn.ndim > 1 else None
 
-    def one_example(asked: tuple[tuple[Array, ...], Array | None]) -> dict[str, Listed]:
+    def one_position(asked: tuple[tuple[Array, ...], Array | None]) -> dict[str, Listed]:
         hidden, own = asked
         scores = voice.scores(hidden)
         lists = {}
@@ -47,7 +47,8 @@ def make_lists(
             lists["grouped"] = _best_of_groups(scores, groups, needs)
         return lists
 
-    lists = jax.lax.map(one_example, (voice.hidden, of_position))
+    by_position = jax.lax.map(one_position, (tuple(h.swapaxes(0, 1) for h in voice.hidden), of_position))
+    lists: dict[str, Listed] = jax.tree.map(lambda array: array.swapaxes(0, 1), by_position)
     if drawn is not None and of_position is None:
         lists["drawn"] = Listed(drawn, lists["drawn"].scores)
     return lists

@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
+from curriculum_rec.distillation.distilled import PARTS
 from curriculum_rec.errors import CheckpointError, RunError
 from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.models.structure import Tree, split_model
@@ -84,7 +86,14 @@ def snapshot_parameters(snapshot: Snapshot, experiment: Experiment, *, n_items: 
     """
     stage = RunRecord.from_json(snapshot.meta["record"]).stage
     structure, template = split_model(model_template(experiment, n_items=n_items, stage=stage.name, depth=stage.depth))
-    return structure, unflatten(snapshot.arrays, PARAMS, template)
+    return structure, unflatten(_of_model(snapshot.arrays, template), PARAMS, template)
+
+
+def _of_model(arrays: Mapping[str, np.ndarray], template: Tree) -> Mapping[str, np.ndarray]:
+    """Leave out what a teacher's terms trained beside the model."""
+    if PARTS in template:
+        return arrays
+    return {name: array for name, array in arrays.items() if not name.startswith(f"{PARAMS}.{PARTS}.")}
 
 
 def warm_start_parameters(source: RunDirectory, template: Tree, *, items_digest: str) -> Tree:
@@ -109,7 +118,8 @@ def warm_start_parameters(source: RunDirectory, template: Tree, *, items_digest:
     def at_depth(path: tuple[object, ...], leaf: Any) -> Any:
         return jax.ShapeDtypeStruct((depth, *leaf.shape[1:]), leaf.dtype) if is_stacked(path) else leaf
 
-    return unflatten(snapshot.arrays, PARAMS, jax.tree_util.tree_map_with_path(at_depth, template))
+    arrays = _of_model(snapshot.arrays, template)
+    return unflatten(arrays, PARAMS, jax.tree_util.tree_map_with_path(at_depth, template))
 
 
 def with_fresh_parameters(state: TrainState, params: Tree, optimizer: optax.GradientTransformation) -> TrainState:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from curriculum_rec.components import check_type, unknown_option
+from curriculum_rec.distillation.options import Distillation, check_teaching_stages
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.contract import ModelFactory
 
@@ -39,6 +40,7 @@ class Stage:
         learning_rate_factor: The optimizer's learning rate is multiplied by this in the stage, above 0.
         warmup_steps: Steps over which the learning rate rises to its schedule when the stage begins. A growth that does
             not preserve the function needs them; 200 are usual.
+        distil: What the stage's model learns from a teacher besides; None for nothing.
     """
 
     depth: int | None = None
@@ -50,6 +52,7 @@ class Stage:
     warm_start: str | None = None
     learning_rate_factor: float = 1.0
     warmup_steps: int = 0
+    distil: Distillation | None = None
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
@@ -121,17 +124,19 @@ def check_stages(stages: Mapping[str, Stage], *, model_depth: int | None, can_gr
     """Check what single stages cannot see.
 
     Raises:
-        OptionError: There is no stage, a depth falls, or a depth rises without a growth operator.
+        OptionError: There is no stage, a depth falls, a depth rises without a growth operator, or a teacher is no
+            earlier stage.
     """
     if not stages:
         raise OptionError("a run needs at least one stage")
     depth = model_depth
     for number, (name, stage) in enumerate(stages.items()):
-        if stage.depth is None or number == 0:
+        if stage.depth is None or number == 0 or stage.begin == "random":
             depth = stage.depth or depth
             continue
         check_depth(name, stage, depth, can_grow=can_grow)
         depth = stage.depth
+    check_teaching_stages({name: stage.distil for name, stage in stages.items()})
 
 
 def check_depth(name: str, stage: Stage, before: int | None, *, can_grow: bool) -> None:

@@ -57,7 +57,9 @@ def voice_of(*models, how="mean"):
     return Voice(tuple(m.hidden for m in models), tuple(m.table for m in models), N_ITEMS, how)
 
 
-def make_lesson(term, student, voice, *, batch=None, part=None, progress=0.0, heat=1.0, finished=True, groups=None, seed=0):
+def make_lesson(
+    term, student, voice, *, batch=None, part=None, progress=0.0, heat=1.0, finished=True, groups=None, seed=0
+):
     batch = batch or make_batch()
     batch = Batch(batch.arrays, batch.weight, teacher=None if groups is None else {GROUPS: groups})
     needs = Needs.of([term.needs])
