@@ -58,7 +58,13 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 inverse_propensity, screener, learn_to_reweight, meta_weight_net,
                 data_parameters
   growth        none, interleave, stack
-  stages        single, grow_2_4   (stages.NAME.epochs=, .steps=, .depth=, .patience=, .warm_start=RUN)
+  stages        single, grow_2_4, distil, teacher_assistants, born_again, distil_from_growth
+                (stages.NAME.epochs=, .steps=, .depth=, .patience=, .warm_start=RUN, .distil)
+                distillation/teacher@stages.NAME.distil.teacher=stage|run|ensemble|trajectory|average
+                distillation/term@stages.NAME.distil.terms.ANY=catalogue_divergence|candidate_divergence|soft_binary|
+                         ranking_distillation|collaborative_distillation|relaxed_ranking|pairwise_margin|
+                         unbiased_ranking|easy_to_hard|hidden_state|experts|full_topology|hierarchical_topology|
+                         item_side_ranking
   placement     auto, jit, pmap, shard_map
   evaluation    full_ranking
   hydra/launcher   where the runs of a sweep go: basic (one after the other, here), joblib_local, slurm, ray_local

@@ -50,7 +50,9 @@ NEEDS = {
     ],
     ("stages", "grow_2_4"): ["growth=stack"],
     ("stages", "distil_from_growth"): ["growth=stack"],
-    **{(group, name): ["stages=distil", *DISTIL.get(name, [])] for group, name in CHOICES if group.startswith("distil")},
+    **{
+        (group, name): ["stages=distil", *DISTIL.get(name, [])] for group, name in CHOICES if group.startswith("distil")
+    },
     **{(group, name): ["objective=bce"] for group, name in CHOICES if group == "objective/negatives"},
     ("objective/negatives", "in_batch"): ["objective=sampled_softmax"],
     ("weighting", "reducible"): ["weighting.reference=x.parquet"],

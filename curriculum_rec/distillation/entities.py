@@ -26,7 +26,7 @@ class Side:
     items: Float[Array, "n width"]
 
     @property
-    def both(self) -> Float[Array, "2n width"]:
+    def both(self) -> Float[Array, "both width"]:
         """Users, then items."""
         return jnp.concatenate([self.users, self.items])
 

@@ -182,7 +182,7 @@ def best_and_rest(
     """Give the student's scores of the teacher's best and of uniform items, and which of these are not among them."""
     items = lesson.listed("best", k).items
     drawn = lesson.draw_uniformly(n_uniform)
-    is_rest = ~(items[..., None, :] == drawn[:, None]).any(axis=-1)
+    is_rest = ~(items[..., None, :] == drawn[None, None, :, None]).any(axis=-1)
     return lesson.student_scores(items), lesson.student_scores(drawn), is_rest
 
 

@@ -95,8 +95,8 @@ class TeacherLists:
 
     def seconds(self, *, repeats: int = 3) -> tuple[float, float]:
         """Measure what asking the teacher about a training batch takes, and what reading its lists does."""
-        bucket = max(self.examples.buckets, key=lambda bucket: len(bucket.example))
-        number = self.examples.buckets.index(bucket)
+        buckets = self.examples.buckets
+        number = max(range(len(buckets)), key=lambda number: len(buckets[number].example))
         some = {name: array[:1] for name, array in self._batches(number).items()}
         lists = jax.block_until_ready(self._ask(some))
         read = jax.jit(lambda lists, rows: jax.tree.map(lambda array: array[0, rows], lists))
@@ -109,7 +109,7 @@ class TeacherLists:
                 started = time.perf_counter()
                 jax.block_until_ready(call())
                 seconds.append(time.perf_counter() - started)
-            return min(seconds) * bucket.batch_size / len(rows)
+            return min(seconds) * buckets[number].batch_size / len(rows)
 
         return best_of(lambda: self._ask(some)), best_of(lambda: read(lists, rows))
 

@@ -343,5 +343,7 @@ class Tutor:
 
 
 def _width(model: Any) -> int:
-    """Say how wide a model's vectors are."""
-    return jax.eval_shape(model.item_vectors, jax.ShapeDtypeStruct((1,), jnp.int32)).shape[-1]
+    """Say how wide the vectors of a model are, which may hold shapes alone."""
+    structure, params = split_model(model)
+    one = jax.ShapeDtypeStruct((1,), jnp.int32)
+    return jax.eval_shape(lambda params, item: join_model(structure, params).item_vectors(item), params, one).shape[-1]
