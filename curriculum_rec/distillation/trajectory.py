@@ -67,7 +67,7 @@ def discrepancy(items: Int32[Array, "*shape k"], wanted: Int32[Array, "*shape k"
     place = jnp.arange(items.shape[-1], dtype=jnp.float32)
     gain = (2 ** jnp.exp(-place / 10) - 1) / jnp.log2(place + 2)
     found = (items[..., :, None] == wanted[..., None, :]).any(axis=-1)
-    return 1 - (found * gain).sum(axis=-1) / gain.sum()
+    return 1 - jnp.where(found, gain.reshape(*(1,) * (found.ndim - 1), -1), 0).sum(axis=-1) / gain.sum()
 
 
 def advance(

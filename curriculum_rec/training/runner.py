@@ -36,6 +36,7 @@ from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, below, fla
 from curriculum_rec.training.compilation import METER
 from curriculum_rec.training.engine import ChunkReport, Engine
 from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.faculty import Faculty
 from curriculum_rec.training.interrupt import Interrupted, InterruptGuard
 from curriculum_rec.training.operations import Operations, run_peak
 from curriculum_rec.training.profile import Profile
@@ -136,7 +137,7 @@ class Runner:
             self.directory,
             self.workshop.store,
             self.workshop,
-            self.open_run,
+            Faculty(self.experiment, self.dataset, self._examples, self.placed, self.open_run),
         )
 
     def check(self) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -28,26 +26,21 @@ from curriculum_rec.distillation.hearing import GROUPS, PARAMS, FromAverage, Fro
 from curriculum_rec.distillation.options import Distillation
 from curriculum_rec.distillation.teachers import (
     AverageTeacher,
-    Ensemble,
-    RunTeacher,
-    Source,
-    StageTeacher,
     Trajectory,
     sources_of,
 )
 from curriculum_rec.distillation.versions import EXAMPLE, FromVersions
-from curriculum_rec.errors import CheckpointError, OptionError, RunError
+from curriculum_rec.errors import OptionError
 from curriculum_rec.files import write_text
 from curriculum_rec.models.structure import Tree, join_model, split_model
 from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Snapshot
 from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.faculty import Faculty, width_of
 from curriculum_rec.training.placement import Placed
-from curriculum_rec.training.restore import load_snapshot, model_template, snapshot_parameters
 from curriculum_rec.training.run_directory import RunDirectory
 from curriculum_rec.training.score_store import ScoreStore
 from curriculum_rec.training.teacher_lists import Frozen, TeacherLists
-from curriculum_rec.training.workshop import OpenRun
 from curriculum_rec.weighting.learned import MetaLearned
 from curriculum_rec.weighting.temperature import DataParameters
 
@@ -83,7 +76,7 @@ class Tutor:
         directory: The run's.
         store: Keeps what teachers listed.
         workshop: Trains teachers for a difficulty that says which users are hard to distil.
-        open_run: Builds the experiment of a finished run; None where runs cannot be asked.
+        faculty: Finds the teachers.
     """
 
     experiment: Experiment
@@ -93,7 +86,7 @@ class Tutor:
     directory: RunDirectory
     store: ScoreStore
     workshop: Workshop | None
-    open_run: OpenRun | None
+    faculty: Faculty
 
     def check(self, name: str, student: nnx.Module) -> None:
         """Refuse what would fail when the stage begins.
@@ -118,7 +111,7 @@ class Tutor:
             )
         if distil.needs.groups:
             check_groups(self._groups(distil.needs.groups), distil.needs.grouped)
-        widths = [_width(self._template_of(source, name)) for source in sources_of(distil.teacher)]
+        widths = [width_of(self.faculty.template_of(source, name)) for source in sources_of(distil.teacher)]
         make_parts(distil.terms, self._sizes(distil, student, widths), seed=self.experiment.seed)
 
     def begin(
@@ -146,8 +139,8 @@ class Tutor:
             return None
         n_steps = self.experiment.stages[name].n_steps(steps_per_epoch)
         span = Span(first_step, n_steps, total_steps, steps_per_epoch)
-        frozen = self._load(distil, name, of_stage)
-        parts = make_parts(distil.terms, self._sizes(distil, student, self._widths(frozen)), seed=self.experiment.seed)
+        frozen = self.faculty.load(distil, name, of_stage)
+        parts = make_parts(distil.terms, self._sizes(distil, student, _widths(frozen)), seed=self.experiment.seed)
         groups = self._groups(distil.needs.groups) if distil.needs.groups else None
         lists, taken = self._lists(distil, name, frozen, groups, n_steps)
         objective = Distilled(
@@ -194,67 +187,8 @@ class Tutor:
         if isinstance(distil.teacher, Trajectory) and experiment.curriculum.history is not None:
             raise OptionError(f"{where}.teacher=Trajectory does not go with curriculum.history, which cuts users up")
 
-    def _template_of(self, source: Source, name: str) -> nnx.Module:
-        """Give a teacher's model, with shapes alone."""
-        if isinstance(source, StageTeacher):
-            return model_template(self.experiment, n_items=self._n_items, stage=source.stage)
-        experiment, snapshot = self._open(source, name)
-        return nnx.eval_shape(lambda: join_model(*snapshot_parameters(snapshot, experiment, n_items=self._n_items)))
-
-    def _open(self, source: RunTeacher, name: str) -> tuple[Experiment, Snapshot]:
-        """Open a run that teaches, and see that it knows the same items and no more.
-
-        Raises:
-            OptionError: Its histories are shorter.
-            RunError: There is no such run, or its data are others.
-        """
-        where = f"stages.{name}.distil.teacher.run={source.run}"
-        if self.open_run is None:
-            raise OptionError(f"{where}: runs can only teach in an experiment")
-        directory = RunDirectory.existing(source.run)
-        experiment, snapshot = self.open_run(directory), load_snapshot(directory)
-        if snapshot.meta["items_digest"] != self.dataset.split.interactions.items.digest():
-            raise CheckpointError(
-                f"{where}: that run has another catalogue, so its item codes mean other items; take a run on the same "
-                "data"
-            )
-        if snapshot.meta["split_hash"] != self.dataset.split.hash:
-            raise RunError(
-                f"{where}: it was trained on other data or another split, so it may know what this run is tested on; "
-                "take a run on the same data"
-            )
-        longest = max(bucket.arrays["history"].shape[1] for bucket in self.examples.buckets)
-        if experiment.examples.max_length < longest:
-            raise OptionError(
-                f"{where}: its examples.max_length={experiment.examples.max_length} is below the {longest} items that "
-                "it would be asked about"
-            )
-        return experiment, snapshot
-
-    def _load(self, distil: Distillation, name: str, of_stage: Callable[[str], Snapshot]) -> Frozen:
-        """Load all that a teacher is made of, once."""
-        structures, params, digests = [], [], []
-        for source in sources_of(distil.teacher):
-            if isinstance(source, StageTeacher):
-                experiment, snapshot = self.experiment, of_stage(source.stage)
-            else:
-                experiment, snapshot = self._open(source, name)
-            structure, tree = snapshot_parameters(snapshot, experiment, n_items=self._n_items)
-            structures.append(structure)
-            params.append(jax.tree.map(lambda leaf: jnp.asarray(leaf, self.experiment.precision), tree))
-            digests.append(snapshot.meta["digests"])
-        how = distil.teacher.how if isinstance(distil.teacher, Ensemble) else "mean"
-        versions = isinstance(distil.teacher, Trajectory)
-        return Frozen(tuple(structures), self.placed.replicate(params), digests, how, versions)
-
-    def _widths(self, frozen: Frozen) -> list[int]:
-        return [
-            _width(join_model(structure, tree))
-            for structure, tree in zip(frozen.structures, frozen.params, strict=True)
-        ]
-
     def _sizes(self, distil: Distillation, student: nnx.Module, widths: list[int]) -> Sizes:
-        own = _width(student)
+        own = width_of(student)
         if isinstance(distil.teacher, AverageTeacher):
             return Sizes(own, own)
         return Sizes(own, widths[0] if len(widths) == 1 else None)
@@ -311,7 +245,11 @@ class Tutor:
             asked, read = lists.seconds()
             n_batches = self.examples.batches_per_epoch
             cached = hosts.all_agree(n_batches * asked + n_steps * read < n_steps * asked)
-            record = {"cached": cached, "seconds_a_batch": {"asked": asked, "read": read}, "batches": n_batches}
+            record: dict[str, Any] = {
+                "cached": cached,
+                "seconds_a_batch": {"asked": asked, "read": read},
+                "batches": n_batches,
+            }
             if hosts.is_first():
                 write_text(path, json.dumps(record) + "\n")
         else:
@@ -342,8 +280,7 @@ class Tutor:
         return replace(self.examples, buckets=buckets)
 
 
-def _width(model: Any) -> int:
-    """Say how wide the vectors of a model are, which may hold shapes alone."""
-    structure, params = split_model(model)
-    one = jax.ShapeDtypeStruct((1,), jnp.int32)
-    return jax.eval_shape(lambda params, item: join_model(structure, params).item_vectors(item), params, one).shape[-1]
+def _widths(frozen: Frozen) -> list[int]:
+    return [
+        width_of(join_model(structure, tree)) for structure, tree in zip(frozen.structures, frozen.params, strict=True)
+    ]

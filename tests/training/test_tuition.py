@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 from runs import OVERRIDES, lasting_rows, make_runner, write_sequences
 
+from curriculum_rec.distillation.contract import Needs, Sizes
+from curriculum_rec.distillation.distilled import make_parts
 from curriculum_rec.errors import CheckpointError, OptionError, RunError
+from curriculum_rec.models.structure import split_model
 from curriculum_rec.training import score_store
 from curriculum_rec.training.progress import RunProgress
 from curriculum_rec.training.restore import load_snapshot, snapshot_parameters
 from curriculum_rec.training.run_directory import RunDirectory
+from curriculum_rec.training.teacher_lists import Frozen, TeacherLists
 
 BASE = [word for word in OVERRIDES if not word.startswith(("stages", "growth", "examples.bucket_lengths"))]
 BASE += ["examples.bucket_lengths=[]", "model=dnn", "model.depth=1", "placement=jit"]
@@ -27,7 +31,7 @@ LISTS = [
     "stages.student.distil.terms.second.n_uniform=6",
 ]
 FEATURES = [f"+{TERMS}.second=experts", "stages.student.distil.terms.second.n_experts=3"]
-FEATURES += [f"+{TERMS}.third=hierarchical_topology", "stages.student.distil.terms.third.n_groups=2"]
+FEATURES += ["checkpoint_every_steps=3"]
 
 
 def runner(folder, name, *overrides):
@@ -60,11 +64,11 @@ def test_a_student_learns_from_an_earlier_stage_by_parts_of_its_own(folder, feat
     assert [stage["parameters"] for stage in summary["stages"]] == [1609, 677]
     arrays = newest(folder, "features")
     parts = {name for name in arrays if name.startswith("params.distillation.")}
-    assert {name.split(".")[2] for name in parts} == {"second", "third"}
+    assert {name.split(".")[2] for name in parts} == {"second"}
     assert not {name for name in arrays if "teacher" in name}
     mine = [row for row in rows_of(folder, "features", "train") if row["step"] > STEPS]
     names = {name for row in mine for name in row if name.startswith("objective/distillation")}
-    assert names == {"objective/distillation", *(f"objective/distillation/{n}" for n in ("first", "second", "third"))}
+    assert names == {"objective/distillation", *(f"objective/distillation/{n}" for n in ("first", "second"))}
     assert mine[0]["objective/distillation"] == pytest.approx(0.5)
     assert mine[-1]["objective/distillation"] < 0.5
 
@@ -78,17 +82,13 @@ def test_what_teaches_stays_out_of_the_exported_model(folder, features):
 
 
 def test_parts_are_trained(folder, features):
-    fresh = make_runner(folder, "features", *DISTIL, *FEATURES, base=BASE)
-    from curriculum_rec.distillation.contract import Sizes
-    from curriculum_rec.distillation.distilled import make_parts
-    from curriculum_rec.models.structure import split_model
-
-    parts = make_parts(fresh.experiment.stages["student"].distil.terms, Sizes(4, 8), seed=0)
+    parts = make_parts(features[0].experiment.stages["student"].distil.terms, Sizes(4, 8), seed=0)
     before = split_model(parts)[1]["second"]["up"]["kernel"]
     after = newest(folder, "features")["params.distillation.second.up.kernel"]
     assert np.abs(after - np.asarray(before)).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_lists_that_are_read_train_nearly_as_the_teacher_itself(folder):
     """Uniform items are drawn otherwise; without these, the losses are the same up to rounding."""
     words = [*LISTS, "stages.student.distil.terms.second.n_uniform=0"]
@@ -104,6 +104,7 @@ def test_lists_that_are_read_train_nearly_as_the_teacher_itself(folder):
     assert not (folder / "never" / "scores").exists()
 
 
+@pytest.mark.slow
 def test_the_choice_is_made_once(folder, monkeypatch):
     made = runner(folder, "auto", *LISTS)
     made.run()
@@ -111,25 +112,19 @@ def test_the_choice_is_made_once(folder, monkeypatch):
     assert set(record["seconds_a_batch"]) == {"asked", "read"}
     # A run that goes on takes what was decided, whatever it would measure.
     path = folder / "auto" / "scores" / "distillation_student.json"
+    monkeypatch.setattr(TeacherLists, "seconds", None)
+    lists = TeacherLists(Frozen((), [], []), Needs(best=1), made.dataset.examples, 30, None, made.placed, 0)
     for cached in (True, False):
         path.write_text(json.dumps(record | {"cached": cached}))
-        again = runner(folder, "auto", *LISTS)
-        distil = again.experiment.stages["student"].distil
-        lists = type("Lists", (), {"seconds": None})
-        assert again.tutor._decision(distil, "student", lists, STEPS)[0] == cached
+        distil = made.experiment.stages["student"].distil
+        assert made.tutor._decision(distil, "student", lists, STEPS)[0] == cached
 
 
 def test_a_teacher_that_weighs_nothing_changes_no_bit(folder):
     plain = runner(folder, "plain", "~stages.student.distil", "+stages.student.distil=null")
     plain.run()
-    for name, words in (("weightless", []), ("weightless lists", LISTS)):
-        runner(folder, name, "stages.student.distil.schedule.weight=0.0", *words).run()
-        assert lasting_rows(folder / name / "metrics.jsonl") == lasting_rows(folder / "plain" / "metrics.jsonl")
-        expected = newest(folder, "plain")
-        got = newest(folder, name)
-        assert set(got) == set(expected)
-        for leaf, array in expected.items():
-            np.testing.assert_array_equal(got[leaf], array)
+    runner(folder, "weightless", "stages.student.distil.schedule.weight=0.0").run()
+    assert_same_run(folder, "weightless", "plain")
 
 
 class Killed(BaseException):
@@ -160,14 +155,14 @@ def assert_same_run(folder, a, b):
 
 
 def test_a_student_goes_on_to_the_same_bits(folder, features, monkeypatch):
-    killed_once(folder, "features broken", [*FEATURES, "checkpoint_every_steps=3"], monkeypatch, after=7)
+    killed_once(folder, "features broken", FEATURES, monkeypatch, after=7)
     killed = load_snapshot(RunDirectory(folder / "features broken"), "newest").step
     assert STEPS < killed < 2 * STEPS
-    runner(folder, "features broken", *FEATURES, "checkpoint_every_steps=3").run()
-    runner(folder, "features whole", *FEATURES, "checkpoint_every_steps=3").run()
-    assert_same_run(folder, "features broken", "features whole")
+    runner(folder, "features broken", *FEATURES).run()
+    assert_same_run(folder, "features broken", "features")
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_while_lists_are_written_goes_on_to_the_same_bits(folder, monkeypatch):
     words = [*LISTS, "stages.student.distil.cache=always"]
     written = []
@@ -191,7 +186,6 @@ def test_a_run_that_dies_while_lists_are_written_goes_on_to_the_same_bits(folder
 
 OTHERS = {
     "average": [f"distillation/teacher@{TEACHER}=average", f"~{TEACHER}.stage", f"{TEACHER}.decay=0.9"],
-    "born again": ["stages=born_again", *LISTS],
     "versions": [
         f"distillation/teacher@{TEACHER}=trajectory",
         f"~{TEACHER}.stage",
@@ -212,7 +206,8 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", ["average", "versions", pytest.param("users", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["average", "versions", "users"])
 def test_other_teachers_go_on_to_the_same_bits(folder, monkeypatch, name):
     words = [*OTHERS[name], "checkpoint_every_steps=3"]
     killed_once(folder, f"{name} broken", words, monkeypatch, after=7)
@@ -231,6 +226,7 @@ def test_other_teachers_go_on_to_the_same_bits(folder, monkeypatch, name):
         assert int(arrays["memory.objective.teacher steps"]) == STEPS
 
 
+@pytest.mark.slow
 def test_a_finished_run_of_another_model_teaches(folder, features):
     words = [
         "~stages.teacher",
