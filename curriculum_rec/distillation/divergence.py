@@ -39,8 +39,8 @@ class Master(NamedTuple):
         temperature: float32 scalar.
     """
 
-    hidden: tuple[Float[Array, "positions width"], ...]
-    vectors: tuple[Float[Array, "items width"], ...]
+    hidden: tuple[Float[Array, "positions _"], ...]
+    vectors: tuple[Float[Array, "_ _"], ...]
     temperature: Float[Array, ""]
 
 

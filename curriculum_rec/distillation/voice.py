@@ -31,8 +31,8 @@ class Voice:
         how: How several become one.
     """
 
-    hidden: tuple[Float[Array, "batch length width"], ...]
-    vectors: tuple[Float[Array, "rows width"], ...]
+    hidden: tuple[Float[Array, "batch length _"], ...]
+    vectors: tuple[Float[Array, "_ _"], ...]
     n_items: int
     how: How = "mean"
 
@@ -48,14 +48,14 @@ class Voice:
             vectors = tuple(jax.lax.stop_gradient(model.item_vectors()) for model in models)
         return cls(hidden, vectors, models[0].n_items, how)
 
-    def scores(self, hidden: Sequence[Float[Array, "rows width"]]) -> Float[Array, "rows items"]:
+    def scores(self, hidden: Sequence[Float[Array, "rows _"]]) -> Float[Array, "rows items"]:
         """Score the catalogue for some user vectors of each teacher; what is no item gets minus infinity."""
         return voice_scores(hidden, self.vectors, n_items=self.n_items, how=self.how)
 
 
 def voice_scores(
-    hidden: Sequence[Float[Array, "rows width"]],
-    vectors: Sequence[Float[Array, "items width"]],
+    hidden: Sequence[Float[Array, "rows _"]],
+    vectors: Sequence[Float[Array, "_ _"]],
     *,
     n_items: int,
     how: How,

@@ -100,4 +100,13 @@ def gradients(term, student, voice, **options):
     def loss(hidden, table):
         return total_loss(term, Fixed(hidden, table), voice, **options)
 
-    return jax.grad(loss, (0, 1))(student.hidden, student.table)
+    return jax.jit(jax.grad(loss, (0, 1)))(student.hidden, student.table)
+
+
+def losses_of(term, student, voice, **options):
+    """Compute a term's losses in one program."""
+
+    def losses(hidden, table):
+        return term(make_lesson(term, Fixed(hidden, table), voice, **options))
+
+    return jax.jit(losses)(student.hidden, student.table)

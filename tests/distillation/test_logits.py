@@ -2,7 +2,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from lessons import LENGTHS, N_ITEMS, Fixed, fixed_model, gradients, make_batch, make_lesson, scores_of, voice_of
+from lessons import (
+    LENGTHS,
+    N_ITEMS,
+    Fixed,
+    fixed_model,
+    gradients,
+    losses_of,
+    make_batch,
+    make_lesson,
+    scores_of,
+    voice_of,
+)
 from scipy.special import expit, log_softmax, softmax
 
 from curriculum_rec.distillation import CandidateDivergence, CatalogueDivergence, SoftBinary
@@ -25,7 +36,7 @@ def divergence(wanted, scores, temperature):
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_the_divergence_over_the_catalogue_is_the_textbooks(chunk, temperature):
     term = CatalogueDivergence(temperature=temperature, chunk=chunk)
-    losses = np.asarray(term(make_lesson(term, STUDENT, voice_of(TEACHER))))
+    losses = np.asarray(losses_of(term, STUDENT, voice_of(TEACHER)))
     expected = divergence(scores_of(TEACHER), scores_of(STUDENT), temperature)
     np.testing.assert_allclose(losses[PRESENT], expected[PRESENT], rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(losses[~PRESENT], 0)
@@ -73,9 +84,7 @@ def test_a_shift_of_all_scores_of_a_user_changes_nothing(term):
         shifts = shift * jnp.ones((*model.hidden.shape[:2], 1))
         return Fixed(jnp.concatenate([model.hidden, shifts], axis=-1), jnp.concatenate([model.table, ones], axis=-1))
 
-    plain, shifted = (
-        np.asarray(term(make_lesson(term, widened(STUDENT, shift), voice_of(TEACHER)))) for shift in (0.0, 7.0)
-    )
+    plain, shifted = (np.asarray(losses_of(term, widened(STUDENT, shift), voice_of(TEACHER))) for shift in (0.0, 7.0))
     np.testing.assert_allclose(shifted, plain, atol=1e-4)
 
 
@@ -95,19 +104,19 @@ def test_the_gradients_scale_does_not_depend_on_the_temperature_to_first_order()
 def test_candidates_become_the_catalogue():
     """With all items among the best, the two terms are one; with few, uniform items stand for the rest."""
     whole, all_best = CatalogueDivergence(), CandidateDivergence(k=N_ITEMS, n_uniform=0)
-    exact = np.asarray(whole(make_lesson(whole, STUDENT, voice_of(TEACHER))))[PRESENT]
-    mine = np.asarray(all_best(make_lesson(all_best, STUDENT, voice_of(TEACHER))))[PRESENT]
+    exact = np.asarray(losses_of(whole, STUDENT, voice_of(TEACHER)))[PRESENT]
+    mine = np.asarray(losses_of(all_best, STUDENT, voice_of(TEACHER)))[PRESENT]
     np.testing.assert_allclose(mine, exact, rtol=1e-4, atol=1e-5)
     sampled = CandidateDivergence(k=4, n_uniform=2000)
-    near = np.asarray(sampled(make_lesson(sampled, STUDENT, voice_of(TEACHER))))[PRESENT]
+    near = np.asarray(losses_of(sampled, STUDENT, voice_of(TEACHER)))[PRESENT]
     np.testing.assert_allclose(near, exact, rtol=0.15, atol=0.02)
     few = CandidateDivergence(k=4, n_uniform=0)
-    assert np.abs(np.asarray(few(make_lesson(few, STUDENT, voice_of(TEACHER))))[PRESENT] - exact).max() > 0.2
+    assert np.abs(np.asarray(losses_of(few, STUDENT, voice_of(TEACHER)))[PRESENT] - exact).max() > 0.2
 
 
 def test_soft_labels_are_the_teachers_probabilities():
     term = SoftBinary(k=N_ITEMS, n_uniform=0, temperature=3.0)
-    losses = np.asarray(term(make_lesson(term, STUDENT, voice_of(TEACHER))))
+    losses = np.asarray(losses_of(term, STUDENT, voice_of(TEACHER)))
     label, p = expit(scores_of(TEACHER) / 3), expit(scores_of(STUDENT) / 3)
     expected = -(label * np.log(p) + (1 - label) * np.log(1 - p)).mean(axis=-1)
     np.testing.assert_allclose(losses[PRESENT], expected[PRESENT], rtol=1e-5)
@@ -115,8 +124,8 @@ def test_soft_labels_are_the_teachers_probabilities():
 
 def test_heat_is_a_factor_of_the_temperature():
     hot, plain = CandidateDivergence(temperature=3.0, k=5), CandidateDivergence(temperature=1.5, k=5)
-    expected = hot(make_lesson(hot, STUDENT, voice_of(TEACHER)))
-    np.testing.assert_array_equal(plain(make_lesson(plain, STUDENT, voice_of(TEACHER), heat=2.0)), expected)
+    expected = losses_of(hot, STUDENT, voice_of(TEACHER))
+    np.testing.assert_array_equal(losses_of(plain, STUDENT, voice_of(TEACHER), heat=2.0), expected)
 
 
 @pytest.mark.parametrize(
