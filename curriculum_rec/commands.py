@@ -40,8 +40,8 @@ from curriculum_rec.training.checkpoint import Snapshot
 from curriculum_rec.training.compilation import use_cache
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.progress import RunProgress
-from curriculum_rec.training.restore import Which, load_snapshot, snapshot_parameters
-from curriculum_rec.training.run_directory import RunDirectory
+from curriculum_rec.training.restore import load_snapshot, snapshot_parameters
+from curriculum_rec.training.run_directory import RunDirectory, Which
 from curriculum_rec.training.runner import Runner
 from curriculum_rec.training.summary import reference_metrics, user_results
 from curriculum_rec.training.workshop import OpenRun, TeacherWorkshop, stores

@@ -230,6 +230,11 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
     def within(node: Any, name: str) -> Any:
         return node | {name: change(str(node[name]))} if isinstance(node, dict) and node.get(name) else node
 
+    def in_stage(node: Any) -> Any:
+        if isinstance(node, dict) and isinstance(node.get("warm_start"), dict):
+            return node | {"warm_start": within(node["warm_start"], "run")}
+        return within(node, "warm_start")
+
     def anywhere(node: Any) -> Any:
         if not isinstance(node, dict):
             return node
@@ -240,7 +245,7 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
     if isinstance(curriculum, dict) and "difficulty" in curriculum:
         curriculum = curriculum | {"difficulty": anywhere(curriculum["difficulty"])}
     if isinstance(stages, dict):
-        stages = {name: within(stage, "warm_start") for name, stage in stages.items()}
+        stages = {name: in_stage(stage) for name, stage in stages.items()}
         stages = {
             name: stage | {"distil": anywhere(stage["distil"])}
             if isinstance(stage, dict) and "distil" in stage

@@ -39,7 +39,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 objective/negatives=uniform|popularity|in_batch                              (sampled_softmax)
   optimizer     adamw
   curriculum    none, or by difficulty: length, user_activity, popularity, sequence_rarity, transition_surprisal,
-                time_gap, history_distance, history_entropy, loss; judged by teachers: transfer_teacher,
+                time_gap, arrival, history_distance, history_entropy, loss; judged by teachers: transfer_teacher,
                 cross_validated, cross_review, first_learnt, correctness, forgetting, data_map, area_under_margin,
                 error_norm, gradient_norm, prediction_depth, reducible_loss; combined, ensemble; file
                 (ordered: the one that curriculum/difficulty names)
@@ -58,7 +58,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 inverse_propensity, screener, learn_to_reweight, meta_weight_net,
                 data_parameters
   growth        none, interleave, stack
-  stages        single, grow_2_4, distil, teacher_assistants, born_again, distil_from_growth
+  stages        single, grow_2_4, grow_2_4_8, distil, teacher_assistants, born_again, distil_from_growth
                 (stages.NAME.epochs=, .steps=, .depth=, .patience=, .warm_start=RUN, .distil)
                 distillation/teacher@stages.NAME.distil.teacher=stage|run|ensemble|trajectory|average
                 distillation/term@stages.NAME.distil.terms.ANY=catalogue_divergence|candidate_divergence|soft_binary|

@@ -110,7 +110,7 @@ def rows_of(text, name):
 
 
 def test_the_report_claims_over_seeds_and_prints_what_failed(study, grid, report):
-    text = "\n".join(report.sections(study, grid.read_arms(), "ndcg@10"))
+    text = "\n".join(report.sections(study, grid.read_arms(), "ndcg@10", report.Baseline()))
     claims = {name: rows_of(text, name)[2].split("|")[-2].strip() for name in ("length", "popularity", "loss")}
     assert claims == {"length": "helps", "popularity": "harms", "loss": "not shown"}
     assert "over the 3 comparisons of the table" in text
@@ -124,7 +124,7 @@ def test_the_report_claims_over_seeds_and_prints_what_failed(study, grid, report
 def test_five_seeds_claim_nothing(study, grid, report):
     for folder in study.glob("*/*/*/seed-[5-9]"):
         (folder / "summary.json").unlink()
-    text = "\n".join(report.sections(study, grid.read_arms(), "ndcg@10"))
+    text = "\n".join(report.sections(study, grid.read_arms(), "ndcg@10", report.Baseline()))
     assert "helps" not in text and "harms" not in text
     assert "No p over seeds can be below 0.062" in text
 
@@ -132,15 +132,16 @@ def test_five_seeds_claim_nothing(study, grid, report):
 def test_runs_on_other_data_are_not_compared(study, grid, report):
     fake_run(study / "ml100k" / "noise-0" / "length-anti" / "seed-0", value=0.1, seed=0, split_hash="other")
     with pytest.raises(RunError, match="was trained on other data"):
-        list(report.sections(study, grid.read_arms(), "ndcg@10"))
+        list(report.sections(study, grid.read_arms(), "ndcg@10", report.Baseline()))
 
 
 def test_the_tables_stand_between_the_markers(study, report, monkeypatch, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-    monkeypatch.setattr(report, "README", readme)
+    table = tmp_path / "arms.yaml"
+    table.write_text(report.TABLE.read_text())
     for _ in range(2):
-        monkeypatch.setattr(sys, "argv", ["report", "--root", str(study)])
+        monkeypatch.setattr(sys, "argv", ["report", "--root", str(study), "--table", str(table)])
         assert report.main() == 0
         text = readme.read_text()
         assert text.startswith("before\n") and text.endswith("after\n")

@@ -94,6 +94,7 @@ class Examples:
         item_counts: Training count of every item, int64 ``[n_items + 1]``; None where there are no items.
         gaps: Time between each target and the item before it, float64 ``[n_targets]`` in the order of :attr:`targets`
             and the unit of the data's timestamps; None where there are none.
+        times: The targets' own timestamps, float64 ``[n_targets]``; None where there are none.
         source: int64 ``[n]``, number of the source that most of an example's interactions come from; None where all
             come from one.
         source_names: The sources' names.
@@ -105,6 +106,7 @@ class Examples:
     buckets: tuple[Bucket, ...]
     item_counts: np.ndarray | None = None
     gaps: np.ndarray | None = None
+    times: np.ndarray | None = None
     source: np.ndarray | None = None
     source_names: tuple[str, ...] = ()
     histories: Histories | None = None
@@ -230,7 +232,9 @@ class Examples:
                 size = min(bucket.batch_size, -(-len(rows) // BATCH_MULTIPLE) * BATCH_MULTIPLE)
                 buckets.append(Bucket(arrays, number[bucket.example[rows]].astype(np.int32), size))
         of_targets = np.repeat(chosen, np.diff(self.target_offsets))
-        gaps, noise = (None if values is None else values[of_targets] for values in (self.gaps, self.noise))
+        gaps, times, noise = (
+            None if values is None else values[of_targets] for values in (self.gaps, self.times, self.noise)
+        )
         histories = self.histories
         if histories is not None:
             histories = replace(histories, start=histories.start[chosen], stop=histories.stop[chosen])
@@ -238,7 +242,9 @@ class Examples:
         origin = self.origin
         if origin is not None:
             origin = replace(origin, user=origin.user[chosen], first=origin.first[chosen])
-        return replace(self, buckets=tuple(buckets), gaps=gaps, source=source, histories=histories, noise=noise)
+        return replace(
+            self, buckets=tuple(buckets), gaps=gaps, times=times, source=source, histories=histories, noise=noise
+        )
 
     def in_one_shape(self) -> dict[str, np.ndarray]:
         """Bring all examples, in order, to the widest shape: named arrays ``[n, ...]``."""
@@ -376,10 +382,13 @@ class SequenceExamples:
         is_training = split.part == Part.TRAIN
         rows = _target_rows(offsets[users + 1], n_inputs[users])
         first = np.diff(offsets)[users] - n_inputs[users] + 1
+        timestamp = split.interactions.timestamp
+        times = None if timestamp is None else timestamp[is_training].astype(np.float64)
         return Examples(
             tuple(buckets),
             item_counts=split.item_counts(Part.TRAIN),
-            gaps=_gaps(split, is_training, rows),
+            gaps=None if times is None else times[rows] - times[rows - 1],
+            times=None if times is None else times[rows],
             source=_main_sources(split, users),
             source_names=split.interactions.source_names,
             histories=Histories(items, offsets[users], offsets[users + 1]),
@@ -408,15 +417,6 @@ def _main_sources(split: Split, users: np.ndarray) -> np.ndarray | None:
     pairs = data.user[rows].astype(np.int64) * len(data.source_names) + data.source[rows]
     counts = np.bincount(pairs, minlength=(data.n_users + 1) * len(data.source_names))
     return counts.reshape(data.n_users + 1, -1).argmax(axis=1)[users]
-
-
-def _gaps(split: Split, is_training: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
-    """Take the time since the row before of some rows of the training part."""
-    timestamp = split.interactions.timestamp
-    if timestamp is None:
-        return None
-    timestamp = timestamp[is_training].astype(np.float64)
-    return timestamp[rows] - timestamp[rows - 1]
 
 
 def bucket_lengths(lengths: tuple[int, ...], max_length: int) -> tuple[int, ...]:

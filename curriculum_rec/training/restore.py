@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +13,12 @@ from flax import nnx
 
 from curriculum_rec.distillation.distilled import PARTS
 from curriculum_rec.errors import CheckpointError, RunError
-from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, unflatten
 from curriculum_rec.training.experiment import Experiment
 from curriculum_rec.training.record import RunRecord
-from curriculum_rec.training.run_directory import RunDirectory
+from curriculum_rec.training.run_directory import RunDirectory, Which
 from curriculum_rec.training.state import TrainState
-
-Which = Literal["best", "newest"] | int
 
 PARAMS, OPTIMIZER, CURRICULUM, MEMORY = "params", "optimizer", "curriculum", "memory"
 
@@ -90,36 +86,15 @@ def snapshot_parameters(snapshot: Snapshot, experiment: Experiment, *, n_items: 
 
 
 def _of_model(arrays: Mapping[str, np.ndarray], template: Tree) -> Mapping[str, np.ndarray]:
-    """Leave out what a teacher's terms trained beside the model."""
+    """Leave out what a teacher's terms trained beside the model.
+
+    Args:
+        arrays: Of a checkpoint.
+        template: The model's parameters.
+    """
     if PARTS in template:
         return arrays
     return {name: array for name, array in arrays.items() if not name.startswith(f"{PARAMS}.{PARTS}.")}
-
-
-def warm_start_parameters(source: RunDirectory, template: Tree, *, items_digest: str) -> Tree:
-    """Take the best weights of another run for a model of the same shape but perhaps fewer blocks.
-
-    Args:
-        source: The other run.
-        template: Parameters of the new model; their depth does not matter.
-        items_digest: Digest of the new run's catalogue; codes must mean the same items.
-
-    Raises:
-        CheckpointError: The catalogue or a shape differs.
-    """
-    snapshot = load_snapshot(source)
-    if snapshot.meta["items_digest"] != items_digest:
-        raise CheckpointError(
-            f"warm_start={source.path}: that run has another catalogue, so its item codes mean other items; start "
-            "from a run on the same data"
-        )
-    depth = RunRecord.from_json(snapshot.meta["record"]).stage.depth
-
-    def at_depth(path: tuple[object, ...], leaf: Any) -> Any:
-        return jax.ShapeDtypeStruct((depth, *leaf.shape[1:]), leaf.dtype) if is_stacked(path) else leaf
-
-    arrays = _of_model(snapshot.arrays, template)
-    return unflatten(arrays, PARAMS, jax.tree_util.tree_map_with_path(at_depth, template))
 
 
 def with_fresh_parameters(state: TrainState, params: Tree, optimizer: optax.GradientTransformation) -> TrainState:

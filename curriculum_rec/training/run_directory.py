@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
+import polars as pl
+
 from curriculum_rec.errors import RunError
+
+Which = Literal["best", "newest"] | int
+"""A checkpoint of a run: the best by the validation metric, the newest, or that of a step."""
 
 OnExisting = Literal["refuse", "replace", "resume"]
 
@@ -56,6 +61,11 @@ class RunDirectory:
     def noise(self) -> Path:
         """What was planted into the training part, as Parquet; only where something was."""
         return self.path / "noise.parquet"
+
+    @property
+    def items(self) -> Path:
+        """The ids of the catalogue in the order of their codes, as Parquet."""
+        return self.path / "items.parquet"
 
     @property
     def scores(self) -> Path:
@@ -105,7 +115,7 @@ class RunDirectory:
         if on_existing == "replace":
             for entry in (self.checkpoints, self.evaluation, self.scores):
                 shutil.rmtree(entry, ignore_errors=True)
-            for entry in (self.metrics, self.summary, self.noise, self.config):
+            for entry in (self.metrics, self.summary, self.noise, self.items, self.config):
                 entry.unlink(missing_ok=True)
 
     def lock(self) -> None:
@@ -132,6 +142,18 @@ class RunDirectory:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def read_items(self) -> pl.Series:
+        """Read the ids of the catalogue.
+
+        Raises:
+            RunError: The run has none or they cannot be read.
+        """
+        try:
+            return pl.read_parquet(self.items)["item"]
+        except (OSError, pl.exceptions.PolarsError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(f"{self.path} does not say which items its catalogue has: {reason}") from error
 
     def read_summary(self) -> dict[str, Any]:
         """Read the result of a finished run.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,7 @@ from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.models.structure import Tree, same_shapes, split_model
 from curriculum_rec.objectives.losses import examples_for
 from curriculum_rec.training import hosts
+from curriculum_rec.training.borrow import Borrowed, Borrower, Fate
 from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, below, flatten, unflatten
 from curriculum_rec.training.compilation import METER
 from curriculum_rec.training.engine import ChunkReport, Engine
@@ -50,7 +51,6 @@ from curriculum_rec.training.restore import (
     check_same_run,
     model_template,
     snapshot_parameters,
-    warm_start_parameters,
     with_fresh_parameters,
 )
 from curriculum_rec.training.run_directory import MetricsLog, NoLog, RunDirectory, to_json
@@ -159,10 +159,7 @@ class Runner:
         for name, stage in self.experiment.stages.items():
             if stage.learning_rate_scale(0) is not None:
                 self.experiment.build_optimizer(self.total_steps, stage.learning_rate_scale(0))
-            depth = None
-            if stage.warm_start is not None:
-                depth = stacked_depth(self._warm_start_parameters(stage.warm_start, name))
-            old, before = self._models(name, before, depth)
+            old, before = self._models(name, before, self._borrow(name))
             self.placed.check_table(split_model(before)[1])
             self._check_growth(name, old, before)
             self.tutor.check(name, before)
@@ -226,6 +223,8 @@ class Runner:
         self._log.rewind(0)
         if hosts.is_first() and self.dataset.split.noise is not None:
             write_frame(self.directory.noise, planted_interactions(self.dataset.split))
+        if hosts.is_first():
+            write_frame(self.directory.items, self.dataset.split.interactions.items.ids.alias("item").to_frame())
         first = next(iter(self.experiment.stages))
         return self._enter_stage(self._random_state(first), first), self.engine.scheduler.begin()
 
@@ -290,17 +289,17 @@ class Runner:
         return self._checkpoints.restore(record.best_step)
 
     def _enter_stage(self, state: TrainState, name: str) -> TrainState:
-        stage, step, depth = self.experiment.stages[name], int(state.step), None
+        stage, step, borrowed = self.experiment.stages[name], int(state.step), self._borrow(name)
         begins_anew = bool(self._record.stages) and stage.begin == "random"
         if isinstance(self.engine.objective, Distilled):
             state = leave(state, self.optimizer)
-        if stage.warm_start is not None:
-            params = self._warm_start_parameters(stage.warm_start, name)
-            state, depth = with_fresh_parameters(state, params, self.optimizer), stacked_depth(params)
+        if borrowed is not None:
+            state = with_fresh_parameters(state, borrowed.params, self.optimizer)
+            self._log_borrowed(name, step, borrowed)
         elif begins_anew:
             fresh = self._random_state(name)
             state = replace(with_fresh_parameters(state, fresh.params, self.optimizer), memory=fresh.memory)
-        old, new = self._models(name, self._model, depth)
+        old, new = self._models(name, self._model, borrowed)
         self._check_growth(name, old, new)
         grows, growth = _differ(old, new), self.experiment.growth
         if grows and growth is not None:
@@ -325,18 +324,18 @@ class Runner:
             state = enter(state, tuition.objective, tuition.parts, new, self.optimizer)
         return self.placed.place_state(state)
 
-    def _models(self, name: str, before: nnx.Module | None, depth: int | None) -> tuple[nnx.Module, nnx.Module]:
+    def _models(self, name: str, before: nnx.Module | None, borrowed: Borrowed | None) -> tuple[nnx.Module, nnx.Module]:
         """Give the models, with shapes alone, that a stage begins with and that it trains.
 
         Args:
             name: The stage.
             before: The model of the stage before; None if there is none.
-            depth: Depth of the weights of a warm start; None without one.
+            borrowed: What a warm start took; None without one.
         """
         stage = self.experiment.stages[name]
         template = partial(model_template, self.experiment, n_items=self.n_items, stage=name)
-        if depth is not None:
-            return template(depth=depth), template(depth=stage.depth or depth)
+        if borrowed is not None:
+            return borrowed.old, borrowed.new
         if before is None or stage.begin == "random":
             return template(), template()
         return before, template(depth=stage.depth or stacked_depth(split_model(before)[1]))
@@ -352,9 +351,19 @@ class Runner:
             )
         growth.check(old, new)
 
-    def _warm_start_parameters(self, run: str, stage: str) -> Tree:
-        template = split_model(model_template(self.experiment, n_items=self.n_items, stage=stage))[1]
-        return warm_start_parameters(RunDirectory.existing(run), template, items_digest=self._items_digest)
+    def _borrow(self, stage: str) -> Borrowed | None:
+        warm = self.experiment.stages[stage].borrows
+        if warm is None:
+            return None
+        return Borrower(self.experiment, self.dataset.split.interactions.items, self.open_run).borrow(warm, stage=stage)
+
+    def _log_borrowed(self, stage: str, step: int, borrowed: Borrowed) -> None:
+        """Say what became of every parameter: in a sentence, in the log by names, in a file with shapes."""
+        by_fate = {fate: borrowed.table.filter(fate=fate)["parameter"].to_list() for fate in get_args(Fate)}
+        self._log.write("warm_start", step=step, stage=stage, checkpoint=borrowed.checkpoint, **by_fate)
+        self._shown.say(f"stage {stage} begins with {borrowed.describe()}")
+        if hosts.is_first():
+            write_frame(self.directory.path / f"warm_start.{stage}.csv", borrowed.table)
 
     def _take_learning_rates(self, record: StageRecord) -> None:
         """Go on by a stage's learning rates, where they are not those of the stage before."""

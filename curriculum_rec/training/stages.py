@@ -14,9 +14,45 @@ from curriculum_rec.components import check_type, unknown_option
 from curriculum_rec.distillation.options import Distillation, check_teaching_stages
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.contract import ModelFactory
+from curriculum_rec.training.run_directory import Which
 
 Begin = Literal["previous", "random"]
 """Where a stage's weights come from when no warm start is named: the stage before, or random values."""
+
+ChosenBlocks = Literal["all", "every_second"] | tuple[int, ...]
+"""Blocks of another run's model: all of them, every second one from the first, or those of these numbers, from 0."""
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """Weights out of another run; the optimizer starts afresh.
+
+    Whatever ``take`` names must be there on both sides; the rest of the model begins at random, and the run's log says
+    what became of every parameter.
+
+    Args:
+        run: The run directory.
+        checkpoint: ``best`` by the validation metric, ``newest``, or a step that has one.
+        take: Patterns of parameters' names, such as ``items.*`` or ``blocks.*``; where all are taken, a smaller model
+            grows by ``growth``.
+        blocks: Which blocks: ``all``, ``every_second`` as a distilled student begins, or a list of numbers from 0.
+        items: ``same`` asks for the same catalogue; ``by_id`` looks items up by their ids, and vectors of such as the
+            other run did not know begin afresh.
+
+    Source: every second block after DistilBERT (Sanh et al., 2019).
+    """
+
+    run: str
+    checkpoint: Which = "best"
+    take: tuple[str, ...] = ("*",)
+    blocks: ChosenBlocks = "all"
+    items: Literal["same", "by_id"] = "same"
+
+    def __post_init__(self) -> None:
+        if not self.take:
+            raise OptionError("warm_start.take=[]: name at least one pattern, * for all parameters")
+        if not isinstance(self.blocks, str) and (not self.blocks or min(self.blocks) < 0):
+            raise OptionError(f"warm_start.blocks={list(self.blocks)}: name at least one block, counted from 0")
 
 
 @dataclass(frozen=True)
@@ -35,8 +71,8 @@ class Stage:
             on to the end.
         begin: ``previous`` goes on from the weights of the stage before, where there is one; ``random`` begins anew,
             the optimizer too.
-        warm_start: A run directory whose best checkpoint gives the weights; the optimizer starts afresh. None goes on
-            as ``begin`` says.
+        warm_start: Takes weights from another run, a :class:`WarmStart`, or a run directory whose best checkpoint is
+            taken whole. None goes on as ``begin`` says.
         learning_rate_factor: The optimizer's learning rate is multiplied by this in the stage, above 0.
         warmup_steps: Steps over which the learning rate rises to its schedule when the stage begins. A growth that does
             not preserve the function needs them; 200 are usual.
@@ -49,7 +85,7 @@ class Stage:
     steps: int | None = None
     patience: int | None = None
     begin: Begin = "previous"
-    warm_start: str | None = None
+    warm_start: WarmStart | str | None = None
     learning_rate_factor: float = 1.0
     warmup_steps: int = 0
     distil: Distillation | None = None
@@ -71,6 +107,11 @@ class Stage:
             raise OptionError(f"a stage has warmup_steps={self.warmup_steps}: it must be at least 0")
         if isinstance(self.model, Mapping) and "depth" in self.model:
             raise OptionError("a stage has model.depth: give it as the stage's own depth")
+
+    @property
+    def borrows(self) -> WarmStart | None:
+        """The warm start with all its options; None without one."""
+        return WarmStart(self.warm_start) if isinstance(self.warm_start, str) else self.warm_start
 
     def n_steps(self, steps_per_epoch: int) -> int:
         """Give the stage's greatest length in steps.

@@ -15,6 +15,8 @@ from curriculum_rec import config
 from curriculum_rec.errors import OptionError
 
 TABLE = Path(__file__).with_name("arms.yaml")
+"""The study of this folder; others have a table of their own."""
+
 EXPERIMENTS = Path(__file__).parents[1]
 
 
@@ -79,9 +81,20 @@ class Run:
         return config.config_hash(self.composed())
 
 
+def read_table(table: Path) -> dict[str, Any]:
+    """Read a study's table.
+
+    Raises:
+        OptionError: There is none.
+    """
+    if not table.is_file():
+        raise OptionError(f"--table {table} does not exist")
+    return yaml.safe_load(table.read_text())
+
+
 def read_arms(table: Path = TABLE) -> dict[str, Arm]:
     """Read the arms, each ordered one followed by those of its other orders; not those whose file is not there."""
-    content = yaml.safe_load(table.read_text())
+    content = read_table(table)
     packaged = resources.files("curriculum_rec.conf")
     arms: dict[str, Arm] = {}
     for name, entry in content["arms"].items():
@@ -90,19 +103,19 @@ def read_arms(table: Path = TABLE) -> dict[str, Arm]:
         options = tuple(entry["options"])
         ordered = entry.get("ordered", False)
         arms[name] = Arm(name, options, f"{name}-random" if ordered else entry.get("control"))
-        for order, words in content["orders"].items() if ordered else ():
+        for order, words in content.get("orders", {}).items() if ordered else ():
             other = f"{name}-{order}"
             arms[other] = Arm(other, (*options, *words), None if order == "random" else f"{name}-random")
     return arms
 
 
-def chosen_arms(names: Sequence[str] | None) -> dict[str, Arm]:
+def chosen_arms(names: Sequence[str] | None, table: Path = TABLE) -> dict[str, Arm]:
     """Take the named arms, or all.
 
     Raises:
         OptionError: There is no such arm.
     """
-    arms = read_arms()
+    arms = read_arms(table)
     for name in names or ():
         if name not in arms:
             raise OptionError(f"there is no arm '{name}'; there are: {', '.join(arms)}")
@@ -118,6 +131,7 @@ def runs(
     arms: Sequence[Arm],
     seeds: Sequence[int],
     words: Sequence[str] = (),
+    table: Path = TABLE,
 ) -> Iterator[Run]:
     """List all runs, seed by seed, so that a grid that was stopped early has whole seeds.
 
@@ -129,11 +143,12 @@ def runs(
         arms: The arms.
         seeds: The seeds.
         words: Options for every run.
+        table: The study's table, which names the data sets.
 
     Raises:
         OptionError: There is no such data set.
     """
-    sets: dict[str, Any] = yaml.safe_load(TABLE.read_text())["data"]
+    sets: dict[str, Any] = read_table(table)["data"]
     for name in data:
         if name not in sets:
             raise OptionError(f"there is no data set '{name}'; there are: {', '.join(sets)}")

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -5,6 +6,7 @@ import polars as pl
 import pytest
 
 from curriculum_rec.curriculum.difficulty import (
+    Arrival,
     HistoryDistance,
     HistoryEntropy,
     Length,
@@ -97,6 +99,14 @@ def test_time_gap_is_the_time_since_the_item_before():
     np.testing.assert_allclose(TimeGap(unit_seconds=60)(examples, "target"), np.log1p([60, 0, 120]))
     shortened = SequenceExamples(max_length=1, bucket_lengths=(1,), positions_per_batch=64)(split)
     np.testing.assert_allclose(TimeGap()(shortened, "target"), np.log1p([0, 2]))
+
+
+def test_arrival_is_the_time_of_the_target_and_of_a_sequence_its_last():
+    examples = dataclasses.replace(make_examples(), times=np.array([5.0, 6.0, 9.0, 7.0, 1.0, 4.0]))
+    assert Arrival()(examples, "target").tolist() == [5, 6, 9, 7, 1, 4]
+    assert Arrival()(examples, "sequence").tolist() == [9, 7, 4]
+    with pytest.raises(OptionError, match="timestamps"):
+        Arrival()(make_examples(), "target")
 
 
 def test_time_gap_without_times_is_refused():

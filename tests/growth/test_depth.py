@@ -215,7 +215,7 @@ def test_what_cannot_be_grown_is_refused(trained_dnn):
         DepthGrowth().check(Plain("layers", 2), Plain("layers", 4))
     with pytest.raises(OptionError, match="residual gates"):
         DepthGrowth(gate=0).check(Plain("blocks", 2), Plain("blocks", 4))
-    with pytest.raises(OptionError, match="cannot change blocks.up.bias"):
+    with pytest.raises(OptionError, match="cannot change blocks.down.kernel"):
         wider = DNN(width=8, depth=2, feed_forward_factor=2)(n_items=12, max_length=6, rngs=nnx.Rngs(0))
         DepthGrowth().check(shapes_of(state), wider)
     params = {"blocks": {"kernel": jnp.ones((2, 3))}}

@@ -3,6 +3,7 @@
 from curriculum_rec.curriculum.difficulty.base import Difficulty, RunningLoss, Unit, mean_by_example
 from curriculum_rec.curriculum.difficulty.combined import Combined, Ensemble
 from curriculum_rec.curriculum.difficulty.from_data import (
+    Arrival,
     HistoryDistance,
     HistoryEntropy,
     Length,
@@ -31,6 +32,7 @@ from curriculum_rec.curriculum.difficulty.workshop import Lesson, Workshop
 
 __all__ = [
     "AreaUnderMargin",
+    "Arrival",
     "Combined",
     "Correctness",
     "CrossReview",

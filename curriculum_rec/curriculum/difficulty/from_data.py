@@ -188,6 +188,27 @@ class TimeGap(StaticDifficulty):
 
 
 @dataclass(frozen=True)
+class Arrival(StaticDifficulty):
+    """When the target happened: what came first is learnt first, as if the data arrived while the run goes on.
+
+    A sequence is as late as its last target. With the unit ``target`` and a pacing, the share that is available is the
+    share of the interactions that have arrived.
+
+    Source: continual training as in StackRec (Wang et al., 2021), whose model grows as the data do.
+    """
+
+    def of_targets(self, examples: Examples) -> np.ndarray:
+        """Score all targets."""
+        if examples.times is None:
+            raise OptionError("difficulty Arrival needs timestamps, which these examples do not have")
+        return examples.times
+
+    def of_sequences(self, examples: Examples, scores: np.ndarray) -> np.ndarray:
+        """Score all sequences."""
+        return np.maximum.reduceat(scores, examples.target_offsets[:-1])
+
+
+@dataclass(frozen=True)
 class HistoryDistance(StaticDifficulty):
     """How unlike the history the target is, ``1 - max cos(target, item)`` over the items before it.
 

@@ -1,0 +1,255 @@
+"""Warm starts (host): a stage's weights out of another run, whole or in named parts, and a table of what was taken."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal, get_args
+
+import numpy as np
+import polars as pl
+from flax import nnx
+
+from curriculum_rec.data.interactions import IdMap
+from curriculum_rec.distillation.distilled import PARTS
+from curriculum_rec.errors import CheckpointError, OptionError
+from curriculum_rec.growth.tree import BLOCKS
+from curriculum_rec.models.structure import Tree, split_model
+from curriculum_rec.training.checkpoint import Snapshot, below, flatten, unflatten
+from curriculum_rec.training.experiment import Experiment
+from curriculum_rec.training.record import RunRecord
+from curriculum_rec.training.restore import PARAMS, load_snapshot, model_template
+from curriculum_rec.training.run_directory import RunDirectory
+from curriculum_rec.training.stages import ChosenBlocks, WarmStart
+
+ITEMS = "items."
+"""How the names of parameters begin in which a row is an item."""
+
+Fate = Literal["taken", "grown", "fresh", "left"]
+"""What became of a parameter: taken as it is, taken and grown, begun at random, or left behind in the other run."""
+
+Named = Mapping[str, Any]
+"""Parameters, or their shapes, by dotted names."""
+
+
+@dataclass(frozen=True)
+class Borrowed:
+    """What a stage begins with.
+
+    Attributes:
+        params: Nested dict of parameters.
+        old: The model that they fit, with shapes alone.
+        new: The stage's model, with shapes alone; a larger one where they have to grow.
+        table: One row a parameter: ``parameter``, ``fate``, ``from`` and ``to``, the last two shapes as text.
+        checkpoint: The step at which they were.
+        matched_items: How many of this run's items had a vector in the other's; None where none had to be looked for.
+    """
+
+    params: Tree
+    old: nnx.Module
+    new: nnx.Module
+    table: pl.DataFrame
+    checkpoint: int
+    matched_items: int | None
+
+    def describe(self) -> str:
+        """Say in a line what was taken."""
+        counts = Counter(self.table["fate"])
+        parts = [f"{counts[fate]} {fate}" for fate in get_args(Fate) if counts[fate]]
+        items = "" if self.matched_items is None else f"; {self.matched_items:,} items found by their ids"
+        return f"parameters of checkpoint {self.checkpoint:,}: {', '.join(parts)}{items}"
+
+
+@dataclass(frozen=True)
+class Borrower:
+    """The run that borrows.
+
+    Attributes:
+        experiment: Its components.
+        items: Its catalogue.
+        open_run: Builds the experiment of the other run; None takes that run's models to be this run's.
+    """
+
+    experiment: Experiment
+    items: IdMap
+    open_run: Callable[[RunDirectory], Experiment] | None = None
+
+    def borrow(self, warm: WarmStart, *, stage: str) -> Borrowed:
+        """Take weights for a stage.
+
+        Args:
+            warm: What is taken.
+            stage: The stage's name.
+
+        Raises:
+            CheckpointError: Catalogues or shapes differ, or a parameter is missing.
+            OptionError: A pattern names no parameter, or a block does not exist.
+        """
+        directory = RunDirectory.existing(warm.run)
+        snapshot = load_snapshot(directory, warm.checkpoint)
+        theirs = {
+            name: array for name, array in below(snapshot.arrays, PARAMS).items() if not name.startswith(f"{PARTS}.")
+        }
+        taken = chosen_blocks(chosen_names(theirs, warm.take), warm.blocks)
+        their_depth = next((len(leaf) for name, leaf in taken.items() if BLOCKS in name.split(".")), None)
+        depth = self.experiment.stages[stage].depth or their_depth
+        new = model_template(self.experiment, n_items=len(self.items), stage=stage, depth=depth)
+        shapes = _named(split_model(new)[1])
+        rows = self._item_rows(warm, directory, snapshot) if any(name.startswith(ITEMS) for name in taken) else None
+        fresh: Named = {}
+        if rows is not None or shapes.keys() - taken.keys():
+            model = self.experiment.build_model(len(self.items), stage=stage, depth=depth)
+            fresh = {name: np.asarray(leaf) for name, leaf in _named(split_model(model)[1]).items()}
+        if rows is not None:
+            taken = {
+                name: rows_by_id(leaf, rows, fresh[name]) if name.startswith(ITEMS) else leaf
+                for name, leaf in taken.items()
+            }
+        _check_names(taken, shapes, warm)
+        mixed = {name: taken[name] if name in taken else fresh[name] for name in shapes}
+        old = self._fitting(mixed, new, directory, snapshot, stage=stage, depth=their_depth)
+        params = unflatten({f"{PARAMS}.{name}": leaf for name, leaf in mixed.items()}, PARAMS, split_model(old)[1])
+        matched = None if rows is None else int((rows > 0).sum())
+        return Borrowed(params, old, new, table_of_fates(theirs, taken, shapes), snapshot.step, matched)
+
+    def _item_rows(self, warm: WarmStart, directory: RunDirectory, snapshot: Snapshot) -> np.ndarray | None:
+        """Say which row of the other run's table each item of this one has, int32 ``[n_items + 1]``, 0 for none."""
+        if snapshot.meta["items_digest"] == self.items.digest():
+            return None
+        if warm.items == "same":
+            raise CheckpointError(
+                f"warm_start={warm.run}: that run has another catalogue, so its item codes mean other items; look them "
+                "up by items=by_id, or leave them out of take"
+            )
+        theirs = IdMap(directory.read_items())
+        return np.concatenate([np.zeros(1, np.int32), theirs.encode(self.items.ids)])
+
+    def _fitting(
+        self,
+        mixed: Named,
+        new: nnx.Module,
+        directory: RunDirectory,
+        snapshot: Snapshot,
+        *,
+        stage: str,
+        depth: int | None,
+    ) -> nnx.Module:
+        """Give the model that what was taken fits: the stage's own, or the other run's, which then has to grow."""
+        if not (differing := _differing(mixed, _named(split_model(new)[1]))):
+            return new
+        source, name = self.experiment, stage
+        if self.open_run is not None:
+            source, name = self.open_run(directory), RunRecord.from_json(snapshot.meta["record"]).stage.name
+        old = model_template(source, n_items=len(self.items), stage=name, depth=depth)
+        if _differing(mixed, _named(split_model(old)[1])):
+            name, shapes = differing[0], _named(split_model(new)[1])
+            raise CheckpointError(
+                f"warm_start={directory.path}: '{name}' has shape {mixed[name].shape} there and {shapes[name].shape} "
+                "here; a model grows as a whole, so take all its parameters, or only such as have the same shapes"
+            )
+        return old
+
+
+def chosen_names(params: Named, patterns: tuple[str, ...]) -> Named:
+    """Choose parameters by patterns such as ``items.*``.
+
+    Raises:
+        OptionError: A pattern names none.
+
+    >>> list(chosen_names({"items.embedding": 1, "blocks.up": 2}, ("items.*",)))
+    ['items.embedding']
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in params):
+            raise OptionError(f"warm_start.take={pattern} names no parameter of that run; it has {', '.join(params)}")
+    return {name: leaf for name, leaf in params.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+
+
+def chosen_blocks(params: Named, blocks: ChosenBlocks) -> Named:
+    """Choose blocks of the stacks among some parameters.
+
+    Args:
+        params: Arrays by name; stacked ones have the layer axis first.
+        blocks: Which.
+
+    Raises:
+        OptionError: A block does not exist.
+
+    >>> chosen_blocks({"blocks.gate": np.arange(4)}, "every_second")["blocks.gate"].tolist()
+    [0, 2]
+    """
+    if blocks == "all":
+        return params
+
+    def choose(name: str, leaf: np.ndarray) -> np.ndarray:
+        if BLOCKS not in name.split("."):
+            return leaf
+        index = np.arange(0, len(leaf), 2) if blocks == "every_second" else np.array(blocks)
+        if index.max() >= len(leaf):
+            raise OptionError(f"warm_start.blocks={list(blocks)}: that run's model has blocks 0 to {len(leaf) - 1}")
+        return leaf[index]
+
+    return {name: choose(name, leaf) for name, leaf in params.items()}
+
+
+def rows_by_id(table: np.ndarray, rows: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    """Lay a table of one catalogue out for another.
+
+    Args:
+        table: ``[their rows, width]``.
+        rows: int32 ``[n_items + 1]``, the row of each of our items in it, 0 for none.
+        fresh: ``[our rows, ...]``, initial values for items without one, where the widths agree; of another width,
+            they begin as the mean vector.
+
+    Returns:
+        ``[our rows, width]``.
+    """
+    new = np.zeros((len(fresh), *table.shape[1:]), table.dtype)
+    new[: len(rows)] = table[rows]
+    unknown = np.flatnonzero(rows == 0)[1:]
+    new[unknown] = fresh[unknown] if fresh.shape[1:] == table.shape[1:] else table[rows[rows > 0]].mean(axis=0)
+    return new
+
+
+def table_of_fates(theirs: Named, taken: Named, shapes: Named) -> pl.DataFrame:
+    """Say of every parameter of both runs what became of it."""
+
+    def fate(name: str) -> Fate:
+        if name not in taken:
+            return "fresh" if name in shapes else "left"
+        return "taken" if taken[name].shape == shapes[name].shape else "grown"
+
+    names = list(dict.fromkeys([*shapes, *theirs]))
+    shape = {"from": theirs, "to": shapes}
+    return pl.DataFrame(
+        {
+            "parameter": names,
+            "fate": [fate(name) for name in names],
+            **{
+                column: [str(tuple(side[name].shape)) if name in side else None for name in names]
+                for column, side in shape.items()
+            },
+        },
+        schema_overrides={"from": pl.String, "to": pl.String},
+    )
+
+
+def _named(params: Tree) -> dict[str, Any]:
+    return {name.partition(".")[2]: leaf for name, leaf in flatten(params, PARAMS).items()}
+
+
+def _differing(a: Named, b: Named) -> list[str]:
+    both = a.keys() & b.keys()
+    return sorted((a.keys() ^ b.keys()) | {name for name in both if a[name].shape != b[name].shape})
+
+
+def _check_names(taken: Named, shapes: Named, warm: WarmStart) -> None:
+    """Refuse to load a part where the whole was asked for."""
+    missing = [name for name in shapes if name not in taken and any(fnmatchcase(name, p) for p in warm.take)]
+    if missing or (surplus := [name for name in taken if name not in shapes]):
+        where, name = ("that run", missing[0]) if missing else ("this stage's model", surplus[0])
+        raise CheckpointError(
+            f"warm_start={warm.run}: {where} has no '{name}'; name what is to be taken by patterns in warm_start.take"
+        )

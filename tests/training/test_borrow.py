@@ -1,0 +1,155 @@
+"""Warm starts: what is taken from another run, by name, by block and by item; and what is refused."""
+
+import json
+import re
+
+import jax
+import numpy as np
+import polars as pl
+import pytest
+from runs import make_runner, write_sequences
+
+from curriculum_rec import config
+from curriculum_rec.errors import CheckpointError, OptionError, RunError
+from curriculum_rec.growth.depth import stacked_depth
+from curriculum_rec.models.structure import same_shapes, split_model
+from curriculum_rec.training.borrow import Borrower, rows_by_id
+from curriculum_rec.training.restore import load_snapshot
+from curriculum_rec.training.run_directory import RunDirectory
+from curriculum_rec.training.stages import WarmStart
+
+SHORT = ["stages.shallow.epochs=null", "stages.shallow.steps=2", "stages.deep.epochs=null", "stages.deep.steps=2"]
+FOUR = ["stages.shallow.depth=4", "stages.deep.depth=4"]
+
+
+@pytest.fixture(scope="module")
+def lender(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lender")
+    make_runner(folder, "run", *SHORT, *FOUR).run()
+    return folder / "run"
+
+
+def open_run(directory):
+    return config.experiment_of_run(directory, trusted=())[0]
+
+
+def borrow(lender, *overrides, folder=None, **options):
+    """What a stage begins with that takes from the lender, in the lender's folder or another with other data."""
+    runner = make_runner(
+        folder or lender.parent, "borrower", "stages.shallow.depth=null", "stages.deep.depth=8", *overrides
+    )
+    items = runner.dataset.split.interactions.items
+    return Borrower(runner.experiment, items, open_run).borrow(WarmStart(str(lender), **options), stage="shallow")
+
+
+def arrays_of(lender):
+    return load_snapshot(RunDirectory(lender)).arrays
+
+
+def fates(borrowed):
+    return dict(zip(borrowed.table["parameter"], borrowed.table["fate"], strict=True))
+
+
+def test_all_is_taken_bit_for_bit_at_the_depth_that_it_has(lender):
+    borrowed = borrow(lender)
+    assert stacked_depth(borrowed.params) == 4 and borrowed.matched_items is None
+    assert set(fates(borrowed).values()) == {"taken"}
+    np.testing.assert_array_equal(
+        borrowed.params["blocks"]["out"]["kernel"], arrays_of(lender)["params.blocks.out.kernel"]
+    )
+
+
+def test_a_deeper_stage_gets_what_its_growth_can_grow(lender):
+    borrowed = borrow(lender, "stages.shallow.depth=8")
+    assert stacked_depth(borrowed.params) == 4
+    assert stacked_depth(split_model(borrowed.new)[1]) == 8
+    found = fates(borrowed)
+    assert found["blocks.out.kernel"] == "grown" and found["items.embedding"] == "taken"
+    row = borrowed.table.filter(parameter="blocks.residual.gate").row(0)
+    assert row == ("blocks.residual.gate", "grown", "(4,)", "(8,)")
+
+
+@pytest.mark.parametrize(("blocks", "index"), [("every_second", [0, 2]), ((3, 1), [3, 1])])
+def test_a_student_begins_with_some_of_the_blocks(lender, blocks, index):
+    borrowed = borrow(lender, blocks=blocks)
+    theirs = arrays_of(lender)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(borrowed.params["blocks"]):
+        name = "params.blocks." + ".".join(str(key.key) for key in path)
+        np.testing.assert_array_equal(leaf, theirs[name][index])
+    assert same_shapes(split_model(borrowed.new)[1], borrowed.params)
+
+
+def test_what_is_not_named_begins_at_random_and_is_listed(lender):
+    borrowed = borrow(lender, "model=dnn", "model.width=8", "model.depth=1", take=("items.*",))
+    found = fates(borrowed)
+    assert found["items.embedding"] == "taken"
+    assert found["norm.scale"] == found["blocks.up.kernel"] == "fresh"
+    assert found["positions.embedding"] == found["blocks.query_key_value.kernel"] == "left"
+    np.testing.assert_array_equal(borrowed.params["items"]["embedding"], arrays_of(lender)["params.items.embedding"])
+    assert stacked_depth(borrowed.params) == 1  # its own, since no block was taken
+    assert "1 taken" in borrowed.describe() and "left" in borrowed.describe()
+
+
+def test_vectors_find_their_items_in_another_catalogue(lender, tmp_path):
+    write_sequences(tmp_path / "sequences.txt", n_items=34, seed=1)
+    with pytest.raises(CheckpointError, match="items=by_id"):
+        borrow(lender, folder=tmp_path)
+    borrowed = borrow(lender, folder=tmp_path, items="by_id")
+    ours = make_runner(tmp_path, "borrower").dataset.split.interactions.items.ids.to_list()
+    theirs = RunDirectory(lender).read_items().to_list()
+    table, old = borrowed.params["items"]["embedding"], arrays_of(lender)["params.items.embedding"]
+    common = sorted(set(ours) & set(theirs))
+    assert borrowed.matched_items == len(common) > 20
+    for item in common:
+        np.testing.assert_array_equal(table[ours.index(item) + 1], old[theirs.index(item) + 1])
+    new = [ours.index(item) + 1 for item in ours if item not in theirs]
+    assert new and (np.abs(table[new]).max(axis=1) > 0).all()
+    left_out = borrow(lender, folder=tmp_path, take=("blocks.*", "positions.*", "norm.*"))
+    assert fates(left_out)["items.embedding"] == "fresh"
+
+
+def test_rows_by_id_by_hand():
+    theirs, fresh = np.array([[0.0], [1.0], [2.0], [0.0]]), np.full((4, 1), 9.0)
+    rows = np.array([0, 2, 0], np.int32)
+    assert rows_by_id(theirs, rows, fresh).tolist() == [[0.0], [2.0], [9.0], [0.0]]
+    wider = np.zeros((4, 2))
+    assert rows_by_id(theirs, rows, wider).tolist() == [[0.0], [2.0], [2.0], [0.0]]  # the mean of what was found
+
+
+@pytest.mark.parametrize(
+    ("options", "overrides", "error", "words"),
+    [
+        ({"take": ("item*", "heads.*")}, [], OptionError, "heads.* names no parameter"),
+        ({"blocks": (4,)}, [], OptionError, "blocks 0 to 3"),
+        ({"checkpoint": 7_000}, [], CheckpointError, "no checkpoint of step 7000"),
+        ({}, ["model=dnn", "model.width=8"], CheckpointError, "that run has no 'blocks.down.bias'"),
+        ({"take": ("items.*",)}, ["model.width=16"], CheckpointError, "shape (128, 8) there and (128, 16) here"),
+    ],
+)
+def test_never_a_silent_partial_load(lender, options, overrides, error, words):
+    with pytest.raises(error, match=re.escape(words)):
+        borrow(lender, *overrides, **options)
+
+
+@pytest.mark.parametrize("options", [{"take": ()}, {"blocks": ()}, {"blocks": (-1,)}])
+def test_options_out_of_range_are_sentences(options):
+    with pytest.raises(OptionError, match=next(iter(options))):
+        WarmStart("runs/x", **options)
+
+
+def test_a_run_without_its_catalogue_cannot_be_asked_by_ids(lender, tmp_path):
+    with pytest.raises(RunError, match="which items"):
+        RunDirectory(tmp_path).read_items()
+
+
+def test_a_run_tells_what_became_of_every_parameter(lender):
+    target = "curriculum_rec.training.stages.WarmStart"
+    warm = f"{{_target_: {target}, run: {lender}, blocks: every_second}}"
+    folder = lender.parent
+    make_runner(folder, "told", *SHORT, "stages.shallow.depth=null", f"stages.shallow.warm_start={warm}").run()
+    rows = [json.loads(line) for line in (folder / "told" / "metrics.jsonl").read_text().splitlines()]
+    told = next(row for row in rows if row["event"] == "warm_start")
+    assert told["grown"] == told["fresh"] == told["left"] == [] and "blocks.out.kernel" in told["taken"]
+    table = pl.read_csv(folder / "told" / "warm_start.shallow.csv")
+    assert sorted(table["parameter"]) == sorted(told["taken"])
+    assert next(row for row in rows if row["event"] == "stage")["depth"] == 2
