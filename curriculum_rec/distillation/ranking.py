@@ -77,7 +77,7 @@ class RankingDistillation(FromBest):
         sample = lesson.student_scores(lesson.draw_uniformly(self.n_uniform))
         dynamic = dynamic_weights(scores, sample, n_items=lesson.student.n_items, mu=self.mu)
         dynamic = jnp.where(lesson.progress >= self.dynamic_from, dynamic, 1)
-        weights = static_weights(self.k, self.steepness) * jax.lax.stop_gradient(dynamic)
+        weights = static_weights(self.k, self.steepness)[None, None, :] * jax.lax.stop_gradient(dynamic)
         return (weights * jax.nn.softplus(-scores)).sum(axis=-1)
 
 
@@ -211,7 +211,7 @@ def dynamic_weights(
     """
     above = (sample[..., None, :] > scores[..., :, None]).sum(axis=-1)
     rank = 1 + jnp.floor((n_items - 1) * above.astype(jnp.float32) / sample.shape[-1])
-    of_teacher = jnp.arange(1, scores.shape[-1] + 1, dtype=jnp.float32)
+    of_teacher = jnp.arange(1, scores.shape[-1] + 1, dtype=jnp.float32).reshape(*(1,) * (rank.ndim - 1), -1)
     return jnp.maximum(jnp.tanh(mu * (rank - of_teacher)), 0)
 
 

@@ -225,7 +225,7 @@ def run(tiny_split):
 @pytest.mark.parametrize(
     ("kind", "devices", "table", "names"),
     [
-        ("pmap", 2, 1, ("listed", "near")),
+        ("pmap", 2, 1, ("near",)),
         pytest.param("pmap", 4, 1, tuple(TERMS), marks=pytest.mark.slow),
         pytest.param("shard_map", 4, 1, tuple(TERMS), marks=pytest.mark.slow),
         pytest.param("shard_map", 4, 2, tuple(TERMS), marks=pytest.mark.slow),

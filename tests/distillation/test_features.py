@@ -125,7 +125,7 @@ def test_rows_that_fill_the_batch_up_are_nobodys_neighbours():
     np.testing.assert_allclose(losses, square.sum(axis=1).reshape(2, BATCH).sum(axis=0), rtol=1e-4)
 
 
-@pytest.mark.parametrize("level", ["prototypes", "entities"])
+@pytest.mark.parametrize("level", ["prototypes", pytest.param("entities", marks=pytest.mark.slow)])
 def test_the_hierarchical_topology_inside_and_between_groups(level):
     term = HierarchicalTopology(n_groups=2, level=level, assignment=0.25)
     part = term.part(Sizes(5, 7), nnx.Rngs(3))
@@ -147,6 +147,7 @@ def test_the_hierarchical_topology_inside_and_between_groups(level):
     assert got == pytest.approx(0.75 * (inside + between) + 0.25 * assigned, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_rotation_has_the_teachers_hierarchy():
     term = HierarchicalTopology(n_groups=2, assignment=1e-6)
     part = term.part(Sizes(7, 7), nnx.Rngs(3))

@@ -32,8 +32,7 @@ def divergence(wanted, scores, temperature):
     return temperature**2 * (teacher * difference).sum(axis=-1)
 
 
-@pytest.mark.parametrize("chunk", [1, 4, 100])
-@pytest.mark.parametrize("temperature", [1.0, 3.0])
+@pytest.mark.parametrize(("chunk", "temperature"), [(4, 3.0), (100, 1.0)])
 def test_the_divergence_over_the_catalogue_is_the_textbooks(chunk, temperature):
     term = CatalogueDivergence(temperature=temperature, chunk=chunk)
     losses = np.asarray(losses_of(term, STUDENT, voice_of(TEACHER)))
@@ -42,7 +41,7 @@ def test_the_divergence_over_the_catalogue_is_the_textbooks(chunk, temperature):
     np.testing.assert_array_equal(losses[~PRESENT], 0)
 
 
-@pytest.mark.parametrize("weight", [None, [1.0, 0.5, 0.0, 2.0]], ids=["plain", "weighted"])
+@pytest.mark.parametrize("weight", [pytest.param(None, marks=pytest.mark.slow), [1.0, 0.5, 0.0, 2.0]])
 def test_its_gradient_is_that_of_the_whole_matrix(weight):
     """The fused gradient, under the foreseen weights and under others, against autodiff of the plain formula."""
     term = CatalogueDivergence(temperature=2.0, chunk=4)

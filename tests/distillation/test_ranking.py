@@ -75,7 +75,8 @@ def test_the_relaxed_ranking_is_stable(size):
     best, rest = jnp.array([size, -size, size / 2]), jnp.array([size, 0.0])
     value, gradient = jax.value_and_grad(lambda s: relaxed_ranking(s, rest))(best)
     assert np.isfinite(value) and np.isfinite(gradient).all()
-    exact = [np.logaddexp.reduce([*np.asarray(best, float)[k:], *np.asarray(rest, float)]) - best[k] for k in range(3)]
+    scores, others = np.asarray(best, np.float64), np.asarray(rest, np.float64)
+    exact = [np.logaddexp.reduce(np.concatenate([scores[k:], others])) - scores[k] for k in range(3)]
     assert float(value) == pytest.approx(sum(exact), rel=1e-5)
 
 
