@@ -164,8 +164,8 @@ def gumbel_gate(
     noise = -jnp.log(-jnp.log(draw_numbers(rng, *logits.shape[1:])))
     perturbed = logits + noise.astype(logits.dtype)
     # Below the highest before the division: afterwards a rounding error of numbers like 1e10 is more than exp can take.
-    below = jnp.minimum(perturbed - jax.lax.stop_gradient(perturbed.max(axis=-1, keepdims=True)), 0)
-    return jax.nn.softmax(below / temperature, axis=-1)
+    below = perturbed - jax.lax.stop_gradient(perturbed.max(axis=-1, keepdims=True))
+    return jax.nn.softmax(jnp.where(below > 0, 0, below) / temperature, axis=-1)
 
 
 def square_distance(a: Float[Array, "*shape width"], b: Float[Array, "*shape width"]) -> Float[Array, "*shape"]:

@@ -73,9 +73,12 @@ class RankingDistillation(FromBest):
 
     def __call__(self, lesson: Lesson) -> Float[Array, "batch length"]:
         """Give one loss a target."""
-        scores = lesson.student_scores(lesson.listed("best", self.k).items)
-        sample = lesson.student_scores(lesson.draw_uniformly(self.n_uniform))
-        dynamic = dynamic_weights(scores, sample, n_items=lesson.student.n_items, mu=self.mu)
+        items, drawn = lesson.listed("best", self.k).items, lesson.draw_uniformly(self.n_uniform)
+        scores = lesson.student_scores(items)
+        same = items[..., None] == drawn[None, None, None, :]
+        dynamic = dynamic_weights(
+            scores, lesson.student_scores(drawn), same, n_items=lesson.student.n_items, mu=self.mu
+        )
         dynamic = jnp.where(lesson.progress >= self.dynamic_from, dynamic, 1)
         weights = static_weights(self.k, self.steepness)[None, None, :] * jax.lax.stop_gradient(dynamic)
         return (weights * jax.nn.softplus(-scores)).sum(axis=-1)
@@ -196,20 +199,27 @@ def static_weights(k: int, steepness: float) -> Float[Array, " k"]:
 
 
 def dynamic_weights(
-    scores: Float[Array, "*shape k"], sample: Float[Array, "*shape n"], *, n_items: int, mu: float
+    scores: Float[Array, "*shape k"],
+    sample: Float[Array, "*shape n"],
+    same: Bool[Array, "*shape k n"] | None = None,
+    *,
+    n_items: int,
+    mu: float,
 ) -> Float[Array, "*shape k"]:
     """Give ``max(0, tanh(mu (rank - r)))``, ``r`` being the teacher's rank, from 1, and ``rank`` the student's.
 
     Args:
         scores: The student's, of the teacher's best items, best first.
         sample: The student's, of items drawn uniformly, which its ranks are estimated from.
+        same: Where a drawn item is the best one itself, which is not above itself whatever the rounding; None: nowhere.
         n_items: Size of the catalogue.
         mu: Above 0.
 
     >>> dynamic_weights(jnp.array([2.0, -9.0]), jnp.array([0.0, 1.0]), n_items=101, mu=1.0).tolist()
     [0.0, 1.0]
     """
-    above = (sample[..., None, :] > scores[..., :, None]).sum(axis=-1)
+    is_above = sample[..., None, :] > scores[..., :, None]
+    above = (is_above if same is None else is_above & ~same).sum(axis=-1)
     rank = 1 + jnp.floor((n_items - 1) * above.astype(jnp.float32) / sample.shape[-1])
     of_teacher = jnp.arange(1, scores.shape[-1] + 1, dtype=jnp.float32).reshape(*(1,) * (rank.ndim - 1), -1)
     return jnp.maximum(jnp.tanh(mu * (rank - of_teacher)), 0)

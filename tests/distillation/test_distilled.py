@@ -116,6 +116,7 @@ def test_the_teacher_gets_no_gradient_and_the_students_parts_do():
     assert np.abs(of_student["items"]["embedding"]).max() > 0
 
 
+@pytest.mark.slow
 def test_users_are_distilled_by_and_by():
     student, teacher, params = case()
     arrays = {**make_batch().arrays, QUANTILE: jnp.array([0.1, 0.4, 0.6, 0.9])}
@@ -133,6 +134,7 @@ def test_users_are_distilled_by_and_by():
         np.testing.assert_array_equal(np.abs(np.asarray(losses(progress))).max(axis=1) > 1e-5, expected)
 
 
+@pytest.mark.slow
 def test_a_teacher_who_has_stopped_leaves_the_tasks_losses():
     student, teacher, params = case()
     batch = Batch(make_batch().arrays, jnp.ones(4), progress=jnp.float32(0.7), teacher={PARAMS: [params]})
@@ -174,6 +176,7 @@ def test_several_teachers_have_one_voice(how):
     np.testing.assert_allclose(got[:, 1 : N_ITEMS + 1], expected, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_versions_never_fall_and_the_last_one_stays():
     rng = np.random.default_rng(0)
     version, before = jnp.zeros(50, jnp.int32), jnp.full(50, -1.0)
@@ -300,6 +303,7 @@ def test_options_that_make_no_sense_are_refused(make, message):
         make()
 
 
+@pytest.mark.slow
 def test_losses_of_a_task_without_a_mask_are_kept():
     def task(model, batch, rng):
         return Losses(model(batch, rng).sum(axis=-1), metrics={"own": jnp.float32(3)})

@@ -52,6 +52,7 @@ def test_hidden_states_are_compared_after_the_projection():
     np.testing.assert_allclose(losses, ((ours - np.asarray(TEACHER.hidden)) ** 2).sum(axis=-1), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_equal_hidden_states_are_the_minimum():
     term = HiddenState(projection="identity")
     assert term.part(Sizes(7, 7), nnx.Rngs(0)) is None
@@ -70,6 +71,7 @@ def test_a_gate_sums_to_one_and_becomes_one_choice():
     np.testing.assert_array_equal(cold.argmax(axis=-1), warm.argmax(axis=-1))
 
 
+@pytest.mark.slow
 def test_choices_follow_the_softmax():
     logits = jnp.log(jnp.array([0.1, 0.2, 0.7]))
     many = jnp.broadcast_to(logits, (BATCH, 5000, 3))
@@ -77,6 +79,7 @@ def test_choices_follow_the_softmax():
     np.testing.assert_allclose(chosen, [0.1, 0.2, 0.7], atol=4 * np.sqrt(0.25 / 20000))
 
 
+@pytest.mark.slow
 def test_experts_are_mixed_by_the_gate():
     experts = GatedExperts(3, student=5, teacher=7, rngs=nnx.Rngs(0))
     gate = jnp.asarray(np.random.default_rng(0).dirichlet(np.ones(3), (BATCH, 3)), jnp.float32)
@@ -87,6 +90,7 @@ def test_experts_are_mixed_by_the_gate():
     np.testing.assert_allclose(experts.mixed(STUDENT.hidden, gate), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_experts_temperature_falls_to_a_choice():
     term = Experts(n_experts=3)
     part = term.part(Sizes(5, 7), nnx.Rngs(0))
@@ -116,6 +120,7 @@ def test_a_rotation_of_the_students_space_has_the_teachers_topology():
     assert np.asarray(losses_of(term, STUDENT, voice_of(TEACHER))).min() > 0.1
 
 
+@pytest.mark.slow
 def test_rows_that_fill_the_batch_up_are_nobodys_neighbours():
     term = FullTopology()
     batch = make_batch([1.0, 1.0, 1.0, 0.0])
@@ -125,7 +130,8 @@ def test_rows_that_fill_the_batch_up_are_nobodys_neighbours():
     np.testing.assert_allclose(losses, square.sum(axis=1).reshape(2, BATCH).sum(axis=0), rtol=1e-4)
 
 
-@pytest.mark.parametrize("level", ["prototypes", pytest.param("entities", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("level", ["prototypes", "entities"])
+@pytest.mark.slow
 def test_the_hierarchical_topology_inside_and_between_groups(level):
     term = HierarchicalTopology(n_groups=2, level=level, assignment=0.25)
     part = term.part(Sizes(5, 7), nnx.Rngs(3))
@@ -155,6 +161,7 @@ def test_a_rotation_has_the_teachers_hierarchy():
     np.testing.assert_allclose(losses, 0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_users_are_ranked_for_an_item():
     term = ItemSideRanking(k=2, n_uniform=0)
     losses = np.asarray(losses_of(term, STUDENT, voice_of(TEACHER)))

@@ -50,6 +50,7 @@ def scores_at(model, items):
     return np.take_along_axis(scores_of(model), items - 1, axis=-1)
 
 
+@pytest.mark.slow
 def test_the_teachers_list_is_its_best_items_in_order():
     term = RelaxedRanking(k=5)
     items, scores = make_lesson(term, STUDENT, voice_of(TEACHER)).listed("best", 5)
@@ -69,7 +70,7 @@ def test_without_others_the_relaxed_ranking_is_plackett_luce():
     assert probability[number] == pytest.approx(e[0] / e.sum() * e[1] / e[1:].sum() * e[2] / e[2:].sum(), rel=1e-5)
 
 
-@pytest.mark.parametrize("size", [1e3, -1e3])
+@pytest.mark.parametrize("size", [1e3, pytest.param(-1e3, marks=pytest.mark.slow)])
 def test_the_relaxed_ranking_is_stable(size):
     """The authors take bare exponentials, which overflow from 89 on."""
     best, rest = jnp.array([size, -size, size / 2]), jnp.array([size, 0.0])
@@ -80,6 +81,7 @@ def test_the_relaxed_ranking_is_stable(size):
     assert float(value) == pytest.approx(sum(exact), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_items_left_out_of_the_rest_or_the_best_do_not_count():
     best, rest = jnp.array([1.0, -0.5, 9.0]), jnp.array([0.3, 7.0])
     got = relaxed_ranking(best, rest, jnp.array([True, False]), jnp.array([True, True, False]))
@@ -104,6 +106,7 @@ def test_the_relaxed_ranking_of_a_batch_by_hand():
 
 
 @pytest.mark.parametrize("term", [RelaxedRanking(k=4, n_uniform=6), UnbiasedRanking(k=3), PairwiseMargin(k=4)], ids=str)
+@pytest.mark.slow
 def test_a_shift_of_all_scores_changes_no_ranking_loss(term):
     def widened(shift):
         ones = jnp.ones((len(STUDENT.table), 1))
@@ -116,6 +119,7 @@ def test_a_shift_of_all_scores_changes_no_ranking_loss(term):
     np.testing.assert_allclose(shifted, plain, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_static_weights_fall_and_sum_to_one():
     weights = np.asarray(static_weights(5, 2.0))
     assert weights.sum() == pytest.approx(1)
@@ -133,6 +137,7 @@ def test_dynamic_weights_are_zero_where_the_student_ranks_well_enough():
     assert (weights >= 0).all() and (weights[rank <= np.arange(1, 7)] == 0).all() and (weights > 0).any()
 
 
+@pytest.mark.slow
 def test_ranking_distillation_by_hand_before_and_after_the_students_ranks_count():
     term = RankingDistillation(k=4, n_uniform=8, dynamic_from=0.5, mu=1.0)
     s = scores_at(STUDENT, best_of(TEACHER, 4))
@@ -149,6 +154,7 @@ def test_ranking_distillation_by_hand_before_and_after_the_students_ranks_count(
 
 
 @pytest.mark.parametrize("spread", [0.5, 5.0])
+@pytest.mark.slow
 def test_ranks_are_drawn_by_their_exponential(spread):
     rng = make_rng()
     ranks = np.asarray(draw_ranks(rng, 20000, k=6, spread=spread)).reshape(-1)
@@ -159,6 +165,7 @@ def test_ranks_are_drawn_by_their_exponential(spread):
 
 
 @pytest.mark.parametrize("guide", ["teacher", "student"])
+@pytest.mark.slow
 def test_collaborative_distillation_draws_the_first_items_of_its_guide(guide):
     """With a tiny spread only the first is drawn, so the loss is known."""
     term = CollaborativeDistillation(k=5, n_drawn=3, spread=0.01, guide=guide, temperature=3.0)
@@ -214,6 +221,7 @@ def test_small_groups_are_refused():
 
 
 @pytest.mark.parametrize("term", [RelaxedRanking(k=3), PairwiseMargin(k=3)], ids=str)
+@pytest.mark.slow
 def test_a_step_along_the_gradient_brings_the_teachers_order_nearer(term):
     def loss(model):
         return total_loss(term, Fixed(*model), voice_of(TEACHER))

@@ -30,7 +30,7 @@ LISTS = [
     "stages.student.distil.terms.second.k=4",
     "stages.student.distil.terms.second.n_uniform=6",
 ]
-FEATURES = [f"+{TERMS}.second=experts", "stages.student.distil.terms.second.n_experts=3"]
+FEATURES = [f"{TERMS}.first=hidden_state", f"+{TERMS}.second=experts", "stages.student.distil.terms.second.n_experts=3"]
 FEATURES += ["checkpoint_every_steps=3"]
 
 
