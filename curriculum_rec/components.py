@@ -25,6 +25,7 @@ OWN = tuple(
         "compression",
         "curriculum",
         "data",
+        "distillation",
         "evaluation",
         "growth",
         "models",

@@ -259,7 +259,7 @@ def absolute_paths(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """Change every ``path`` in ``data`` and every stage's ``warm_start``, and what weightings and difficulties name."""
+    """Change every ``path`` in ``data``, and what stages, their teachers, weightings and difficulties name."""
 
     def within(node: Any, name: str) -> Any:
         return node | {name: change(str(node[name]))} if isinstance(node, dict) and node.get(name) else node
@@ -269,17 +269,23 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
             return node | {"warm_start": within(node["warm_start"], "run")}
         return within(node, "warm_start")
 
-    def in_difficulty(node: Any) -> Any:
+    def anywhere(node: Any) -> Any:
         if not isinstance(node, dict):
             return node
-        inner = {name: in_difficulty(value) for name, value in node.items()}
+        inner = {name: anywhere(value) for name, value in node.items()}
         return inner | {name: change(inner[name]) for name in ("path", "run") if isinstance(inner.get(name), str)}
 
     stages, curriculum = data.get("stages"), data.get("curriculum")
     if isinstance(curriculum, dict) and "difficulty" in curriculum:
-        curriculum = curriculum | {"difficulty": in_difficulty(curriculum["difficulty"])}
+        curriculum = curriculum | {"difficulty": anywhere(curriculum["difficulty"])}
     if isinstance(stages, dict):
         stages = {name: in_stage(stage) for name, stage in stages.items()}
+        stages = {
+            name: stage | {"distil": anywhere(stage["distil"])}
+            if isinstance(stage, dict) and "distil" in stage
+            else stage
+            for name, stage in stages.items()
+        }
     source = within(data.get("data"), "path")
     if isinstance(source, dict) and isinstance(source.get("sources"), dict):
         source = source | {"sources": {name: within(node, "path") for name, node in source["sources"].items()}}

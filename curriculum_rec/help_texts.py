@@ -66,9 +66,15 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 wider, padded (model.norm=rms), deeper_and_wider, learned (stages.NAME.model={width:128})
                 growth/map=interleave|stack|partial_stack|partial_interleave|gradual|middle
                 growth/blocks=gated|identity|norm_zero|copy|momentum   (the last two: growth.allow_lossy=true)
-  stages        single, grow_2_4, grow_2_4_8, proportional   (stages.NAME.epochs=, .steps=, .depth=, .warm_start=RUN)
+  stages        single, grow_2_4, grow_2_4_8, proportional, distil, teacher_assistants, born_again, distil_from_growth
+                (stages.NAME.epochs=, .steps=, .depth=, .warm_start=RUN)
                 stages/until@stages.NAME.until=none|plateau|loss_slope|operation_share|curriculum_share   (ends earlier)
                 stages/freeze@stages.NAME.freeze=none|parts|gradual_unfreezing|new_blocks_first|early_layers
+                distillation/teacher@stages.NAME.distil.teacher=stage|run|ensemble|trajectory|average
+                distillation/term@stages.NAME.distil.terms.ANY=catalogue_divergence|candidate_divergence|soft_binary|
+                         ranking_distillation|collaborative_distillation|relaxed_ranking|pairwise_margin|
+                         unbiased_ranking|easy_to_hard|hidden_state|experts|full_topology|hierarchical_topology|
+                         item_side_ranking
   placement     auto, jit, pmap, shard_map
   evaluation    full_ranking
   hydra/launcher   where the runs of a sweep go: basic (one after the other, here), joblib_local, slurm, ray_local

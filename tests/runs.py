@@ -2,6 +2,8 @@
 
 import json
 import warnings
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,27 +56,35 @@ def run_in(folder: Path, *words: str) -> None:
         assert main(list(words)) == 0
 
 
-def compose_data(folder: Path, *overrides: str) -> dict:
-    """Compose and resolve a configuration of the tiny experiment."""
+def compose_data(folder: Path, *overrides: str, base: Sequence[str] = OVERRIDES) -> dict:
+    """Compose and resolve a configuration of the tiny experiment, or of another one by ``base``."""
     path = folder / "sequences.txt"
     if not path.exists():
         write_sequences(path)
     config.register()
     with initialize_config_module("curriculum_rec.conf", version_base="1.3"):
-        words = [*OVERRIDES, f"data.path={path}", *overrides]
+        words = [*base, f"data.path={path}", *overrides]
         return config.to_data(compose("train", words))
 
 
-def make_runner(folder: Path, name: str, *overrides: str) -> Runner:
+def make_runner(folder: Path, name: str, *overrides: str, base: Sequence[str] = OVERRIDES) -> Runner:
     """Make a runner in a directory of its own; call it again to go on with the same run."""
-    data = compose_data(folder, *overrides)
+    data = compose_data(folder, *overrides, base=base)
     experiment = config.build_experiment(data, trusted=())
     directory = RunDirectory(folder / name)
     if not directory.config.exists():
         directory.create("refuse")
         write_text(directory.config, config.config_text(data))
         directory.unlock()
-    return Runner(experiment, experiment.read(), directory, config.config_hash(data), progress=False)
+    opened = partial(config.experiment_of_run, trusted=())
+    return Runner(
+        experiment,
+        experiment.read(),
+        directory,
+        config.config_hash(data),
+        progress=False,
+        open_run=lambda other: opened(other)[0],
+    )
 
 
 def lasting_rows(path: Path) -> list[str]:

@@ -18,6 +18,7 @@ RANKS = {
     "negatives": 1,
     "objectives": 1,
     "weighting": 1,
+    "distillation": 2,
     "growth": 2,
     "compression": 2,
     "evaluation": 2,

@@ -21,6 +21,28 @@ ALL_CHOICES = sorted(
 )
 CHOICES = [(group, name) for group, name in ALL_CHOICES if group != "method"]
 METHODS = [name for group, name in ALL_CHOICES if group == "method"]
+PLACES = {
+    "distillation/term": "distillation/term@stages.student.distil.terms.first",
+    "distillation/teacher": "distillation/teacher@stages.student.distil.teacher",
+    **{group: f"{group}@stages.train.{group.split('/')[1]}" for group in ("stages/until", "stages/freeze")},
+}
+"""Where a choice goes that belongs to a stage; elsewhere the group itself says it."""
+TEACHER = "stages.student.distil.teacher"
+DISTIL = {
+    "run": [f"~{TEACHER}.stage", f"{TEACHER}.run=runs/x"],
+    "average": [f"~{TEACHER}.stage"],
+    "ensemble": [
+        f"~{TEACHER}.stage",
+        *(f"+distillation/teacher@{TEACHER}.members.{n}=stage" for n in ("a", "b")),
+        *(f"{TEACHER}.members.{n}.stage=teacher" for n in ("a", "b")),
+    ],
+    "trajectory": [
+        f"~{TEACHER}.stage",
+        "distillation/term@stages.student.distil.terms.first=easy_to_hard",
+        *(f"+distillation/teacher@{TEACHER}.versions.{n}=stage" for n in ("a", "b")),
+        *(f"{TEACHER}.versions.{n}.stage=teacher" for n in ("a", "b")),
+    ],
+}
 TAUGHT = ["curriculum=ordered", "curriculum/pacing=constant"]
 NEEDS = {
     ("data", "sequences"): ["data.path=x.txt"],
@@ -33,6 +55,10 @@ NEEDS = {
     ("stages", "grow_2_4"): ["growth=stack"],
     ("stages", "proportional"): ["growth=stack"],
     **{(group, name): ["growth=interleave"] for group, name in CHOICES if group.startswith("growth/")},
+    ("stages", "distil_from_growth"): ["growth=stack"],
+    **{
+        (group, name): ["stages=distil", *DISTIL.get(name, [])] for group, name in CHOICES if group.startswith("distil")
+    },
     ("stages", "grow_2_4_8"): ["growth=stack"],
     **{(group, name): ["objective=bce"] for group, name in CHOICES if group == "objective/negatives"},
     ("objective/negatives", "in_batch"): ["objective=sampled_softmax"],
@@ -48,10 +74,6 @@ NEEDS = {
     ("curriculum", "file"): ["curriculum.difficulty.path=x.csv"],
     ("curriculum/difficulty", "file"): ["curriculum=ordered", "curriculum.difficulty.path=x.csv"],
 }
-
-
-PLACES = {group: f"{group}@stages.train.{group.split('/')[1]}" for group in ("stages/until", "stages/freeze")}
-"""Where a choice goes that has several places; elsewhere the group itself says it."""
 
 
 def composed(command, overrides=()):

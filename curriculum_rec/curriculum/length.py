@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from curriculum_rec.data.examples import BATCH_MULTIPLE, POSITIVES, Bucket, Examples, filling, pad_left_aligned
+from curriculum_rec.data.examples import BATCH_MULTIPLE, POSITIVES, Bucket, Examples, filling
 from curriculum_rec.errors import OptionError
 
 Longer = Literal["cut", "split"]
@@ -93,8 +93,8 @@ class GrowingLength:
             stop = row * bucket.length + np.minimum(begin + length, size[row])
             rows.append(
                 {
-                    name: pad_left_aligned(array.reshape(-1), start, stop, length)
-                    if array.shape[1:] == (bucket.length,) and name != POSITIVES
+                    name: _slices(array, start, stop, length)
+                    if array.shape[1:2] == (bucket.length,) and name != POSITIVES
                     else array[row]
                     for name, array in bucket.arrays.items()
                 }
@@ -112,6 +112,14 @@ class GrowingLength:
 def bucket_lengths(examples: Examples) -> tuple[int, ...]:
     """Give the lengths of the buckets, shortest first."""
     return tuple(sorted({bucket.length for bucket in examples.whole}))
+
+
+def _slices(array: np.ndarray, start: np.ndarray, stop: np.ndarray, length: int) -> np.ndarray:
+    """Copy slices of all positions, row after row, of any type and with any further axes, 0 where one ends."""
+    index = start[:, None] + np.arange(length)
+    inside = (index < stop[:, None]).reshape(*index.shape, *(1,) * (array.ndim - 2))
+    flat = array.reshape(-1, *array.shape[2:])
+    return np.where(inside, flat[np.minimum(index, len(flat) - 1)], np.zeros((), array.dtype))
 
 
 def _join(arrays: list[np.ndarray], padding: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +25,14 @@ class Batch:
             fill the batch up.
         progress: float32 scalar, steps trained as a fraction of the run; None where nobody says.
         memory: What the objective remembers, brought up to this step.
+        teacher: Frozen arrays that every device has, for an objective that follows a teacher; None for any other.
     """
 
     arrays: Mapping[str, Array]
     weight: Float[Array, "batch *length"]
     progress: Float[Array, ""] | None = None
     memory: Mapping[str, Array] = field(default_factory=dict)
+    teacher: Any = None
 
     def __getitem__(self, name: str) -> Array:
         return self.arrays[name]

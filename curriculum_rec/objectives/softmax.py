@@ -110,10 +110,10 @@ def _fused(chunk: int, positions: Positions, candidates: Candidates) -> Array:
         asked = _rows(positions, index)
         return losses.at[index].set(_chunk_losses(asked, candidates)[0], mode="drop")
 
-    return _over_chunks(one_chunk, positions.needed, chunk, jnp.zeros(len(positions.target), jnp.float32))
+    return over_chunks(one_chunk, positions.needed, chunk, jnp.zeros(len(positions.target), jnp.float32))
 
 
-def _over_chunks(one_chunk: Callable[[Array, Carry], Carry], needed: Array, chunk: int, carry: Carry) -> Carry:
+def over_chunks(one_chunk: Callable[[Array, Carry], Carry], needed: Array, chunk: int, carry: Carry) -> Carry:
     """Fold over the numbers of the needed positions, ``chunk`` at a time; beyond the last stands an impossible one.
 
     What remains at the end is a half chunk where that suffices.
@@ -168,7 +168,7 @@ def _weighted(chunk: int, positions: Positions, candidates: Candidates) -> tuple
         )
 
     start = jnp.zeros(len(hidden), jnp.float32), jnp.zeros_like(hidden), jnp.zeros(vectors.shape[::-1], jnp.float32)
-    losses, hidden_gradient, vector_gradient = _over_chunks(one_chunk, positions.needed, chunk, start)
+    losses, hidden_gradient, vector_gradient = over_chunks(one_chunk, positions.needed, chunk, start)
     from_targets = jnp.where(positions.needed, positions.weight, 0)[:, None] * hidden
     return losses, hidden_gradient, vector_gradient.T.at[positions.target].add(-from_targets).astype(vectors.dtype)
 

@@ -13,6 +13,7 @@ import polars as pl
 from flax import nnx
 
 from curriculum_rec.data.interactions import IdMap
+from curriculum_rec.distillation.distilled import PARTS
 from curriculum_rec.errors import CheckpointError, OptionError
 from curriculum_rec.growth.tree import BLOCKS
 from curriculum_rec.models.structure import Tree, split_model
@@ -88,7 +89,8 @@ class Borrower:
         """
         directory = RunDirectory.existing(warm.run)
         snapshot = load_snapshot(directory, warm.checkpoint)
-        theirs = below(snapshot.arrays, evaluated_arrays(snapshot.arrays))
+        named = below(snapshot.arrays, evaluated_arrays(snapshot.arrays))
+        theirs = {name: array for name, array in named.items() if not name.startswith(f"{PARTS}.")}
         taken = chosen_blocks(chosen_names(theirs, warm.take), warm.blocks)
         their_depth = next((len(leaf) for name, leaf in taken.items() if BLOCKS in name.split(".")), None)
         depth = self.experiment.stages[stage].depth or their_depth

@@ -17,6 +17,7 @@ from curriculum_rec.curriculum.sampling import PADDING
 from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.curriculum.state import CurriculumState, Draw
 from curriculum_rec.data.examples import Examples
+from curriculum_rec.distillation.distilled import Distilled
 from curriculum_rec.errors import OptionError, TrainingError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import Tree
@@ -74,6 +75,7 @@ class Engine:
         accumulate: Parts into which a device cuts its share of a batch, one after the other, for memory.
         weighting: How much each loss of a batch counts; None lets all count the same.
         meta: Examples that are held out for a weighting that learns; None for any other.
+        teacher: Frozen arrays on every device, for an objective that follows a teacher; None for any other.
 
     Attributes:
         traces: How often the program was traced, and so compiled.
@@ -90,6 +92,7 @@ class Engine:
     accumulate: int = 1
     weighting: Weighting | None = None
     meta: Examples | None = None
+    teacher: Tree = None
     traces: int = field(default=0, init=False)
     stopped: bool = field(default=False, init=False)
     _probe: Probe | None = field(default=None, init=False, repr=False)
@@ -119,7 +122,8 @@ class Engine:
             return position
         if self._probe is None:
             apart = self.scheduler.taught.kept_apart(position.quantile)
-            self._probe = Probe(self.objective, self.scheduler.whole, apart, self.placed, self.seed)
+            task = self.objective.task if isinstance(self.objective, Distilled) else self.objective
+            self._probe = Probe(task, self.scheduler.whole, apart, self.placed, self.seed)
         return self.scheduler.looked(position, self._probe(state))
 
     @cached_property
@@ -148,6 +152,10 @@ class Engine:
         other = replace(self, optimizer=optimizer)
         other.__dict__["_feed"] = self._feed
         return other
+
+    def with_objective(self, objective: Objective, examples: Examples, teacher: Tree) -> Engine:
+        """Go on by another objective, on the same examples with perhaps further arrays."""
+        return replace(self, objective=objective, scheduler=replace(self.scheduler, whole=examples), teacher=teacher)
 
     def train(
         self,
@@ -209,6 +217,7 @@ class Engine:
         shared |= {
             "key": self.key,
             "meta": self._meta,
+            "teacher": self.teacher,
             "bucket": _pad_steps(draw.bucket, self.steps_per_dispatch),
             "n_steps": np.int32(len(draw)),
             "available": np.int32(draw.available),
@@ -288,7 +297,12 @@ class Engine:
             local = local_gradient(
                 self._objective(state),
                 state,
-                Batch(arrays, weight, progress=state.step.astype(jnp.float32) / self.scheduler.total_steps),
+                Batch(
+                    arrays,
+                    weight,
+                    progress=state.step.astype(jnp.float32) / self.scheduler.total_steps,
+                    teacher=shared["teacher"],
+                ),
                 rng,
                 per_target=per_target,
                 precision=self.precision,

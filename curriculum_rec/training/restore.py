@@ -8,11 +8,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
 from curriculum_rec.compression.contract import Form
 from curriculum_rec.compression.packing import pack, unpack
+from curriculum_rec.distillation.distilled import PARTS
 from curriculum_rec.errors import CheckpointError, RunError
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, below, flatten, unflatten
@@ -110,7 +112,8 @@ def snapshot_parameters(snapshot: Snapshot, experiment: Experiment, *, n_items: 
     """
     stage = RunRecord.from_json(snapshot.meta["record"]).stage
     structure, template = split_model(model_template(experiment, n_items=n_items, stage=stage.name, depth=stage.depth))
-    return structure, unflatten(snapshot.arrays, evaluated_arrays(snapshot.arrays), template)
+    name = evaluated_arrays(snapshot.arrays)
+    return structure, unflatten(_of_model(snapshot.arrays, name, template), name, template)
 
 
 def evaluated_arrays(arrays: Collection[str]) -> str:
@@ -123,6 +126,19 @@ def evaluated_arrays(arrays: Collection[str]) -> str:
     ('optimizer.average', 'params')
     """
     return AVERAGE if any(name.startswith(f"{AVERAGE}.") for name in arrays) else PARAMS
+
+
+def _of_model(arrays: Mapping[str, np.ndarray], prefix: str, template: Tree) -> Mapping[str, np.ndarray]:
+    """Leave out what a teacher's terms trained beside the model.
+
+    Args:
+        arrays: Of a checkpoint.
+        prefix: Under which it holds the parameters.
+        template: The model's parameters.
+    """
+    if PARTS in template:
+        return arrays
+    return {name: array for name, array in arrays.items() if not name.startswith(f"{prefix}.{PARTS}.")}
 
 
 def with_fresh_parameters(state: TrainState, params: Tree, optimizer: optax.GradientTransformation) -> TrainState:

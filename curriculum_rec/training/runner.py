@@ -24,6 +24,7 @@ from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.curriculum.state import CurriculumState
 from curriculum_rec.data.noise import planted_interactions
 from curriculum_rec.data.split import Part
+from curriculum_rec.distillation.distilled import Distilled, without_parts
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
@@ -36,10 +37,11 @@ from curriculum_rec.models.structure import Tree, same_shapes, split_model
 from curriculum_rec.objectives.losses import examples_for
 from curriculum_rec.training import hosts
 from curriculum_rec.training.borrow import Borrowed, Borrower, Fate
-from curriculum_rec.training.checkpoint import Checkpoints, below, flatten, unflatten
+from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, below, flatten, unflatten
 from curriculum_rec.training.compilation import METER
 from curriculum_rec.training.engine import ChunkReport, Engine
 from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.faculty import Faculty
 from curriculum_rec.training.freezing import Frozen, StageShape, check_freezing, frozen_at
 from curriculum_rec.training.growth_task import RunTask
 from curriculum_rec.training.interrupt import Interrupted, InterruptGuard
@@ -61,7 +63,9 @@ from curriculum_rec.training.run_directory import MetricsLog, NoLog, RunDirector
 from curriculum_rec.training.speed import Stretch
 from curriculum_rec.training.stages import check_depth
 from curriculum_rec.training.state import TrainState, begin_memory, count_parameters, evaluation_parameters
+from curriculum_rec.training.student import enter, leave, with_parts
 from curriculum_rec.training.summary import reference_metrics, summarise, user_results
+from curriculum_rec.training.tuition import Tuition, Tutor
 from curriculum_rec.training.workshop import OpenRun, TeacherWorkshop, stores
 from curriculum_rec.weighting.contract import with_facts
 
@@ -130,6 +134,17 @@ class Runner:
             weighting=self.experiment.weighting,
             meta=self.dataset.meta,
         )
+        self._examples = self.engine.scheduler.whole
+        self.tutor = Tutor(
+            self.experiment,
+            self.dataset,
+            self._examples,
+            self.placed,
+            self.directory,
+            self.workshop.store,
+            self.workshop,
+            Faculty(self.experiment, self.dataset, self._examples, self.placed, self.open_run),
+        )
 
     def check(self) -> None:
         """Refuse what would fail later, before anything is written.
@@ -155,6 +170,7 @@ class Runner:
             jax.eval_shape(self.optimizer.init, split_model(before)[1])  # refuses a model that is none of its kind
             self._check_growth(name, old, before)
             self._check_stage(name, old, before)
+            self.tutor.check(name, before)
         self._planned_operations()
 
     @property
@@ -241,25 +257,52 @@ class Runner:
         self._log.rewind(snapshot.meta["log_position"])
         self._record = RunRecord.from_json(snapshot.meta["record"])
         stage = self._record.stage
-        self._model = model_template(self.experiment, n_items=self.n_items, stage=stage.name, depth=stage.depth)
+        model = model_template(self.experiment, n_items=self.n_items, stage=stage.name, depth=stage.depth)
+        self._model = model
         self._take_learning_rates(stage)
-        structure, template = split_model(self._model)
+        tuition = self._take_teacher(stage, model)
+        structure, template = split_model(with_parts(model, None if tuition is None else tuition.parts))
         params = unflatten(snapshot.arrays, PARAMS, template)
         opt_state = unflatten(snapshot.arrays, OPTIMIZER, jax.eval_shape(self.optimizer.init, params))
-        memory = jax.tree.map(jnp.asarray, unflatten(snapshot.arrays, MEMORY, self._begin_memory()))
+        memory = jax.tree.map(jnp.asarray, unflatten(snapshot.arrays, MEMORY, self._begin_memory(tuition)))
         state = TrainState(params, opt_state, jnp.int32(snapshot.step), structure, memory)
         arrays = below(snapshot.arrays, CURRICULUM)
         self._shown.say(f"resumed at step {snapshot.step}")
         self._shown.stage(self._record.stage.name, self._record.stage.depth, snapshot.step)
         return self.placed.place_state(state), CurriculumState.from_arrays(arrays)
 
-    def _begin_memory(self) -> Tree:
+    def _begin_memory(self, tuition: Tuition | None = None) -> Tree:
         experiment, counts = self.experiment, self.dataset.examples.item_counts
-        return begin_memory(experiment.weighting, experiment.objective, n_items=self.n_items, item_counts=counts)
+        objective = experiment.objective if tuition is None else tuition.objective
+        return begin_memory(experiment.weighting, objective, n_items=self.n_items, item_counts=counts)
+
+    def _take_teacher(self, record: StageRecord, student: nnx.Module) -> Tuition | None:
+        """Go on by a stage's teacher, or without one."""
+        tuition = self.tutor.begin(
+            record.name,
+            student,
+            first_step=record.first_step,
+            steps_per_epoch=self.steps_per_epoch,
+            total_steps=self.total_steps,
+            of_stage=self._best_of_stage,
+        )
+        if tuition is not None:
+            self._shown.say(f"teacher of stage {record.name}: {tuition.taken}")
+            self.engine = self.engine.with_objective(tuition.objective, tuition.examples, tuition.teacher)
+        elif isinstance(self.engine.objective, Distilled):
+            self.engine = self.engine.with_objective(self.experiment.objective, self._examples, None)
+        return tuition
+
+    def _best_of_stage(self, name: str) -> Snapshot:
+        record = next(record for record in self._record.stages if record.name == name)
+        self._checkpoints.wait()
+        return self._checkpoints.restore(record.best_step)
 
     def _enter_stage(self, state: TrainState, name: str) -> TrainState:
         stage, step, borrowed = self.experiment.stages[name], int(state.step), self._borrow(name)
         begins_anew = bool(self._record.stages) and stage.begin == "random"
+        if isinstance(self.engine.objective, Distilled):
+            state = leave(state, self.optimizer)
         if borrowed is not None:
             state = with_fresh_parameters(state, borrowed.params, self.optimizer)
             self._log_borrowed(name, step, borrowed)
@@ -287,6 +330,8 @@ class Runner:
             preserves_function=growth.preserves_function(old, new) if grows and growth is not None else None,
         )
         self._shown.stage(name, depth, step)
+        if (tuition := self._take_teacher(self._record.stage, new)) is not None:
+            state = enter(state, tuition.objective, tuition.parts, new, self.optimizer)
         return self.placed.place_state(state)
 
     def _grow(self, growth: Growth, state: TrainState, old: nnx.Module, new: nnx.Module) -> TrainState:
@@ -540,7 +585,7 @@ class Runner:
         options, step = self.experiment.evaluation, int(state.step)
         # The stage's own structure: that of a state names what is frozen, and would be compiled once a level.
         structure = state.structure if self._model is None else split_model(self._model)[0]
-        ranks = self._evaluations[Part.VALIDATION].ranks(structure, evaluation_parameters(state))
+        ranks = self._evaluations[Part.VALIDATION].ranks(structure, without_parts(evaluation_parameters(state)))
         quality = mean_metrics(ranks, options.metrics)
         self._record = self._record.evaluated(step, quality, options.metric, share=position.share)
         self._log.write("evaluation", step=step, split="validation", operations=self._record.operations, **quality)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from curriculum_rec.components import check_type, unknown_option
+from curriculum_rec.distillation.options import Distillation, check_teaching_stages
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.contract import ModelFactory
 from curriculum_rec.training.freezing import Freezing
@@ -77,6 +78,7 @@ class Stage:
         warmup_steps: Steps over which the learning rate rises to its schedule when the stage begins. A growth that does
             not preserve the function needs them; 200 are usual.
         freeze: What the stage leaves as it is, and for how long; None trains all.
+        distil: What the stage's model learns from a teacher besides; None for nothing.
     """
 
     depth: int | None = None
@@ -89,6 +91,7 @@ class Stage:
     learning_rate_factor: float = 1.0
     warmup_steps: int = 0
     freeze: Freezing | None = None
+    distil: Distillation | None = None
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
@@ -167,17 +170,18 @@ def check_stages(
     """Check what single stages cannot see.
 
     Raises:
-        OptionError: There is no stage, or a depth changes that nothing can change.
+        OptionError: There is no stage, a depth changes that nothing can change, or a teacher is no earlier stage.
     """
     if not stages:
         raise OptionError("a run needs at least one stage")
     depth = model_depth
     for number, (name, stage) in enumerate(stages.items()):
-        if stage.depth is None or number == 0:
+        if stage.depth is None or number == 0 or stage.begin == "random":
             depth = stage.depth or depth
             continue
         check_depth(name, stage, depth, can_grow=can_grow, can_shrink=can_shrink)
         depth = stage.depth
+    check_teaching_stages({name: stage.distil for name, stage in stages.items()})
 
 
 def check_depth(name: str, stage: Stage, before: int | None, *, can_grow: bool, can_shrink: bool = False) -> None:

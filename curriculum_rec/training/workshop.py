@@ -18,6 +18,7 @@ from curriculum_rec.curriculum.difficulty.workshop import Asked, Lesson, Statist
 from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.data.examples import Examples
+from curriculum_rec.distillation.hearing import ARRAY
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.evaluation.target_statistics import TargetScorer
 from curriculum_rec.growth.depth import stacked_depth
@@ -285,8 +286,11 @@ def digest_of(examples: Examples) -> str:
     """Hash what teachers see: the arrays of all buckets, their batches, and which example each row is."""
     hasher = hashlib.blake2b(digest_size=16)
     for bucket in examples.buckets:
-        hasher.update(f"{bucket.batch_size}{sorted(bucket.arrays)}".encode())
-        for array in (bucket.example, *(bucket.arrays[name] for name in sorted(bucket.arrays))):
+        names = sorted(
+            name for name in bucket.arrays if not name.startswith(ARRAY)
+        )  # a student's teacher is not theirs
+        hasher.update(f"{bucket.batch_size}{names}".encode())
+        for array in (bucket.example, *(bucket.arrays[name] for name in names)):
             hasher.update(f"{array.dtype}{array.shape}".encode())
             hasher.update(np.ascontiguousarray(array).tobytes())
     return hasher.hexdigest()

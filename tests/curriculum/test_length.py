@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -159,3 +160,21 @@ def test_arrays_of_a_person_s_own_go_along(tiny_examples):
 def test_what_makes_no_sense_is_refused(tiny_examples, make, message):
     with pytest.raises(OptionError, match=message):
         make(tiny_examples)
+
+
+@pytest.mark.parametrize("longer", ["cut", "split"])
+def test_arrays_of_any_type_are_cut_with_their_targets(tiny_examples, longer):
+    """Lists of a teacher have one more axis, and facts of targets may be fractions."""
+    buckets = []
+    for bucket in tiny_examples.buckets:
+        target = bucket.arrays["target"]
+        more = {"half": (target / 2).astype(np.float32), "listed": np.stack([target, 3 * target], axis=-1)}
+        buckets.append(replace(bucket, arrays={**bucket.arrays, **more}))
+    cut = GrowingLength(start=4, longer=longer).prepare(replace(tiny_examples, buckets=tuple(buckets)))
+    parts = [bucket for bucket in cut.buckets if bucket.cut_to is not None]
+    assert parts
+    for bucket in parts:
+        target = bucket.arrays["target"]
+        np.testing.assert_array_equal(bucket.arrays["half"], target / 2)
+        np.testing.assert_array_equal(bucket.arrays["listed"], np.stack([target, 3 * target], axis=-1))
+        assert (target % 2 == 1).any()

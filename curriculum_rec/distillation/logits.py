@@ -1,0 +1,202 @@
+"""Terms that bring the student's scores near the teacher's (device)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from curriculum_rec.distillation.contract import Lesson, Needs, WeightedTerm, check_option
+from curriculum_rec.distillation.divergence import Master, Pupil, catalogue_divergence
+from curriculum_rec.errors import OptionError
+from curriculum_rec.objectives.losses import broadcast_weight
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tempered(WeightedTerm):
+    """A term whose scores are divided by a temperature first.
+
+    Args:
+        temperature: Above 1 it tells more of items with low scores, above 0.
+    """
+
+    temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option("temperature", self.temperature, 0)
+
+    @property
+    def tempered(self) -> bool:
+        """It is."""
+        return True
+
+    def temperature_in(self, lesson: Lesson) -> Float[Array, ""]:
+        """Give the temperature at this moment."""
+        return self.temperature * lesson.heat
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogueDivergence(Tempered):
+    """``T^2 KL(softmax(z / T) ; softmax(s / T))`` over the whole catalogue.
+
+    Args:
+        temperature: ``T``, above 0.
+        chunk: Positions whose scores are held at once, at least 1; memory grows with it, not the result. None takes 256
+            on a CPU and 4096 elsewhere.
+        weight: What its losses are multiplied by, above 0.
+
+    Source: Hinton et al. (2015), section 2.
+    """
+
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.chunk is not None and self.chunk < 1:
+            raise OptionError(f"distil.terms.chunk={self.chunk}: it must be at least 1")
+
+    @property
+    def needs(self) -> Needs:
+        """All of the teacher's scores."""
+        return Needs(online=True)
+
+    def __call__(self, lesson: Lesson) -> Float[Array, "batch length"]:
+        """Give one loss a target."""
+        voice, hidden = lesson.heard, lesson.hidden
+        weight = jnp.where(lesson.mask, broadcast_weight(lesson.batch.weight, lesson.mask), 0).reshape(-1)
+        pupil = Pupil(hidden.reshape(-1, hidden.shape[-1]), lesson.student.item_vectors(), weight, weight > 0)
+        master = Master(
+            tuple(h.reshape(-1, h.shape[-1]) for h in voice.hidden), voice.vectors, self.temperature_in(lesson)
+        )
+        chunk = self.chunk or (256 if jax.default_backend() == "cpu" else 4096)
+        losses = catalogue_divergence(pupil, master, n_items=voice.n_items, how=voice.how, chunk=chunk)
+        return losses.reshape(lesson.mask.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromCandidates(Tempered):
+    """A term of the teacher's best items and of some that are drawn uniformly.
+
+    Args:
+        k: The teacher's best items, at least 1.
+        n_uniform: Items drawn uniformly besides, at least 0; those among the best do not count twice. From lists that
+            were written beforehand they are drawn once for every target, else anew in every step for the whole batch.
+    """
+
+    k: int = 100
+    n_uniform: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("k", 1), ("n_uniform", 0)):
+            if getattr(self, name) < least:
+                raise OptionError(f"distil.terms.{name}={getattr(self, name)}: it must be at least {least}")
+
+    @property
+    def needs(self) -> Needs:
+        """The candidates."""
+        return Needs(best=self.k, drawn=self.n_uniform)
+
+    def candidates(self, lesson: Lesson) -> tuple[Array, Array, Array]:
+        """Give the teacher's and the student's scores ``[batch, length, n]`` and for how many items each stands."""
+        items, wanted = lesson.listed("best", self.k)
+        scores = lesson.student_scores(items)
+        stands_for = jnp.ones_like(wanted)
+        if self.n_uniform == 0:
+            return wanted, scores, stands_for
+        drawn, of_drawn = lesson.listed("drawn", self.n_uniform)
+        each = drawn if drawn.ndim > 1 else jnp.broadcast_to(drawn, of_drawn.shape)
+        is_new = ~(each[..., :, None] == items[..., None, :]).any(axis=-1)
+        count = jnp.where(is_new, lesson.student.n_items / self.n_uniform, 0).astype(wanted.dtype)
+        return tuple(  # type: ignore[return-value]
+            jnp.concatenate(pair, axis=-1)
+            for pair in ((wanted, of_drawn), (scores, lesson.student_scores(drawn)), (stands_for, count))
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateDivergence(FromCandidates):
+    """The divergence over some candidates, where each of the uniform ones stands for ``n_items / n_uniform`` items.
+
+    Args:
+        k: The teacher's best items, at least 1.
+        n_uniform: Items drawn uniformly besides, at least 0.
+        temperature: As in :class:`CatalogueDivergence`, which this estimates.
+        weight: What its losses are multiplied by, above 0.
+
+    Source: Hinton et al. (2015), with the correction for sampling of Jean et al. (2015).
+    """
+
+    def __call__(self, lesson: Lesson) -> Float[Array, "batch length"]:
+        """Give one loss a target."""
+        wanted, scores, stands_for = self.candidates(lesson)
+        return candidate_divergence(wanted, scores, stands_for, temperature=self.temperature_in(lesson))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftBinary(FromCandidates):
+    """Binary cross-entropy of ``sigmoid(s / T)`` with the labels ``sigmoid(z / T)``, averaged over candidates.
+
+    Args:
+        k: The teacher's best items, at least 1.
+        n_uniform: Items drawn uniformly besides, at least 0.
+        temperature: ``T``, above 0.
+        weight: What its losses are multiplied by, above 0.
+
+    Source: the soft labels of Hinton et al. (2015) for click models.
+    """
+
+    def __call__(self, lesson: Lesson) -> Float[Array, "batch length"]:
+        """Give one loss a target."""
+        wanted, scores, stands_for = self.candidates(lesson)
+        losses = soft_binary(wanted, scores, temperature=self.temperature_in(lesson))
+        counts = stands_for > 0
+        return jnp.where(counts, losses, 0).sum(axis=-1) / counts.sum(axis=-1).astype(losses.dtype)
+
+
+def candidate_divergence(
+    wanted: Float[Array, "*shape n"],
+    scores: Float[Array, "*shape n"],
+    stands_for: Float[Array, "*shape n"],
+    *,
+    temperature: Float[Array, ""] | float = 1.0,
+) -> Float[Array, "*shape"]:
+    """Compute ``T^2 KL`` of the softmax of candidates, each counting for some items.
+
+    Args:
+        wanted: The teacher's scores.
+        scores: The student's.
+        stands_for: For how many items each candidate stands, at least 0; 0 leaves it out.
+        temperature: ``T``, above 0.
+
+    >>> z = jnp.log(jnp.array([1.0, 3.0]))
+    >>> float(candidate_divergence(z, z + 5, jnp.ones(2)))
+    0.0
+    >>> round(float(candidate_divergence(z, 0 * z, jnp.ones(2))), 4)  # 1/4 log(1/2) + 3/4 log(3/2)
+    0.1308
+    """
+    log_count = jnp.where(stands_for > 0, jnp.log(jnp.maximum(stands_for, 1e-9)), -1e9)
+    log_teacher = jax.nn.log_softmax(wanted / temperature + log_count, axis=-1)
+    log_student = jax.nn.log_softmax(scores / temperature + log_count, axis=-1)
+    teacher = jnp.exp(log_teacher)
+    return temperature**2 * (teacher * jnp.where(teacher > 0, log_teacher - log_student, 0)).sum(axis=-1)
+
+
+def soft_binary(
+    wanted: Float[Array, "*shape"], scores: Float[Array, "*shape"], *, temperature: Float[Array, ""] | float = 1.0
+) -> Float[Array, "*shape"]:
+    """Compute the cross-entropy of ``sigmoid(scores / T)`` with the label ``sigmoid(wanted / T)``.
+
+    Args:
+        wanted: The teacher's scores.
+        scores: The student's.
+        temperature: ``T``, above 0.
+
+    >>> round(float(soft_binary(jnp.float32(0), jnp.float32(0))), 4)  # log 2
+    0.6931
+    """
+    label, score = jax.nn.sigmoid(wanted / temperature), scores / temperature
+    return jax.nn.softplus(score) - label * score
