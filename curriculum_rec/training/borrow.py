@@ -15,6 +15,7 @@ from flax import nnx
 from curriculum_rec.data.interactions import IdMap
 from curriculum_rec.distillation.distilled import PARTS
 from curriculum_rec.errors import CheckpointError, OptionError
+from curriculum_rec.growth.items import new_item_rows
 from curriculum_rec.growth.tree import BLOCKS
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.training.checkpoint import Snapshot, below, flatten, unflatten
@@ -69,11 +70,13 @@ class Borrower:
     Attributes:
         experiment: Its components.
         items: Its catalogue.
+        item_counts: Training count of every item, int64 ``[n_items + 1]``.
         open_run: Builds the experiment of the other run; None takes that run's models to be this run's.
     """
 
     experiment: Experiment
     items: IdMap
+    item_counts: np.ndarray
     open_run: Callable[[RunDirectory], Experiment] | None = None
 
     def borrow(self, warm: WarmStart, *, stage: str) -> Borrowed:
@@ -98,13 +101,12 @@ class Borrower:
         shapes = _named(split_model(new)[1])
         rows = self._item_rows(warm, directory, snapshot) if any(name.startswith(ITEMS) for name in taken) else None
         fresh: Named = {}
-        if rows is not None or shapes.keys() - taken.keys():
+        if shapes.keys() - taken.keys():
             model = self.experiment.build_model(len(self.items), stage=stage, depth=depth)
             fresh = {name: np.asarray(leaf) for name, leaf in _named(split_model(model)[1]).items()}
         if rows is not None:
             taken = {
-                name: rows_by_id(leaf, rows, fresh[name]) if name.startswith(ITEMS) else leaf
-                for name, leaf in taken.items()
+                name: self._of_our_items(leaf, rows) if name.startswith(ITEMS) else leaf for name, leaf in taken.items()
             }
         _check_names(taken, shapes, warm)
         mixed = {name: taken[name] if name in taken else fresh[name] for name in shapes}
@@ -114,7 +116,7 @@ class Borrower:
         return Borrowed(params, old, new, table_of_fates(theirs, taken, shapes), snapshot.step, matched)
 
     def _item_rows(self, warm: WarmStart, directory: RunDirectory, snapshot: Snapshot) -> np.ndarray | None:
-        """Say which row of the other run's table each item of this one has, int32 ``[n_items + 1]``, 0 for none."""
+        """Say which row of the other run's table each item of this one has, int32 ``[n_items + 1]``, -1 for none."""
         if snapshot.meta["items_digest"] == self.items.digest():
             return None
         if warm.items == "same":
@@ -123,7 +125,11 @@ class Borrower:
                 "up by items=by_id, or leave them out of take"
             )
         theirs = IdMap(directory.read_items())
-        return np.concatenate([np.zeros(1, np.int32), theirs.encode(self.items.ids)])
+        found = theirs.encode(self.items.ids)
+        return np.concatenate([np.zeros(1, np.int32), np.where(found > 0, found, -1)])
+
+    def _of_our_items(self, table: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return new_item_rows(table, matched=rows, counts=self.item_counts, seed=self.experiment.seed)
 
     def _fitting(
         self,
@@ -191,25 +197,6 @@ def chosen_blocks(params: Named, blocks: ChosenBlocks) -> Named:
         return leaf[index]
 
     return {name: choose(name, leaf) for name, leaf in params.items()}
-
-
-def rows_by_id(table: np.ndarray, rows: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-    """Lay a table of one catalogue out for another.
-
-    Args:
-        table: ``[their rows, width]``.
-        rows: int32 ``[n_items + 1]``, the row of each of our items in it, 0 for none.
-        fresh: ``[our rows, ...]``, initial values for items without one, where the widths agree; of another width,
-            they begin as the mean vector.
-
-    Returns:
-        ``[our rows, width]``.
-    """
-    new = np.zeros((len(fresh), *table.shape[1:]), table.dtype)
-    new[: len(rows)] = table[rows]
-    unknown = np.flatnonzero(rows == 0)[1:]
-    new[unknown] = fresh[unknown] if fresh.shape[1:] == table.shape[1:] else table[rows[rows > 0]].mean(axis=0)
-    return new
 
 
 def table_of_fates(theirs: Named, taken: Named, shapes: Named) -> pl.DataFrame:

@@ -429,7 +429,8 @@ class Runner:
         warm = self.experiment.stages[stage].borrows
         if warm is None:
             return None
-        return Borrower(self.experiment, self.dataset.split.interactions.items, self.open_run).borrow(warm, stage=stage)
+        interactions, counts = self.dataset.split.interactions, self.dataset.split.item_counts(Part.TRAIN)
+        return Borrower(self.experiment, interactions.items, counts, self.open_run).borrow(warm, stage=stage)
 
     def _log_borrowed(self, stage: str, step: int, borrowed: Borrowed) -> None:
         """Say what became of every parameter: in a sentence, in the log by names, in a file with shapes."""

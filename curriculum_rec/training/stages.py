@@ -39,7 +39,7 @@ class WarmStart:
             grows by ``growth``.
         blocks: Which blocks: ``all``, ``every_second`` as a distilled student begins, or a list of numbers from 0.
         items: ``same`` asks for the same catalogue; ``by_id`` looks items up by their ids, and vectors of such as the
-            other run did not know begin afresh.
+            other run did not know begin near those of items as popular as they are.
 
     Source: every second block after DistilBERT (Sanh et al., 2019).
     """

@@ -10,10 +10,11 @@ import pytest
 from runs import make_runner, write_sequences
 
 from curriculum_rec import config
+from curriculum_rec.data.split import Part
 from curriculum_rec.errors import CheckpointError, OptionError, RunError
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.models.structure import same_shapes, split_model
-from curriculum_rec.training.borrow import Borrower, rows_by_id
+from curriculum_rec.training.borrow import Borrower
 from curriculum_rec.training.restore import load_snapshot
 from curriculum_rec.training.run_directory import RunDirectory
 from curriculum_rec.training.stages import WarmStart
@@ -38,8 +39,9 @@ def borrow(lender, *overrides, folder=None, **options):
     runner = make_runner(
         folder or lender.parent, "borrower", "stages.shallow.depth=null", "stages.deep.depth=8", *overrides
     )
-    items = runner.dataset.split.interactions.items
-    return Borrower(runner.experiment, items, open_run).borrow(WarmStart(str(lender), **options), stage="shallow")
+    split = runner.dataset.split
+    borrower = Borrower(runner.experiment, split.interactions.items, split.item_counts(Part.TRAIN), open_run)
+    return borrower.borrow(WarmStart(str(lender), **options), stage="shallow")
 
 
 def arrays_of(lender):
@@ -106,14 +108,6 @@ def test_vectors_find_their_items_in_another_catalogue(lender, tmp_path):
     assert new and (np.abs(table[new]).max(axis=1) > 0).all()
     left_out = borrow(lender, folder=tmp_path, take=("blocks.*", "positions.*", "norm.*"))
     assert fates(left_out)["items.embedding"] == "fresh"
-
-
-def test_rows_by_id_by_hand():
-    theirs, fresh = np.array([[0.0], [1.0], [2.0], [0.0]]), np.full((4, 1), 9.0)
-    rows = np.array([0, 2, 0], np.int32)
-    assert rows_by_id(theirs, rows, fresh).tolist() == [[0.0], [2.0], [9.0], [0.0]]
-    wider = np.zeros((4, 2))
-    assert rows_by_id(theirs, rows, wider).tolist() == [[0.0], [2.0], [2.0], [0.0]]  # the mean of what was found
 
 
 @pytest.mark.parametrize(
