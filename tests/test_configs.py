@@ -60,6 +60,8 @@ NEEDS = {
         (group, name): ["stages=distil", *DISTIL.get(name, [])] for group, name in CHOICES if group.startswith("distil")
     },
     ("stages", "grow_2_4_8"): ["growth=stack"],
+    ("stages", "grow_then_distil"): ["growth=stack"],
+    ("stages", "continual"): ["growth=stack"],
     **{(group, name): ["objective=bce"] for group, name in CHOICES if group == "objective/negatives"},
     ("objective/negatives", "in_batch"): ["objective=sampled_softmax"],
     ("weighting", "reducible"): ["weighting.reference=x.parquet"],
