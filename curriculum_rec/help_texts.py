@@ -67,7 +67,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 growth/map=interleave|stack|partial_stack|partial_interleave|gradual|middle
                 growth/blocks=gated|identity|norm_zero|copy|momentum   (the last two: growth.allow_lossy=true)
   stages        single, grow_2_4, grow_2_4_8, proportional, continual, pretrain_finetune, distil, teacher_assistants,
-                born_again, grow_then_distil, distil_from_growth
+                born_again, distil_from_run, grow_then_distil, distil_from_growth
                 (stages.NAME.epochs=, .steps=, .depth=, .warm_start=RUN)
                 stages/until@stages.NAME.until=none|plateau|loss_slope|operation_share|curriculum_share   (ends earlier)
                 stages/freeze@stages.NAME.freeze=none|parts|gradual_unfreezing|new_blocks_first|early_layers

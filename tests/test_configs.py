@@ -62,6 +62,7 @@ NEEDS = {
     ("stages", "grow_2_4_8"): ["growth=stack"],
     ("stages", "grow_then_distil"): ["growth=stack"],
     ("stages", "continual"): ["growth=stack"],
+    ("stages", "distil_from_run"): ["stages.student.distil.teacher.run=runs/x"],
     **{(group, name): ["objective=bce"] for group, name in CHOICES if group == "objective/negatives"},
     ("objective/negatives", "in_batch"): ["objective=sampled_softmax"],
     ("weighting", "reducible"): ["weighting.reference=x.parquet"],

@@ -8,9 +8,8 @@ come from, in this order: the run's own newest checkpoint, a stage's warm start,
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, get_args
 
 import jax
@@ -25,25 +24,20 @@ from curriculum_rec.curriculum.state import CurriculumState
 from curriculum_rec.data.noise import planted_interactions
 from curriculum_rec.data.split import Part
 from curriculum_rec.distillation.distilled import Distilled, without_parts
-from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import write_frame, write_text
-from curriculum_rec.growth.contract import FitsGrowth, Growth, ResetsOptimizer, can_shrink
-from curriculum_rec.growth.depth import DepthGrowth, stacked_depth
-from curriculum_rec.models.axes import axis_sizes
-from curriculum_rec.models.contract import HasAxes
-from curriculum_rec.models.structure import Tree, same_shapes, split_model
+from curriculum_rec.growth.depth import stacked_depth
+from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.objectives.losses import examples_for
 from curriculum_rec.training import hosts
-from curriculum_rec.training.borrow import Borrowed, Borrower, Fate
+from curriculum_rec.training.borrow import Borrowed, Fate
 from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, below, flatten, unflatten
 from curriculum_rec.training.compilation import METER
 from curriculum_rec.training.engine import ChunkReport, Engine
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.faculty import Faculty
-from curriculum_rec.training.freezing import Frozen, StageShape, check_freezing, frozen_at
-from curriculum_rec.training.growth_task import RunTask
+from curriculum_rec.training.freezing import Frozen, frozen_at
 from curriculum_rec.training.interrupt import Interrupted, InterruptGuard
 from curriculum_rec.training.operations import Operations, run_peak
 from curriculum_rec.training.profile import Profile
@@ -55,16 +49,15 @@ from curriculum_rec.training.restore import (
     OPTIMIZER,
     PARAMS,
     check_same_run,
-    model_template,
     snapshot_parameters,
     with_fresh_parameters,
 )
 from curriculum_rec.training.run_directory import MetricsLog, NoLog, RunDirectory, to_json
 from curriculum_rec.training.speed import Stretch
-from curriculum_rec.training.stages import check_depth
 from curriculum_rec.training.state import TrainState, begin_memory, count_parameters, evaluation_parameters
 from curriculum_rec.training.student import enter, leave, with_parts
 from curriculum_rec.training.summary import reference_metrics, summarise, user_results
+from curriculum_rec.training.transitions import Transitions, differ
 from curriculum_rec.training.tuition import Tuition, Tutor
 from curriculum_rec.training.workshop import OpenRun, TeacherWorkshop, stores
 from curriculum_rec.weighting.contract import with_facts
@@ -135,6 +128,14 @@ class Runner:
             meta=self.dataset.meta,
         )
         self._examples = self.engine.scheduler.whole
+        self.transitions = Transitions(
+            self.experiment,
+            self.dataset,
+            self.placed,
+            self.engine.scheduler.examples,
+            self.total_steps,
+            self.open_run,
+        )
         self.tutor = Tutor(
             self.experiment,
             self.dataset,
@@ -165,13 +166,12 @@ class Runner:
         for name, stage in self.experiment.stages.items():
             if stage.learning_rate_scale(0) is not None:
                 self.experiment.build_optimizer(self.total_steps, stage.learning_rate_scale(0))
-            old, before = self._models(name, before, self._borrow(name))
+            old, before = self.transitions.models(name, before, self.transitions.borrow(name))
             self.placed.check_table(split_model(before)[1])
             jax.eval_shape(self.optimizer.init, split_model(before)[1])  # refuses a model that is none of its kind
-            self._check_growth(name, old, before)
-            self._check_stage(name, old, before)
+            self.transitions.check(name, old, before)
             self.tutor.check(name, before)
-        self._planned_operations()
+        self.transitions.planned_operations()
 
     @property
     def n_items(self) -> int:
@@ -234,18 +234,10 @@ class Runner:
             write_frame(self.directory.noise, planted_interactions(self.dataset.split))
         if hosts.is_first():
             write_frame(self.directory.items, self.dataset.split.interactions.items.ids.alias("item").to_frame())
-        self._record = RunRecord(planned_operations=self._planned_operations())
+        self._record = RunRecord(planned_operations=self.transitions.planned_operations())
         first = next(iter(self.experiment.stages))
-        return self._enter_stage(self._random_state(first), first), self.engine.scheduler.begin()
-
-    def _random_state(self, stage: str) -> TrainState:
-        return TrainState.create(
-            self.experiment.build_model(self.n_items, stage=stage),
-            self.optimizer,
-            self.experiment.weighting,
-            objective=self.experiment.objective,
-            item_counts=self.dataset.examples.item_counts,
-        )
+        state = self.transitions.random_state(first, self.optimizer)
+        return self._enter_stage(state, first), self.engine.scheduler.begin()
 
     def _resume(self) -> tuple[TrainState, CurriculumState] | None:
         snapshot = self._checkpoints.restore_newest()
@@ -257,7 +249,7 @@ class Runner:
         self._log.rewind(snapshot.meta["log_position"])
         self._record = RunRecord.from_json(snapshot.meta["record"])
         stage = self._record.stage
-        model = model_template(self.experiment, n_items=self.n_items, stage=stage.name, depth=stage.depth)
+        model = self.transitions.model(stage.name, depth=stage.depth)
         self._model = model
         self._take_learning_rates(stage)
         tuition = self._take_teacher(stage, model)
@@ -299,7 +291,7 @@ class Runner:
         return self._checkpoints.restore(record.best_step)
 
     def _enter_stage(self, state: TrainState, name: str) -> TrainState:
-        stage, step, borrowed = self.experiment.stages[name], int(state.step), self._borrow(name)
+        stage, step, borrowed = self.experiment.stages[name], int(state.step), self.transitions.borrow(name)
         begins_anew = bool(self._record.stages) and stage.begin == "random"
         if isinstance(self.engine.objective, Distilled):
             state = leave(state, self.optimizer)
@@ -307,13 +299,12 @@ class Runner:
             state = with_fresh_parameters(state, borrowed.params, self.optimizer)
             self._log_borrowed(name, step, borrowed)
         elif begins_anew:
-            fresh = self._random_state(name)
+            fresh = self.transitions.random_state(name, self.optimizer)
             state = replace(with_fresh_parameters(state, fresh.params, self.optimizer), memory=fresh.memory)
-        old, new = self._models(name, self._model, borrowed)
-        self._check_growth(name, old, new)
-        grows, growth = _differ(old, new), self.experiment.growth
-        if grows and growth is not None:
-            state = self._grow(growth, state, old, new)
+        old, new = self.transitions.models(name, self._model, borrowed)
+        self.transitions.check(name, old, new)
+        state = self.transitions.grow(state, old, new, self.optimizer)
+        grows, growth = differ(old, new), self.experiment.growth
         self._model = new
         state = replace(state, structure=split_model(new)[0], frozen=Frozen())
         depth, parameters = stacked_depth(state.params), count_parameters(state.params)
@@ -333,104 +324,6 @@ class Runner:
         if (tuition := self._take_teacher(self._record.stage, new)) is not None:
             state = enter(state, tuition.objective, tuition.parts, new, self.optimizer)
         return self.placed.place_state(state)
-
-    def _grow(self, growth: Growth, state: TrainState, old: nnx.Module, new: nnx.Module) -> TrainState:
-        grow: Callable[..., tuple[Tree, Tree]] = growth
-        if isinstance(growth, FitsGrowth):
-            task = RunTask(
-                self.experiment.objective,
-                self.engine.scheduler.examples,
-                split_model(new)[0],
-                self.placed,
-                self.experiment.seed,
-                progress=int(state.step) / self.total_steps,
-                memory=state.memory.get("objective", {}),
-            )
-            grow = partial(growth.fit, task=task)
-        params, opt_state = grow(state.params, state.opt_state, old=old, new=new, seed=self.experiment.seed)
-        state = replace(state, params=params, opt_state=opt_state)
-        resets = isinstance(growth, ResetsOptimizer) and growth.resets_optimizer
-        return with_fresh_parameters(state, params, self.optimizer) if resets else state
-
-    def _models(self, name: str, before: nnx.Module | None, borrowed: Borrowed | None) -> tuple[nnx.Module, nnx.Module]:
-        """Give the models, with shapes alone, that a stage begins with and that it trains.
-
-        Args:
-            name: The stage.
-            before: The model of the stage before; None if there is none.
-            borrowed: What a warm start took; None without one.
-        """
-        stage = self.experiment.stages[name]
-        template = partial(model_template, self.experiment, n_items=self.n_items, stage=name)
-        if borrowed is not None:
-            return borrowed.old, borrowed.new
-        if before is None or stage.begin == "random":
-            return template(), template()
-        return before, template(depth=stage.depth or stacked_depth(split_model(before)[1]))
-
-    def _check_growth(self, name: str, old: nnx.Module, new: nnx.Module) -> None:
-        stage, growth = self.experiment.stages[name], self.experiment.growth
-        before = stacked_depth(split_model(old)[1])
-        check_depth(name, stage, before, can_grow=growth is not None, can_shrink=can_shrink(growth))
-        if not _differ(old, new):
-            return
-        if growth is None:
-            raise OptionError(
-                f"stage '{name}' changes the model's shapes, but growth is none: choose one, or begin=random"
-            )
-        growth.check(old, new)
-
-    def _check_stage(self, name: str, old: nnx.Module, new: nnx.Module) -> None:
-        """Refuse what a stage cannot freeze."""
-        stage, growth = self.experiment.stages[name], self.experiment.growth
-        if stage.freeze is None:
-            return
-        shape = self._stage_shape(name, *(stacked_depth(split_model(model)[1]) for model in (old, new)))
-        check_freezing(name, stage.freeze, shape, new)
-        if stage.freeze.from_new_blocks:
-            places = growth.is_new(shape.depth_before, shape.depth) if isinstance(growth, DepthGrowth) else None
-            if places is None or places[: shape.depth_before].any():
-                raise OptionError(
-                    f"stages.{name}.freeze: {type(stage.freeze).__name__} needs growth that puts new blocks on top: "
-                    "growth=stack, partial_stack or gradual"
-                )
-
-    def _stage_shape(self, name: str, depth_before: int | None, depth: int | None) -> StageShape:
-        steps = self.experiment.stages[name].n_steps(self.steps_per_epoch)
-        return StageShape(steps, self.steps_per_epoch, depth or 0, depth_before or 0)
-
-    def _operations_of(self, model: nnx.Module) -> Operations | None:
-        experiment = self.experiment
-        return Operations.of(model, experiment.objective, self.engine.scheduler.examples, experiment.weighting)
-
-    def _planned_operations(self) -> float | None:
-        """Count the operations of all stages at their greatest lengths; None where no rule asks.
-
-        Raises:
-            OptionError: A rule asks, and nobody can count them.
-        """
-        total, before, stages = 0.0, None, self.experiment.stages
-        asking = [name for name, stage in stages.items() if stage.until is not None and stage.until.needs_operations]
-        if not asking:
-            return None
-        for name, stage in stages.items():
-            before = self._models(name, before, self._borrow(name))[1]
-            operations = self._operations_of(before)
-            if operations is None:
-                raise OptionError(
-                    f"stages.{asking[0]}.until counts operations, which the objective or the model of stage '{name}' "
-                    "cannot (models/contract.py): choose another rule"
-                )
-            passes = stage.n_steps(self.steps_per_epoch) / self.steps_per_epoch
-            total += passes * operations.of_pass(self.engine.scheduler.examples)
-        return total
-
-    def _borrow(self, stage: str) -> Borrowed | None:
-        warm = self.experiment.stages[stage].borrows
-        if warm is None:
-            return None
-        interactions, counts = self.dataset.split.interactions, self.dataset.split.item_counts(Part.TRAIN)
-        return Borrower(self.experiment, interactions.items, counts, self.open_run).borrow(warm, stage=stage)
 
     def _log_borrowed(self, stage: str, step: int, borrowed: Borrowed) -> None:
         """Say what became of every parameter: in a sentence, in the log by names, in a file with shapes."""
@@ -453,7 +346,7 @@ class Runner:
         stage = self.experiment.stages[self._record.stage.name]
         end = self._record.stage.first_step + stage.n_steps(self.steps_per_epoch)
         self._traces_before = self.engine.traces
-        self._operations = self._operations_of(state.model())
+        self._operations = self.transitions.operations(state.model())
         traces = None
         while not self._record.stage.done:
             step = int(state.step)
@@ -486,7 +379,7 @@ class Runner:
         """Say what is frozen at a step, and the step with which that changes."""
         record, model = self._record.stage, self._model
         stage, first = self.experiment.stages[record.name], record.first_step
-        shape = self._stage_shape(record.name, record.depth_before, record.depth)
+        shape = self.transitions.stage_shape(record.name, record.depth_before, record.depth)
         if model is None:
             raise AssertionError("no stage has begun")
         frozen, change = frozen_at(stage.freeze, shape, step - first, model)
@@ -638,10 +531,3 @@ class Runner:
         if hosts.is_first():
             write_text(self.directory.summary, to_json(summary))
         return summary
-
-
-def _differ(old: nnx.Module, new: nnx.Module) -> bool:
-    """Whether models differ in size; more heads on the same width are seen in no shape."""
-    if not same_shapes(split_model(old)[1], split_model(new)[1]):
-        return True
-    return isinstance(old, HasAxes) and isinstance(new, HasAxes) and axis_sizes(old.axes()) != axis_sizes(new.axes())

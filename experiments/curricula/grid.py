@@ -66,8 +66,14 @@ class Run:
         return self.directory.with_suffix(".log")
 
     def overrides(self) -> list[str]:
-        """Give all words for ``curriculum-rec train`` but those that say where the run is kept."""
-        return [*self.words, *self.arm.options, f"seed={self.seed}"]
+        """Give all words for ``curriculum-rec train`` but those that say where the run is kept.
+
+        In an arm's options ``{beside}`` stands for the folder of all arms of the same data and noise, and ``{seed}`` for
+        the seed, so that an arm can name another one's runs.
+        """
+        beside = str(self.directory.parents[1].absolute())
+        named = [option.replace("{beside}", beside).replace("{seed}", str(self.seed)) for option in self.arm.options]
+        return [*self.words, *named, f"seed={self.seed}"]
 
     def composed(self) -> dict[str, Any]:
         """Compose the run's configuration as ``curriculum-rec train`` does."""
@@ -100,7 +106,7 @@ def read_arms(table: Path = TABLE) -> dict[str, Arm]:
     for name, entry in content["arms"].items():
         if "file" in entry and not packaged.joinpath(entry["file"]).is_file():
             continue
-        options = tuple(entry["options"])
+        options = (*(arms[entry["extends"]].options if "extends" in entry else ()), *entry["options"])
         ordered = entry.get("ordered", False)
         arms[name] = Arm(name, options, f"{name}-random" if ordered else entry.get("control"))
         for order, words in content.get("orders", {}).items() if ordered else ():
