@@ -68,8 +68,8 @@ class Run:
     def overrides(self) -> list[str]:
         """Give all words for ``curriculum-rec train`` but those that say where the run is kept.
 
-        In an arm's options ``{beside}`` stands for the folder of all arms of the same data and noise, and ``{seed}`` for
-        the seed, so that an arm can name another one's runs.
+        In an arm's options ``{beside}`` stands for the folder of all arms of the same data and noise, and ``{seed}``
+        for the seed, so that an arm can name another one's runs.
         """
         beside = str(self.directory.parents[1].absolute())
         named = [option.replace("{beside}", beside).replace("{seed}", str(self.seed)) for option in self.arm.options]
