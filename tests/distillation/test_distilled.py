@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from curriculum_rec.training.optimizer import AdamW
 from flax import nnx
 from lessons import N_ITEMS, fixed_model, make_batch, make_rng, scores_of, voice_of
 
@@ -41,6 +40,7 @@ from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.structure import join_model, split_model
 from curriculum_rec.objectives import Losses, Softmax
 from curriculum_rec.training.engine import Engine
+from curriculum_rec.training.optimizers import AdamW
 from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.training.student import carry_over, enter, leave, with_parts

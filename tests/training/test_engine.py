@@ -65,7 +65,9 @@ def make_dnn(dropout=0.3):
 def test_the_number_of_steps_a_dispatch_changes_nothing(tiny_examples):
     results = []
     for steps in (1, 3, 50):
-        engine = make_engine(tiny_examples, Softmax(), tx=AdamW(1e-2, eps=1e-4)(20), steps_per_dispatch=steps)
+        engine = make_engine(
+            tiny_examples, Softmax(), tx=AdamW(learning_rate=1e-2, eps=1e-4)(20), steps_per_dispatch=steps
+        )
         state, _, chunks = train(engine, make_dnn(), 10)
         assert engine.traces == 1
         assert [chunk.step for chunk in chunks][-1] == int(state.step) == 10
@@ -81,7 +83,7 @@ def test_stopping_and_going_on_is_the_same_run_to_the_last_bit(tiny_examples):
     engine = make_engine(
         tiny_examples,
         Softmax(),
-        tx=AdamW(1e-2)(20),
+        tx=AdamW(learning_rate=1e-2)(20),
         curriculum=curriculum,
         kind="pmap",
         devices=2,
