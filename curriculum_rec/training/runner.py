@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,6 @@ from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.objectives.losses import examples_for
 from curriculum_rec.training import hosts
-from curriculum_rec.training.borrow import Borrowed, Fate
 from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, below, flatten, unflatten
 from curriculum_rec.training.compilation import METER
 from curriculum_rec.training.engine import ChunkReport, Engine
@@ -39,6 +38,7 @@ from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.faculty import Faculty
 from curriculum_rec.training.freezing import Frozen, frozen_at
 from curriculum_rec.training.interrupt import Interrupted, InterruptGuard
+from curriculum_rec.training.logbook import Logbook
 from curriculum_rec.training.operations import Operations, run_peak
 from curriculum_rec.training.profile import Profile
 from curriculum_rec.training.progress import RunProgress
@@ -213,6 +213,7 @@ class Runner:
                 InterruptGuard() as self._guard,
                 RunProgress(self.total_steps, self.progress and hosts.is_first()) as self._shown,
             ):
+                self._logbook = Logbook(self.directory, self._log, self._shown)
                 self.workshop.shown, self.workshop.interrupted = self._shown, lambda: self._guard.requested
                 state, position = self._resume() or self._start()
                 self.workshop.release()
@@ -297,7 +298,7 @@ class Runner:
             state = leave(state, self.optimizer)
         if borrowed is not None:
             state = with_fresh_parameters(state, borrowed.params, self.optimizer)
-            self._log_borrowed(name, step, borrowed)
+            self._logbook.borrowed(name, step, borrowed)
         elif begins_anew:
             fresh = self.transitions.random_state(name, self.optimizer)
             state = replace(with_fresh_parameters(state, fresh.params, self.optimizer), memory=fresh.memory)
@@ -311,27 +312,14 @@ class Runner:
         before = stacked_depth(split_model(old)[1])
         self._record = self._record.begin_stage(name, depth, parameters, step, depth_before=before, anew=begins_anew)
         self._take_learning_rates(self._record.stage)
-        self._log.write(
-            "stage",
-            step=step,
-            stage=name,
-            depth=depth,
-            parameters=parameters,
+        self._logbook.stage(
+            self._record,
             grown_from=before if grows else None,
             preserves_function=growth.preserves_function(old, new) if grows and growth is not None else None,
         )
-        self._shown.stage(name, depth, step)
         if (tuition := self._take_teacher(self._record.stage, new)) is not None:
             state = enter(state, tuition.objective, tuition.parts, new, self.optimizer)
         return self.placed.place_state(state)
-
-    def _log_borrowed(self, stage: str, step: int, borrowed: Borrowed) -> None:
-        """Say what became of every parameter: in a sentence, in the log by names, in a file with shapes."""
-        by_fate = {fate: borrowed.table.filter(fate=fate)["parameter"].to_list() for fate in get_args(Fate)}
-        self._log.write("warm_start", step=step, stage=stage, checkpoint=borrowed.checkpoint, **by_fate)
-        self._shown.say(f"stage {stage} begins with {borrowed.describe()}")
-        if hosts.is_first():
-            write_frame(self.directory.path / f"warm_start.{stage}.csv", borrowed.table)
 
     def _take_learning_rates(self, record: StageRecord) -> None:
         """Go on by a stage's learning rates, where they are not those of the stage before."""
@@ -401,7 +389,7 @@ class Runner:
 
         def on_chunk(chunk: ChunkReport) -> None:
             self._record = self._record.computed(stretch.add(chunk), chunk.loss)
-            self._log_chunk(chunk)
+            self._logbook.chunk(chunk, self._record, self._schedule)
 
         state, position = self.engine.train(
             state, position, stop_at=boundary, on_chunk=on_chunk, interrupted=lambda: self._guard.requested
@@ -442,25 +430,6 @@ class Runner:
         self._shown.say(f"profile of stage {self._record.stage.name}: {profile.folder}/breakdown.txt")
         return state, position
 
-    def _log_chunk(self, chunk: ChunkReport) -> None:
-        loss = float(np.mean(chunk.loss, dtype=np.float64))
-        self._log.write(
-            "train",
-            step=chunk.step,
-            epoch=chunk.epoch,
-            loss=loss,
-            gradient_norm=float(np.mean(chunk.gradient_norm, dtype=np.float64)),
-            positions=chunk.positions,
-            share=chunk.draw.share,
-            depth=self._record.stage.depth,
-            operations=self._record.operations,
-            **self._learning_rate(chunk.step - 1),
-            **{f"objective/{name}": value for name, value in chunk.metrics.items()},
-        )
-        if chunk.draw.trained is not None:
-            self._log.write("curriculum", step=chunk.step, **chunk.draw.trained.row(chunk.decile_losses))
-        self._shown.chunk(chunk.step, loss, chunk.draw.share)
-
     def _log_unfinished_epoch(self, step: int, position: CurriculumState) -> None:
         """Log what was trained of the dynamic epoch in which the run ends."""
         scheduler = self.engine.scheduler
@@ -472,9 +441,6 @@ class Runner:
         known = not isinstance(optimizer, optax.GradientTransformation)
         return optimizer.learning_rate_schedule(self.total_steps, scale) if known else None
 
-    def _learning_rate(self, step: int) -> dict[str, float]:
-        return {} if self._schedule is None else {"learning_rate": float(self._schedule(step))}
-
     def _evaluate(self, state: TrainState, position: CurriculumState) -> CurriculumState:
         options, step = self.experiment.evaluation, int(state.step)
         # The stage's own structure: that of a state names what is frozen, and would be compiled once a level.
@@ -482,8 +448,7 @@ class Runner:
         ranks = self._evaluations[Part.VALIDATION].ranks(structure, without_parts(evaluation_parameters(state)))
         quality = mean_metrics(ranks, options.metrics)
         self._record = self._record.evaluated(step, quality, options.metric, share=position.share)
-        self._log.write("evaluation", step=step, split="validation", operations=self._record.operations, **quality)
-        self._shown.evaluation(step, quality, options.metric, best=self._record.best_step == step)
+        self._logbook.evaluation(step, quality, self._record, metric=options.metric)
         return self.engine.scheduler.evaluated(position, quality[options.metric])
 
     def _save(self, state: TrainState, position: CurriculumState) -> None:
