@@ -26,6 +26,7 @@ from curriculum_rec.data.split import Part
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
+from curriculum_rec.evaluation.statistics import Unit
 from curriculum_rec.files import check_frame_path, check_output, write_frame, write_text
 from curriculum_rec.hydra_door import compose_choice, runs_apart
 from curriculum_rec.inference.compressed_run import NewConfig, Source, compress
@@ -36,7 +37,7 @@ from curriculum_rec.reports import audit as auditing
 from curriculum_rec.reports.audit_page import audit_page, scorer_table
 from curriculum_rec.reports.figures import FIGURE_ENDINGS, check_installed, write_figure
 from curriculum_rec.reports.inspection import draw_inspection, inspection_page
-from curriculum_rec.reports.run_log import RunLog, Unit
+from curriculum_rec.reports.run_log import RunLog
 from curriculum_rec.reports.target_files import read_flags, read_scorer
 from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Snapshot

@@ -86,7 +86,7 @@ def fake_run(folder, *, value, seed, split_hash="same", n_users=40):
     rows = []
     for step in (50, 100):
         rows.append({"event": "speed", "step": step, "seconds": 2.0, "compile_seconds": 1.0})
-        rows.append({"event": "evaluation", "step": step, "ndcg@10": value * step / 100})
+        rows.append({"event": "evaluation", "step": step, "ndcg@10": value * step / 100, "operations": 1e12 * step})
     (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
 
@@ -117,8 +117,8 @@ def test_the_report_claims_over_seeds_and_prints_what_failed(study, grid, report
     assert "over the 6 comparisons of the table" in text  # against plain: the controls were tried, too
     assert "-0.0200" in rows_of(text, "popularity")[2]
     assert "| length | 10 | 0.2400 |" in text
-    assert "| popularity | 0.0800 | 0.0800 | never | never | 0 of 10 |" in text
-    assert "| length | 0.1200 | 0.1200 | 100 | 2 | 10 of 10 |" in text
+    assert "| popularity | 0.0800 | 0.0800 | 0.0800 | never | never | never | 0 of 10 |" in text
+    assert "| length | 0.1200 | 0.1200 | 0.1200 | 100 | 100 | 2 | 10 of 10 |" in text
 
 
 def test_five_seeds_claim_nothing(study, grid, report):

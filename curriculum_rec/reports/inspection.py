@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from curriculum_rec.errors import OptionError
+from curriculum_rec.evaluation.statistics import Unit
 from curriculum_rec.reports.figures import BLUE, GREEN, GREY, ORANGE, SCALE, SKY, new_figure, styled, to_svg
 from curriculum_rec.reports.page import make_page, table
-from curriculum_rec.reports.run_log import RunLog, Unit
+from curriculum_rec.reports.run_log import RunLog
 from curriculum_rec.training.step import WEIGHT_PERCENTS
 
 MOST_RUNS = 6

@@ -3,58 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 
 from curriculum_rec.errors import RunError
+from curriculum_rec.evaluation.statistics import Curve, Unit
 from curriculum_rec.training.run_directory import RunDirectory
 
 Row = Mapping[str, Any]
-Unit = Literal["step", "seconds", "operations"]
-"""What the course of a run is told against."""
-
-
-@dataclass(frozen=True)
-class QualityCurve:
-    """What quality a run had at what cost, one entry an evaluation.
-
-    Attributes:
-        steps: Steps trained.
-        operations: What the model computed until then, training alone; not a number where it does not know.
-        seconds: Wall seconds of training until then, without compilation and evaluations.
-        quality: The validation metric that decides.
-    """
-
-    steps: Float64[np.ndarray, " evaluations"]
-    operations: Float64[np.ndarray, " evaluations"]
-    seconds: Float64[np.ndarray, " evaluations"]
-    quality: Float64[np.ndarray, " evaluations"]
-
-    def best_within(self, *, operations: float = math.inf, seconds: float = math.inf) -> float:
-        """Give the best quality that a budget allowed; not a number if no evaluation lies within it.
-
-        Args:
-            operations: Most operations.
-            seconds: Most seconds.
-
-        Raises:
-            RunError: Operations are limited, and the run does not know its own.
-
-        >>> curve = QualityCurve(*(np.array(row, float) for row in ([5, 9], [10, 20], [1, 3], [0.2, 0.3])))
-        >>> curve.best_within(operations=10), curve.best_within(seconds=3)
-        (0.2, 0.3)
-        """
-        inside = self.seconds <= seconds
-        if operations != math.inf:
-            if np.isnan(self.operations).any():
-                raise RunError("this run does not know its operations: compare by seconds, or by steps")
-            inside &= self.operations <= operations
-        return float(self.quality[inside].max()) if inside.any() else math.nan
 
 
 @dataclass(frozen=True)
@@ -152,17 +111,13 @@ class RunLog:
 
         return replace(self, events={name: tuple(map(moved, rows)) for name, rows in self.events.items()})
 
-    def quality_curve(self) -> QualityCurve:
-        """Bring together what the evaluations said and what had been spent until then."""
-        steps = self.column("evaluation", "step")
-        trained = self.column("speed", "seconds") - self.column("speed", "compile_seconds")
-        spent = np.concatenate([[0.0], np.cumsum(trained)])
-        return QualityCurve(
-            steps,
-            self.column("evaluation", "operations"),
-            spent[np.searchsorted(self.column("speed", "step"), steps, side="right")],
-            self.column("evaluation", self.metric),
-        )
+    def curve(self) -> Curve:
+        """Say how the deciding metric went.
+
+        Raises:
+            RunError: There is no evaluation yet.
+        """
+        return Curve.from_rows([row for rows in self.events.values() for row in rows], self.metric)
 
     def describe(self) -> str:
         """Say in a line what the run's curriculum is."""

@@ -11,7 +11,7 @@ from curriculum_rec import config
 from curriculum_rec.data.split import Part
 from curriculum_rec.errors import RunError
 from curriculum_rec.evaluation.metrics import mean_metrics
-from curriculum_rec.reports.run_log import QualityCurve, RunLog
+from curriculum_rec.reports.run_log import RunLog
 from curriculum_rec.training.borrow import Borrower
 from curriculum_rec.training.progress import RunProgress
 from curriculum_rec.training.restore import AVERAGE, PARAMS, load_snapshot, snapshot_parameters
@@ -131,20 +131,19 @@ def test_operations_add_up_over_chunks_and_stages(whole, rows):
 def test_the_curve_of_quality_over_cost(whole, rows):
     folder, _, summary = whole
     directory = RunDirectory(folder / "run")
-    curve = RunLog.read(directory, config.config_of_run(directory)).quality_curve()
+    curve = RunLog.read(directory, config.config_of_run(directory)).curve()
     evaluations = of(rows, "evaluation")
-    assert curve.steps.tolist() == [row["step"] for row in evaluations]
+    assert curve.step.tolist() == [row["step"] for row in evaluations]
     assert curve.operations.tolist() == [row["operations"] for row in evaluations]
-    assert curve.quality.tolist() == [row["ndcg@10"] for row in evaluations]
+    assert curve.value.tolist() == [row["ndcg@10"] for row in evaluations]
     assert (np.diff(curve.seconds) > 0).all()
     assert curve.seconds[-1] < summary["train_seconds"] - summary["compile_seconds"]
-    assert curve.best_within(operations=curve.operations[0]) == curve.quality[0]
-    assert curve.best_within() == max(curve.quality)
-    assert np.isnan(curve.best_within(seconds=0.0))
+    assert curve.best_within(curve.operations[0], "operations") == curve.value[0]
+    assert np.isnan(curve.best_within(0.0, "seconds"))
 
 
 def test_a_run_that_does_not_know_its_operations_is_compared_by_seconds():
-    curve = QualityCurve(*(np.array(row, float) for row in ([1, 2], [np.nan, np.nan], [1, 2], [0.1, 0.2])))
-    assert curve.best_within(seconds=1.5) == 0.1
+    curve = Curve(*(np.array(row, float) for row in ([1, 2], [1, 2], [np.nan, np.nan], [0.1, 0.2])))
+    assert curve.best_within(1.5, "seconds") == 0.1
     with pytest.raises(RunError, match="compare by seconds"):
-        curve.best_within(operations=1e9)
+        curve.best_within(1e9, "operations")
