@@ -26,7 +26,7 @@ RANKS = {
     "inference": 4,
     "reports": 4,
 }
-FOR_ALL = {"errors": -2, "streams": -1, "files": -1, "components": -1}
+FOR_ALL = {"errors": -2, "streams": -1, "files": -1, "ranges": -1, "components": -1}
 TOP = 5
 BESIDE = {
     ("negatives", "models"),

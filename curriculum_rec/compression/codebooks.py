@@ -13,6 +13,7 @@ from scipy.cluster.vq import kmeans2
 from curriculum_rec.compression.contract import Form, with_table
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.structure import Tree
+from curriculum_rec.ranges import at_least, check_ranges
 from curriculum_rec.streams import host_stream
 
 
@@ -54,13 +55,9 @@ class ProductQuantisation:
     rounds: int = 20
 
     def __post_init__(self) -> None:
-        for name, good, allowed in (
-            ("parts", self.parts >= 1, "at least 1"),
-            ("centres", 2 <= self.centres <= 256, "between 2 and 256, since a code is a byte"),
-            ("rounds", self.rounds >= 1, "at least 1"),
-        ):
-            if not good:
-                raise OptionError(f"method.{name}={getattr(self, name)}: it must be {allowed}")
+        check_ranges(self, "method", {"parts": at_least(1), "rounds": at_least(1)})
+        if not 2 <= self.centres <= 256:
+            raise OptionError(f"method.centres={self.centres}: it must be in [2, 256], since a code is a byte")
 
     def __call__(self, params: Tree, *, seed: int) -> Tree:
         """Compress; arguments and errors as in the contract."""

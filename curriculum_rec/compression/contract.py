@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -112,16 +112,6 @@ def with_matrices(params: Tree, pack: Callable[[np.ndarray, int], Form], scope: 
 def tree_bytes(tree: Tree) -> int:
     """Count the bytes of a tree whose leaves are arrays or forms."""
     return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
-
-
-def check_scope(scope: str) -> None:
-    """Refuse a scope that does not exist.
-
-    Raises:
-        OptionError: It does not.
-    """
-    if scope not in get_args(Scope):
-        raise OptionError(f"method.scope={scope}: it must be one of {', '.join(get_args(Scope))}")
 
 
 def _require_table(params: Tree) -> None:

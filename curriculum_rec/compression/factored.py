@@ -10,6 +10,7 @@ from jaxtyping import Float32
 from curriculum_rec.compression.contract import Form, with_table
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.structure import Tree
+from curriculum_rec.ranges import INSIDE_ONE, at_least, check_ranges
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,7 @@ class LowRank:
                 f"method.rank={_show(self.rank)} and method.energy={_show(self.energy)}: give exactly one of them, "
                 "null for the other"
             )
-        if self.rank is not None and self.rank < 1:
-            raise OptionError(f"method.rank={self.rank}: it must be at least 1")
-        if self.energy is not None and not 0 < self.energy < 1:
-            raise OptionError(f"method.energy={self.energy}: it must lie in (0, 1)")
+        check_ranges(self, "method", {"rank": at_least(1).or_null(), "energy": INSIDE_ONE.or_null()})
 
     def __call__(self, params: Tree, *, seed: int) -> Tree:
         """Compress; arguments and errors as in the contract."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from curriculum_rec.compression.contract import Form, Scope, check_scope, with_matrices, with_table
+from curriculum_rec.compression.contract import Form, Scope, with_matrices, with_table
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.growth.tree import is_stacked, path_names
 from curriculum_rec.models.structure import Tree
+from curriculum_rec.ranges import INSIDE_ONE, at_least, check_ranges, one_of
 
 GATE = "gate"
 """Name of the learnt factor of a residual branch, of which a block has one or more."""
@@ -76,9 +77,7 @@ class Magnitude:
     scope: Scope = "all"
 
     def __post_init__(self) -> None:
-        check_scope(self.scope)
-        if not 0 < self.sparsity < 1:
-            raise OptionError(f"method.sparsity={self.sparsity}: it must lie in (0, 1)")
+        check_ranges(self, "method", {"scope": one_of(*get_args(Scope)), "sparsity": INSIDE_ONE})
 
     def __call__(self, params: Tree, *, seed: int) -> Tree:
         """Compress; arguments and errors as in the contract."""
@@ -100,8 +99,7 @@ class Blocks:
     keep: int = 1
 
     def __post_init__(self) -> None:
-        if self.keep < 1:
-            raise OptionError(f"method.keep={self.keep}: it must be at least 1")
+        check_ranges(self, "method", {"keep": at_least(1)})
 
     def __call__(self, params: Tree, *, seed: int) -> Tree:
         """Compress; arguments and errors as in the contract."""
@@ -134,8 +132,7 @@ class Dimensions:
     width: int = 32
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise OptionError(f"method.width={self.width}: it must be at least 1")
+        check_ranges(self, "method", {"width": at_least(1)})
 
     def __call__(self, params: Tree, *, seed: int) -> Tree:
         """Compress; arguments and errors as in the contract."""

@@ -9,9 +9,9 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float32, Int8, UInt8
 
-from curriculum_rec.compression.contract import Form, Scope, check_scope, with_matrices
-from curriculum_rec.errors import OptionError
+from curriculum_rec.compression.contract import Form, Scope, with_matrices
 from curriculum_rec.models.structure import Tree
+from curriculum_rec.ranges import check_ranges, one_of
 
 Clip = Literal["greedy", "none"]
 """Whether the ends of a row's range are moved inwards where this lowers the row's squared error."""
@@ -78,7 +78,7 @@ class Int8Rows:
     scope: Scope = "all"
 
     def __post_init__(self) -> None:
-        check_scope(self.scope)
+        check_ranges(self, "method", {"scope": one_of(*get_args(Scope))})
 
     def __call__(self, params: Tree, *, seed: int) -> Tree:
         """Compress; arguments and errors as in the contract."""
@@ -99,7 +99,7 @@ class Int8Affine:
     scope: Scope = "all"
 
     def __post_init__(self) -> None:
-        check_scope(self.scope)
+        check_ranges(self, "method", {"scope": one_of(*get_args(Scope))})
 
     def __call__(self, params: Tree, *, seed: int) -> Tree:
         """Compress; arguments and errors as in the contract."""
@@ -124,9 +124,7 @@ class Int4Rows:
     scope: Scope = "table"
 
     def __post_init__(self) -> None:
-        check_scope(self.scope)
-        if self.clip not in get_args(Clip):
-            raise OptionError(f"method.clip={self.clip}: it must be one of {', '.join(get_args(Clip))}")
+        check_ranges(self, "method", {"scope": one_of(*get_args(Scope)), "clip": one_of(*get_args(Clip))})
 
     def __call__(self, params: Tree, *, seed: int) -> Tree:
         """Compress; arguments and errors as in the contract."""

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from curriculum_rec.compression.contract import Form, with_table
-from curriculum_rec.errors import OptionError
 from curriculum_rec.models.structure import Tree
+from curriculum_rec.ranges import INSIDE_ONE, at_least, check_ranges
 from curriculum_rec.streams import host_stream, name_hash
 
 RIDGE = 1e-6
@@ -79,10 +79,7 @@ class QuotientRemainder:
     rounds: int = 30
 
     def __post_init__(self) -> None:
-        if self.remainders is not None and self.remainders < 2:
-            raise OptionError(f"method.remainders={self.remainders}: it must be at least 2, or null")
-        if self.rounds < 1:
-            raise OptionError(f"method.rounds={self.rounds}: it must be at least 1")
+        check_ranges(self, "method", {"remainders": at_least(2).or_null(), "rounds": at_least(1)})
 
     def __call__(self, params: Tree, *, seed: int) -> Tree:
         """Compress; arguments and errors as in the contract."""
@@ -124,11 +121,7 @@ class Hashing:
     rounds: int = 10
 
     def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise OptionError(f"method.share={self.share}: it must lie in (0, 1)")
-        for name in ("n_probes", "rounds"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"method.{name}={getattr(self, name)}: it must be at least 1")
+        check_ranges(self, "method", {"share": INSIDE_ONE, "n_probes": at_least(1), "rounds": at_least(1)})
 
     def __call__(self, params: Tree, *, seed: int) -> Tree:
         """Compress; arguments and errors as in the contract."""

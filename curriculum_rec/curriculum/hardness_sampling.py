@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from curriculum_rec.curriculum.sampling import Choice, Pool, Prefix
-from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import ABOVE_0_TO_1, BELOW_ONE, SHARE, check_ranges, one_of
 
 By = Literal["proportional", "exponential", "beta"]
 
@@ -37,12 +37,7 @@ class Pruned(Prefix):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.rate < 1:
-            raise OptionError(f"curriculum.sampler.rate={self.rate}: it must lie in [0, 1)")
-        if not 0 <= self.until <= 1:
-            raise OptionError(f"curriculum.sampler.until={self.until}: it must lie in [0, 1]")
-        if not 0 <= self.decay < 1:
-            raise OptionError(f"curriculum.sampler.decay={self.decay}: it must lie in [0, 1)")
+        check_ranges(self, "curriculum.sampler", {"rate": BELOW_ONE, "until": SHARE, "decay": BELOW_ONE})
 
     def choose(self, pool: Pool, stream: np.random.Generator) -> Choice:
         """Choose one epoch."""
@@ -92,15 +87,14 @@ class DynamicHardness(Prefix):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, value in (("keep", self.keep), ("factor", self.factor)):
-            if not 0 < value <= 1:
-                raise OptionError(f"curriculum.sampler.{name}={value}: it must lie in (0, 1]")
-        if not 0 <= self.warm_up <= 1:
-            raise OptionError(f"curriculum.sampler.warm_up={self.warm_up}: it must lie in [0, 1]")
-        if self.by not in get_args(By):
-            raise OptionError(f"curriculum.sampler.by={self.by}: it must be one of {', '.join(get_args(By))}")
-        if not 0 <= self.decay < 1:
-            raise OptionError(f"curriculum.sampler.decay={self.decay}: it must lie in [0, 1)")
+        ranges = {
+            "keep": ABOVE_0_TO_1,
+            "factor": ABOVE_0_TO_1,
+            "warm_up": SHARE,
+            "by": one_of(*get_args(By)),
+            "decay": BELOW_ONE,
+        }
+        check_ranges(self, "curriculum.sampler", ranges)
 
     def choose(self, pool: Pool, stream: np.random.Generator) -> Choice:
         """Choose one epoch."""

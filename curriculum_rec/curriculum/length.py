@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from curriculum_rec.data.examples import BATCH_MULTIPLE, POSITIVES, Bucket, Examples, filling
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import POSITIVE, at_least, check_ranges, one_of
 
 Longer = Literal["cut", "split"]
 
@@ -35,14 +35,9 @@ class GrowingLength:
     longer: Longer = "cut"
 
     def __post_init__(self) -> None:
-        if self.start < 1:
-            raise OptionError(f"curriculum.history.start={self.start}: it must be at least 1")
-        if not 0 < self.full_at < math.inf:
-            raise OptionError(f"curriculum.history.full_at={self.full_at}: it must be a number above 0")
-        if self.longer not in get_args(Longer):
-            raise OptionError(
-                f"curriculum.history.longer={self.longer}: it must be one of {', '.join(get_args(Longer))}"
-            )
+        check_ranges(
+            self, "curriculum.history", {"start": at_least(1), "full_at": POSITIVE, "longer": one_of(*get_args(Longer))}
+        )
 
     def at(self, step: int, total_steps: int, lengths: tuple[int, ...]) -> int | None:
         """Give the greatest length at a step, one of ``lengths``; None once histories are whole.

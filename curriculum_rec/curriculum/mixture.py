@@ -11,6 +11,7 @@ import numpy as np
 from curriculum_rec.curriculum.sampling import Choice, Pool, Prefix
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import POSITIVE, check_ranges
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,7 @@ class Mixture(Prefix):
                 raise OptionError(
                     f"curriculum.sampler.{name}={dict(given)}: weights must be at least 0, and one above 0"
                 )
-        if not 0 < self.full_at < math.inf:
-            raise OptionError(f"curriculum.sampler.full_at={self.full_at}: it must be a number above 0")
+        check_ranges(self, "curriculum.sampler", {"full_at": POSITIVE})
 
     def check(self, examples: Examples) -> None:
         """Refuse examples of other sources.

@@ -12,6 +12,7 @@ from curriculum_rec.curriculum.quantile import Order
 from curriculum_rec.curriculum.sampling import Prefix, Sampler
 from curriculum_rec.curriculum.taught import Taught
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import check_ranges, one_of
 
 Refresh = Literal["pass", "epoch", "step"]
 
@@ -44,10 +45,12 @@ class Curriculum:
     history: GrowingLength | None = None
 
     def __post_init__(self) -> None:
-        for name, allowed in (("order", Order), ("unit", Unit), ("refresh", Refresh)):
-            if getattr(self, name) not in get_args(allowed):
-                choices = ", ".join(get_args(allowed))
-                raise OptionError(f"curriculum.{name}={getattr(self, name)}: it must be one of {choices}")
+        ranges = {
+            "order": one_of(*get_args(Order)),
+            "unit": one_of(*get_args(Unit)),
+            "refresh": one_of(*get_args(Refresh)),
+        }
+        check_ranges(self, "curriculum", ranges)
         if self.difficulty is None:
             self._check_without_difficulty()
         for bad, what in (

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 from curriculum_rec.curriculum.sampling import Choice, Pool, Prefix
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import POSITIVE, SHARE, at_least, between, check_ranges, one_of
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,7 @@ class Stratified(Prefix):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.by not in get_args(Literal["popularity", "activity"]):
-            raise OptionError(f"curriculum.sampler.by={self.by}: it must be popularity or activity")
-        if self.strata < 2:
-            raise OptionError(f"curriculum.sampler.strata={self.strata}: it must be at least 2")
+        check_ranges(self, "curriculum.sampler", {"by": one_of("popularity", "activity"), "strata": at_least(2)})
 
     def choose(self, pool: Pool, stream: np.random.Generator) -> Choice:
         """Choose the easiest of every stratum."""
@@ -115,8 +112,7 @@ class SoftPrefix(Independent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.temperature < math.inf:
-            raise OptionError(f"curriculum.sampler.temperature={self.temperature}: it must be a number above 0")
+        check_ranges(self, "curriculum.sampler", {"temperature": POSITIVE})
 
     def probabilities(self, pool: Pool) -> np.ndarray:
         """Give each example's probability."""
@@ -142,8 +138,7 @@ class Boltzmann(Independent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.beta <= 500:
-            raise OptionError(f"curriculum.sampler.beta={self.beta}: it must lie in [0, 500]")
+        check_ranges(self, "curriculum.sampler", {"beta": between(0, 500, low_too=True, high_too=True)})
 
     def probabilities(self, pool: Pool) -> np.ndarray:
         """Give each example's probability."""
@@ -172,10 +167,7 @@ class Replay(Independent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.rate <= 1:
-            raise OptionError(f"curriculum.sampler.rate={self.rate}: it must lie in [0, 1]")
-        if self.slices < 1:
-            raise OptionError(f"curriculum.sampler.slices={self.slices}: it must be at least 1")
+        check_ranges(self, "curriculum.sampler", {"rate": SHARE, "slices": at_least(1)})
 
     def probabilities(self, pool: Pool) -> np.ndarray:
         """Give each example's probability."""
@@ -205,8 +197,7 @@ class ImportanceCorrected:
     decay = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.max_weight < math.inf:
-            raise OptionError(f"curriculum.sampler.max_weight={self.max_weight}: it must be a number of at least 1")
+        check_ranges(self, "curriculum.sampler", {"max_weight": at_least(1)})
 
     @property
     def keeps_window(self) -> bool:

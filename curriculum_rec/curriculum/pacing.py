@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import ABOVE_0_TO_1, POSITIVE, above, at_least, between, check_ranges
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ class GrowingPacing(Pacing):
     full_at: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_share("start", self.start)
-        _check_positive("full_at", self.full_at)
+        check_ranges(self, "curriculum.pacing", {"start": ABOVE_0_TO_1, "full_at": POSITIVE})
 
     def __call__(self, step: Any, clock: Clock, memory: np.ndarray | None = None) -> Any:
         """Give the share in [start, 1]."""
@@ -125,7 +124,7 @@ class Polynomial(GrowingPacing):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_positive("power", self.power)
+        check_ranges(self, "curriculum.pacing", {"power": POSITIVE})
 
     def shape(self, s: Any) -> Any:
         """Map [0, 1] onto [0, 1]."""
@@ -149,8 +148,7 @@ class Root(GrowingPacing):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.power < math.inf:
-            raise OptionError(f"curriculum.pacing.power={self.power}: it must be a number of at least 1")
+        check_ranges(self, "curriculum.pacing", {"power": at_least(1)})
 
     def shape(self, s: Any) -> Any:
         """Map [0, 1] onto [0, 1]."""
@@ -189,7 +187,7 @@ class Exponential(GrowingPacing):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_rate(self.rate)
+        check_ranges(self, "curriculum.pacing", {"rate": between(0, 50, high_too=True)})
 
     def shape(self, s: Any) -> Any:
         """Map [0, 1] onto [0, 1]."""
@@ -213,7 +211,7 @@ class Logarithmic(GrowingPacing):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_rate(self.rate)
+        check_ranges(self, "curriculum.pacing", {"rate": between(0, 50, high_too=True)})
 
     def shape(self, s: Any) -> Any:
         """Map [0, 1] onto [0, 1]."""
@@ -240,8 +238,7 @@ class Competence(GrowingPacing):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.power < math.inf:
-            raise OptionError(f"curriculum.pacing.power={self.power}: it must be a number of at least 1")
+        check_ranges(self, "curriculum.pacing", {"power": at_least(1)})
 
     def share(self, s: Any) -> Any:
         """Map [0, 1] onto [start, 1]."""
@@ -305,11 +302,7 @@ class Staircase(Pacing):
     epochs: bool = False
 
     def __post_init__(self) -> None:
-        _check_share("start", self.start)
-        if not 1 < self.factor < math.inf:
-            raise OptionError(f"curriculum.pacing.factor={self.factor}: it must be a number above 1")
-        if self.every < 1:
-            raise OptionError(f"curriculum.pacing.every={self.every}: it must be at least 1")
+        check_ranges(self, "curriculum.pacing", {"start": ABOVE_0_TO_1, "factor": above(1), "every": at_least(1)})
 
     def __call__(self, step: Any, clock: Clock, memory: np.ndarray | None = None) -> Any:
         """Give the share in [start, 1]."""
@@ -340,9 +333,7 @@ class BabyStep(Pacing):
     every: float = 0.1
 
     def __post_init__(self) -> None:
-        _check_share("start", self.start)
-        _check_positive("growth", self.growth)
-        _check_positive("every", self.every)
+        check_ranges(self, "curriculum.pacing", {"start": ABOVE_0_TO_1, "growth": POSITIVE, "every": POSITIVE})
 
     def __call__(self, step: Any, clock: Clock, memory: np.ndarray | None = None) -> Any:
         """Give the share in [start, 1]."""
@@ -372,9 +363,7 @@ class OnePass(Pacing):
     full_at: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.slices < 2:
-            raise OptionError(f"curriculum.pacing.slices={self.slices}: it must be at least 2")
-        _check_positive("full_at", self.full_at)
+        check_ranges(self, "curriculum.pacing", {"slices": at_least(2), "full_at": POSITIVE})
 
     def __call__(self, step: Any, clock: Clock, memory: np.ndarray | None = None) -> Any:
         """Give the end of the slice."""
@@ -419,13 +408,8 @@ class Plateau(Pacing):
     min_delta: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_share("start", self.start)
-        if not 1 < self.factor < math.inf:
-            raise OptionError(f"curriculum.pacing.factor={self.factor}: it must be a number above 1")
-        if self.patience < 1:
-            raise OptionError(f"curriculum.pacing.patience={self.patience}: it must be at least 1")
-        if not 0 <= self.min_delta < math.inf:
-            raise OptionError(f"curriculum.pacing.min_delta={self.min_delta}: it must be a number of at least 0")
+        ranges = {"start": ABOVE_0_TO_1, "factor": above(1), "patience": at_least(1), "min_delta": at_least(0)}
+        check_ranges(self, "curriculum.pacing", ranges)
 
     def __call__(self, step: Any, clock: Clock, memory: np.ndarray | None = None) -> Any:
         """Give the share in [start, 1]."""
@@ -451,18 +435,3 @@ def _floating(step: Any) -> Any:
 def _progress(step: Any, full_steps: float) -> Any:
     step = _floating(step)
     return step.__array_namespace__().clip(step / full_steps, 0.0, 1.0)
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0 < value <= 1:
-        raise OptionError(f"curriculum.pacing.{name}={value}: it must lie in (0, 1]")
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise OptionError(f"curriculum.pacing.{name}={value}: it must be a number above 0")
-
-
-def _check_rate(rate: float) -> None:
-    if not 0 < rate <= 50:
-        raise OptionError(f"curriculum.pacing.rate={rate}: it must lie in (0, 50]")

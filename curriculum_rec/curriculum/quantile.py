@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import check_value, one_of
 from curriculum_rec.streams import host_stream
 
 Order = Literal["curriculum", "anti", "random", "standard"]
@@ -54,8 +55,7 @@ def apply_order(quantile: np.ndarray, order: Order, *, seed: int) -> np.ndarray:
         return 1 - quantile
     if order == "random":
         return host_stream(seed, "random order").permutation(quantile)
-    if order not in get_args(Order):
-        raise OptionError(f"curriculum.order={order}: it must be one of {', '.join(get_args(Order))}")
+    check_value("curriculum.order", order, one_of(*get_args(Order)))
     return quantile
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from curriculum_rec.curriculum.difficulty import RunningLoss
 from curriculum_rec.curriculum.permutation import Permutation
 from curriculum_rec.data.examples import Bucket, Examples
-from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import at_least, check_ranges
 
 PADDING = -1
 """Row number that stands for "no example" in a batch that is not full."""
@@ -172,8 +172,7 @@ class Prefix:
         return None
 
     def __post_init__(self) -> None:
-        if self.min_examples < 1:
-            raise OptionError(f"curriculum.sampler.min_examples={self.min_examples}: it must be at least 1")
+        check_ranges(self, "curriculum.sampler", {"min_examples": at_least(1)})
 
     def count(self, share: float, n_units: int) -> int:
         """Say how many of the easiest units are available at a share.

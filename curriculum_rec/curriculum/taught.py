@@ -10,6 +10,7 @@ from curriculum_rec.curriculum.sampling import Choice, Pool
 from curriculum_rec.curriculum.teachers import Lesson, OnlineTeacher, Teacher
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import at_least, check_ranges
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,7 @@ class Taught:
     decay = None
 
     def __post_init__(self) -> None:
-        for name, least in (("arms", 2), ("held_out", 1), ("every", 1)):
-            if getattr(self, name) < least:
-                raise OptionError(f"curriculum.sampler.{name}={getattr(self, name)}: it must be at least {least}")
+        check_ranges(self, "curriculum.sampler", {"arms": at_least(2), "held_out": at_least(1), "every": at_least(1)})
 
     def count(self, share: float, n_units: int) -> int:
         """Say how many units are available: all, at any share."""

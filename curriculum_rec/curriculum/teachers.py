@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from scipy.special import logsumexp, softmax
 
-from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import ABOVE_0_TO_1, POSITIVE, SHARE, at_least, check_ranges
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,8 @@ class GreedyTeacher:
     rate: float = 0.1
 
     def __post_init__(self) -> None:
-        _check_share("epsilon", self.epsilon)
-        _check_rate("rate", self.rate)
-        if self.temperature is not None and not 0 < self.temperature < math.inf:
-            raise OptionError(f"curriculum.sampler.teacher.temperature={self.temperature}: it must be above 0, or null")
+        ranges = {"epsilon": SHARE, "rate": ABOVE_0_TO_1, "temperature": POSITIVE.or_null()}
+        check_ranges(self, "curriculum.sampler.teacher", ranges)
 
     def begin(self, n_arms: int) -> np.ndarray:
         """Give the memory before the first interval: the speeds, of which none is known."""
@@ -125,8 +123,7 @@ class NaiveTeacher(GreedyTeacher):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.keep < 1:
-            raise OptionError(f"curriculum.sampler.teacher.keep={self.keep}: it must be at least 1")
+        check_ranges(self, "curriculum.sampler.teacher", {"keep": at_least(1)})
 
     def begin(self, n_arms: int) -> np.ndarray:
         """Give the memory: the speeds, the arm that is kept, for how many intervals it was, and its scores."""
@@ -167,7 +164,7 @@ class WindowTeacher(GreedyTeacher):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_window(self.window)
+        check_ranges(self, "curriculum.sampler.teacher", {"window": at_least(2)})
 
     def begin(self, n_arms: int) -> np.ndarray:
         """Give the memory: the speeds, the number of intervals, and each arm's last times and scores."""
@@ -199,7 +196,7 @@ class SamplingTeacher:
     window: int = 10
 
     def __post_init__(self) -> None:
-        _check_window(self.window)
+        check_ranges(self, "curriculum.sampler.teacher", {"window": at_least(2)})
 
     def begin(self, n_arms: int) -> np.ndarray:
         """Give the memory: each arm's last changes; those of an arm never trained are without bound."""
@@ -238,11 +235,9 @@ class Exp3S:
     window: int = 1000
 
     def __post_init__(self) -> None:
-        if not 0 < self.rate < math.inf:
-            raise OptionError(f"curriculum.sampler.teacher.rate={self.rate}: it must be a number above 0")
-        if not 0 < self.epsilon <= 1:
-            raise OptionError(f"curriculum.sampler.teacher.epsilon={self.epsilon}: it must lie in (0, 1]")
-        _check_window(self.window)
+        check_ranges(
+            self, "curriculum.sampler.teacher", {"rate": POSITIVE, "epsilon": ABOVE_0_TO_1, "window": at_least(2)}
+        )
 
     def begin(self, n_arms: int) -> np.ndarray:
         """Give the memory: the weights, the number of intervals, and the last rewards."""
@@ -287,14 +282,8 @@ class MasteryGate:
     min_delta: float = 0.001
 
     def __post_init__(self) -> None:
-        if self.loss is not None and not 0 <= self.loss < math.inf:
-            raise OptionError(
-                f"curriculum.sampler.teacher.loss={self.loss}: it must be a number of at least 0, or null"
-            )
-        if self.patience < 1:
-            raise OptionError(f"curriculum.sampler.teacher.patience={self.patience}: it must be at least 1")
-        if not 0 <= self.min_delta < math.inf:
-            raise OptionError(f"curriculum.sampler.teacher.min_delta={self.min_delta}: it must be at least 0")
+        ranges = {"loss": at_least(0).or_null(), "patience": at_least(1), "min_delta": at_least(0)}
+        check_ranges(self, "curriculum.sampler.teacher", ranges)
 
     def begin(self, n_arms: int) -> np.ndarray:
         """Give the memory: the number of unlocked arms, the best score of the hardest, and the intervals since."""
@@ -324,18 +313,3 @@ def slope(x: np.ndarray, y: np.ndarray) -> float:
     """
     centred = x - x.mean()
     return float((centred * y).sum() / (centred**2).sum())
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise OptionError(f"curriculum.sampler.teacher.{name}={value}: it must lie in [0, 1]")
-
-
-def _check_rate(name: str, value: float) -> None:
-    if not 0 < value <= 1:
-        raise OptionError(f"curriculum.sampler.teacher.{name}={value}: it must lie in (0, 1]")
-
-
-def _check_window(window: int) -> None:
-    if window < 2:
-        raise OptionError(f"curriculum.sampler.teacher.window={window}: it must be at least 2")

@@ -8,7 +8,7 @@ from typing import Literal
 import polars as pl
 
 from curriculum_rec.data.interactions import ITEM, TIMESTAMP, USER
-from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import at_least, check_ranges
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,7 @@ class KCore:
     min_item_interactions: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("min_user_interactions", "min_item_interactions"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name}={getattr(self, name)}: it must be at least 1")
+        check_ranges(self, "", {"min_user_interactions": at_least(1), "min_item_interactions": at_least(1)})
 
     def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Apply the rule."""

@@ -12,6 +12,7 @@ import numpy as np
 from curriculum_rec.data.interactions import IdMap
 from curriculum_rec.data.split import Part, Split
 from curriculum_rec.errors import DataError, OptionError
+from curriculum_rec.ranges import at_least, check_ranges
 from curriculum_rec.streams import host_stream
 
 POSITIVES = "positives"
@@ -338,8 +339,7 @@ class SequenceExamples:
     positions_per_batch: int = 2048
 
     def __post_init__(self) -> None:
-        if self.max_length < 1:
-            raise OptionError(f"examples.max_length={self.max_length}: it must be at least 1")
+        check_ranges(self, "examples", {"max_length": at_least(1)})
         if any(length < 1 for length in self.bucket_lengths):
             raise OptionError(f"examples.bucket_lengths={list(self.bucket_lengths)}: lengths must be at least 1")
         if self.positions_per_batch < BATCH_MULTIPLE * self.max_length:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from curriculum_rec.data.split import Part, Split
-from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import BELOW_ONE, POSITIVE, check_ranges, one_of
 from curriculum_rec.streams import host_stream
 
 Items = Literal["uniform", "popularity"]
@@ -54,13 +54,13 @@ class PlantedNoise:
     concentration: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate < 1:
-            raise OptionError(f"noise.rate={self.rate}: it must be at least 0 and below 1")
-        for name, value, allowed in (("items", self.items, Items), ("how", self.how, How)):
-            if value not in get_args(allowed):
-                raise OptionError(f"noise.{name}={value}: it must be one of {', '.join(get_args(allowed))}")
-        if self.concentration is not None and not 0 < self.concentration < np.inf:
-            raise OptionError(f"noise.concentration={self.concentration}: it must be a number above 0, or null")
+        ranges = {
+            "rate": BELOW_ONE,
+            "items": one_of(*get_args(Items)),
+            "how": one_of(*get_args(How)),
+            "concentration": POSITIVE.or_null(),
+        }
+        check_ranges(self, "noise", ranges)
 
     def __call__(self, split: Split, *, seed: int) -> Split:
         """Plant.

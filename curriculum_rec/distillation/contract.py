@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -17,6 +16,7 @@ from curriculum_rec.distillation.voice import Voice
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
+from curriculum_rec.ranges import POSITIVE, check_ranges
 
 ListName = Literal["best", "drawn", "grouped"]
 
@@ -210,7 +210,7 @@ class WeightedTerm:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        check_option("weight", self.weight, 0)
+        check_ranges(self, "distil.terms", {"weight": POSITIVE})
 
     @property
     def tempered(self) -> bool:
@@ -239,14 +239,3 @@ class WeightedTerm:
     def __call__(self, lesson: Lesson) -> Float[Array, "batch *length"]:
         """Give one loss a target, or one an example."""
         raise NotImplementedError
-
-
-def check_option(name: str, value: float, low: float, high: float = math.inf, *, low_too: bool = False) -> None:
-    """Refuse an option outside ``(low, high]``, or ``[low, high]`` with ``low_too``; infinity is never allowed.
-
-    Raises:
-        OptionError: It is outside, or not a number.
-    """
-    if not ((low <= value if low_too else low < value) and value <= high and math.isfinite(value)):
-        end = f"{high}]" if math.isfinite(high) else "infinity)"
-        raise OptionError(f"distil.terms.{name}={value}: it must lie in {'[' if low_too else '('}{low}, {end}")

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from curriculum_rec.distillation.contract import Lesson, Needs, Sizes, WeightedTerm, check_option
+from curriculum_rec.distillation.contract import Lesson, Needs, Sizes, WeightedTerm
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import BatchRng
 from curriculum_rec.negatives.contract import draw_numbers
+from curriculum_rec.ranges import POSITIVE, at_least, between, check_ranges, one_of
 
 Projection = Literal["learnt", "identity"]
 
@@ -58,10 +59,7 @@ class HiddenState(FromFeatures):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.projection not in get_args(Projection):
-            raise OptionError(
-                f"distil.terms.projection={self.projection}: it must be one of {', '.join(get_args(Projection))}"
-            )
+        check_ranges(self, "distil.terms", {"projection": one_of(*get_args(Projection))})
 
     def part(self, sizes: Sizes, rngs: nnx.Rngs) -> nnx.Module | None:
         """Build the projection."""
@@ -104,10 +102,12 @@ class Experts(FromFeatures):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n_experts < 1:
-            raise OptionError(f"distil.terms.n_experts={self.n_experts}: it must be at least 1")
-        check_option("hottest", self.hottest, 0)
-        check_option("coldest", self.coldest, 0, self.hottest)
+        ranges = {
+            "n_experts": at_least(1),
+            "hottest": POSITIVE,
+            "coldest": between(0, self.hottest, high_too=True),
+        }
+        check_ranges(self, "distil.terms", ranges)
 
     def part(self, sizes: Sizes, rngs: nnx.Rngs) -> nnx.Module:
         """Build experts and gate."""

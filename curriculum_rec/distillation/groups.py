@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from curriculum_rec.distillation.contract import Lesson, Needs, WeightedTerm, check_option
+from curriculum_rec.distillation.contract import Lesson, Needs, WeightedTerm
 from curriculum_rec.distillation.ranking import draw_ranks
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import POSITIVE, at_least, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +39,9 @@ class UnbiasedRanking(WeightedTerm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("groups", 2), ("k", 2), ("pairs", 1)):
-            if getattr(self, name) < least:
-                raise OptionError(f"distil.terms.{name}={getattr(self, name)}: it must be at least {least}")
-        check_option("spread", self.spread, 0)
+        check_ranges(
+            self, "distil.terms", {"groups": at_least(2), "k": at_least(2), "pairs": at_least(1), "spread": POSITIVE}
+        )
 
     @property
     def needs(self) -> Needs:

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from curriculum_rec.distillation.contract import Lesson, Needs, WeightedTerm, check_option
+from curriculum_rec.distillation.contract import Lesson, Needs, WeightedTerm
 from curriculum_rec.distillation.divergence import Master, Pupil, catalogue_divergence
-from curriculum_rec.errors import OptionError
 from curriculum_rec.objectives.losses import broadcast_weight
+from curriculum_rec.ranges import POSITIVE, at_least, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Tempered(WeightedTerm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option("temperature", self.temperature, 0)
+        check_ranges(self, "distil.terms", {"temperature": POSITIVE})
 
     @property
     def tempered(self) -> bool:
@@ -55,8 +55,7 @@ class CatalogueDivergence(Tempered):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.chunk is not None and self.chunk < 1:
-            raise OptionError(f"distil.terms.chunk={self.chunk}: it must be at least 1")
+        check_ranges(self, "distil.terms", {"chunk": at_least(1).or_null()})
 
     @property
     def needs(self) -> Needs:
@@ -91,9 +90,7 @@ class FromCandidates(Tempered):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("k", 1), ("n_uniform", 0)):
-            if getattr(self, name) < least:
-                raise OptionError(f"distil.terms.{name}={getattr(self, name)}: it must be at least {least}")
+        check_ranges(self, "distil.terms", {"k": at_least(1), "n_uniform": at_least(0)})
 
     @property
     def needs(self) -> Needs:

@@ -16,6 +16,7 @@ from curriculum_rec.distillation.schedule import Schedule
 from curriculum_rec.distillation.teachers import AverageTeacher, StageTeacher, Teacher, Trajectory, sources_of
 from curriculum_rec.distillation.versions import needed_by
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import check_ranges, one_of
 
 Cache = Literal["auto", "always", "never"]
 
@@ -48,8 +49,7 @@ class Distillation:
         for name in self.terms:
             if not name.isidentifier() or hasattr(nnx.Module, name) or name == PARTS:
                 raise OptionError(f"distil.terms.{name}: a term's name must be a plain Python name of its own")
-        if self.cache not in get_args(Cache):
-            raise OptionError(f"distil.cache={self.cache}: it must be one of {', '.join(get_args(Cache))}")
+        check_ranges(self, "distil", {"cache": one_of(*get_args(Cache))})
         if (self.difficulty is None) != (self.pacing is None):
             raise OptionError("distil.difficulty and distil.pacing go together: give both, or null for both")
         if self.difficulty is not None and self.difficulty.decay is not None:

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from curriculum_rec.distillation.contract import Lesson, Needs, WeightedTerm, check_option
+from curriculum_rec.distillation.contract import Lesson, Needs, WeightedTerm
 from curriculum_rec.distillation.logits import Tempered, soft_binary
-from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import BatchRng
 from curriculum_rec.negatives.contract import draw_numbers
+from curriculum_rec.ranges import POSITIVE, SHARE, at_least, check_ranges, one_of
 
 Guide = Literal["teacher", "student"]
 
@@ -30,8 +30,7 @@ class FromBest(WeightedTerm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.k < 1:
-            raise OptionError(f"distil.terms.k={self.k}: it must be at least 1")
+        check_ranges(self, "distil.terms", {"k": at_least(1)})
 
     @property
     def needs(self) -> Needs:
@@ -65,11 +64,8 @@ class RankingDistillation(FromBest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option("steepness", self.steepness, 0)
-        check_option("mu", self.mu, 0)
-        check_option("dynamic_from", self.dynamic_from, 0, 1, low_too=True)
-        if self.n_uniform < 1:
-            raise OptionError(f"distil.terms.n_uniform={self.n_uniform}: it must be at least 1")
+        ranges = {"steepness": POSITIVE, "mu": POSITIVE, "dynamic_from": SHARE, "n_uniform": at_least(1)}
+        check_ranges(self, "distil.terms", ranges)
 
     def __call__(self, lesson: Lesson) -> Float[Array, "batch length"]:
         """Give one loss a target."""
@@ -110,11 +106,9 @@ class CollaborativeDistillation(FromBest, Tempered):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option("spread", self.spread, 0)
-        if self.n_drawn < 1:
-            raise OptionError(f"distil.terms.n_drawn={self.n_drawn}: it must be at least 1")
-        if self.guide not in get_args(Guide):
-            raise OptionError(f"distil.terms.guide={self.guide}: it must be one of {', '.join(get_args(Guide))}")
+        check_ranges(
+            self, "distil.terms", {"spread": POSITIVE, "n_drawn": at_least(1), "guide": one_of(*get_args(Guide))}
+        )
 
     def __call__(self, lesson: Lesson) -> Float[Array, "batch length"]:
         """Give one loss a target."""
@@ -147,8 +141,7 @@ class RelaxedRanking(FromBest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n_uniform < 0:
-            raise OptionError(f"distil.terms.n_uniform={self.n_uniform}: it must be at least 0")
+        check_ranges(self, "distil.terms", {"n_uniform": at_least(0)})
 
     def __call__(self, lesson: Lesson) -> Float[Array, "batch length"]:
         """Give one loss a target."""
@@ -171,8 +164,7 @@ class PairwiseMargin(FromBest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option("k", self.k, 2, low_too=True)
-        check_option("margin", self.margin, 0, low_too=True)
+        check_ranges(self, "distil.terms", {"k": at_least(2), "margin": at_least(0)})
 
     def __call__(self, lesson: Lesson) -> Float[Array, "batch length"]:
         """Give one loss a target."""

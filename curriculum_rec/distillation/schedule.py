@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import ABOVE_0_TO_1, SHARE, at_least, check_ranges
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,10 @@ class Schedule:
     cooled_at: float = 0.5
 
     def __post_init__(self) -> None:
-        for name, good, allowed in (
-            ("weight", 0 <= self.weight <= 1, "in [0, 1]"),
-            ("full_until", 0 <= self.full_until <= 1, "in [0, 1]"),
-            ("zero_from", self.full_until <= self.zero_from <= 1, "in [full_until, 1]"),
-            ("heat", 1 <= self.heat < float("inf"), "a number of at least 1"),
-            ("cooled_at", 0 < self.cooled_at <= 1, "in (0, 1]"),
-        ):
-            if not good:
-                raise OptionError(f"distil.schedule.{name}={getattr(self, name)}: it must be {allowed}")
+        ranges = {"weight": SHARE, "full_until": SHARE, "heat": at_least(1), "cooled_at": ABOVE_0_TO_1}
+        check_ranges(self, "distil.schedule", ranges)
+        if not self.full_until <= self.zero_from <= 1:
+            raise OptionError(f"distil.schedule.zero_from={self.zero_from}: it must be in [full_until, 1]")
         if self.weight > 0 and self.zero_from == 0:
             raise OptionError(f"distil.schedule.weight={self.weight} has no effect with zero_from=0: set weight=0")
         if self.heat == 1 and self.cooled_at != type(self).cooled_at:

@@ -8,6 +8,7 @@ from typing import get_args
 
 from curriculum_rec.distillation.voice import How
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import ABOVE_0_TO_1, INSIDE_ONE, POSITIVE, at_least, check_ranges, one_of
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,7 @@ class Ensemble:
     def __post_init__(self) -> None:
         if len(self.members) < 2:
             raise OptionError("distil.teacher.members: an ensemble has at least two; take the one by itself")
-        if self.how not in get_args(How):
-            raise OptionError(f"distil.teacher.how={self.how}: it must be one of {', '.join(get_args(How))}")
+        check_ranges(self, "distil.teacher", {"how": one_of(*get_args(How))})
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,14 @@ class Trajectory:
     def __post_init__(self) -> None:
         if len(self.versions) < 2:
             raise OptionError("distil.teacher.versions: a trajectory has at least two")
-        for name, good, allowed in (
-            ("every_epochs", self.every_epochs >= 1, "at least 1"),
-            ("threshold", 0 < self.threshold < float("inf"), "a number above 0"),
-            ("patience", 0 < self.patience <= 1, "in (0, 1]"),
-            ("depth", self.depth >= 1, "at least 1"),
-            ("enough", 0 < self.enough <= 1, "in (0, 1]"),
-        ):
-            if not good:
-                raise OptionError(f"distil.teacher.{name}={getattr(self, name)}: it must be {allowed}")
+        ranges = {
+            "every_epochs": at_least(1),
+            "threshold": POSITIVE,
+            "patience": ABOVE_0_TO_1,
+            "depth": at_least(1),
+            "enough": ABOVE_0_TO_1,
+        }
+        check_ranges(self, "distil.teacher", ranges)
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,7 @@ class AverageTeacher:
     decay: float = 0.999
 
     def __post_init__(self) -> None:
-        if not 0 < self.decay < 1:
-            raise OptionError(f"distil.teacher.decay={self.decay}: it must lie in (0, 1)")
+        check_ranges(self, "distil.teacher", {"decay": INSIDE_ONE})
 
 
 Teacher = RunTeacher | StageTeacher | Ensemble | Trajectory | AverageTeacher

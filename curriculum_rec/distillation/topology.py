@@ -10,12 +10,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int32
 
-from curriculum_rec.distillation.contract import Lesson, Needs, Sizes, check_option
+from curriculum_rec.distillation.contract import Lesson, Needs, Sizes
 from curriculum_rec.distillation.entities import Entities, Side, Whole
 from curriculum_rec.distillation.features import FromFeatures, GatedExperts, gumbel_gate, square_distance
 from curriculum_rec.distillation.ranking import relaxed_ranking
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.items import normalise
+from curriculum_rec.ranges import ABOVE_0_TO_1, POSITIVE, at_least, check_ranges, one_of
 
 Level = Literal["prototypes", "entities"]
 
@@ -83,14 +84,15 @@ class HierarchicalTopology(OfWholeBatch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n_groups < 2:
-            raise OptionError(f"distil.terms.n_groups={self.n_groups}: it must be at least 2")
-        check_option("temperature", self.temperature, 0)
-        check_option("assignment", self.assignment, 0, 1)
+        ranges = {
+            "n_groups": at_least(2),
+            "temperature": POSITIVE,
+            "assignment": ABOVE_0_TO_1,
+            "level": one_of(*get_args(Level)),
+        }
+        check_ranges(self, "distil.terms", ranges)
         if self.assignment == 1:
             raise OptionError("distil.terms.assignment=1 leaves no topology: take less")
-        if self.level not in get_args(Level):
-            raise OptionError(f"distil.terms.level={self.level}: it must be one of {', '.join(get_args(Level))}")
 
     def part(self, sizes: Sizes, rngs: nnx.Rngs) -> nnx.Module:
         """Build the experts and gates of users and of items."""
@@ -160,9 +162,7 @@ class ItemSideRanking(OfWholeBatch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("k", 1), ("n_uniform", 0)):
-            if getattr(self, name) < least:
-                raise OptionError(f"distil.terms.{name}={getattr(self, name)}: it must be at least {least}")
+        check_ranges(self, "distil.terms", {"k": at_least(1), "n_uniform": at_least(0)})
 
     def part(self, sizes: Sizes, rngs: nnx.Rngs) -> nnx.Module | None:
         """Nothing to train; one teacher is needed."""

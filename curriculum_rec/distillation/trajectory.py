@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.distillation.contract import Lesson
 from curriculum_rec.distillation.ranking import FromBest, best_and_rest, relaxed_ranking
-from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import at_least, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,7 @@ class EasyToHard(FromBest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n_uniform < 1:
-            raise OptionError(f"distil.terms.n_uniform={self.n_uniform}: it must be at least 1")
+        check_ranges(self, "distil.terms", {"n_uniform": at_least(1)})
 
     def __call__(self, lesson: Lesson) -> Float[Array, "batch length"]:
         """Give one loss a target."""

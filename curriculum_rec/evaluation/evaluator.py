@@ -22,6 +22,7 @@ from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.items import is_candidate
 from curriculum_rec.models.structure import Tree, join_model
+from curriculum_rec.ranges import POSITIVE, check_ranges
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,7 @@ class FullRanking:
             raise OptionError(f"evaluation.k={list(self.k)}: it needs at least one cut-off, each at least 1")
         if parse_metric(self.metric)[1] not in self.k:
             raise OptionError(f"evaluation.metric={self.metric}: its cut-off is not in evaluation.k={list(self.k)}")
-        if not 0 < self.every_epochs < math.inf:
-            raise OptionError(f"evaluation.every_epochs={self.every_epochs}: it must be a number above 0")
+        check_ranges(self, "evaluation", {"every_epochs": POSITIVE})
         if self.batch_size < 8 or self.batch_size % 8:
             raise OptionError(f"evaluation.batch_size={self.batch_size}: it must be a multiple of 8")
 

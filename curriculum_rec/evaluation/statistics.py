@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from curriculum_rec.errors import OptionError, RunError
+from curriculum_rec.ranges import check_value, one_of
 from curriculum_rec.streams import host_stream
 
 Alternative = Literal["two-sided", "greater"]
@@ -53,8 +54,7 @@ def sign_flip_test(
     n = difference.shape[-1] if difference.ndim else 0
     if n < 1 or not np.isfinite(difference).all():
         raise OptionError("a sign-flip test needs at least one paired difference, and numbers only")
-    if alternative not in get_args(Alternative):
-        raise OptionError(f"alternative={alternative}: it must be one of {', '.join(get_args(Alternative))}")
+    check_value("alternative", alternative, one_of(*get_args(Alternative)))
     flat, two_sided = difference.reshape(-1, n), alternative == "two-sided"
     exact = 2**n <= draws
     n_flips, stream = 2**n if exact else draws, host_stream(seed, "sign flips")

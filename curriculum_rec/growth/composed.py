@@ -17,6 +17,7 @@ from curriculum_rec.growth.units import Copies, NewUnits, UnitGrowth, UnitMap, p
 from curriculum_rec.growth.width import Moments, Widening, axes_of, growing_labels
 from curriculum_rec.models.axes import OURS, POSITIONS, ROWS, STREAM, axis_sizes, norm_kinds
 from curriculum_rec.models.structure import Tree, join_model, split_model
+from curriculum_rec.ranges import check_ranges, one_of
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,7 @@ class ComposedGrowth:
     allow_lossy: bool = False
 
     def __post_init__(self) -> None:
-        if self.moments not in get_args(Moments):
-            raise OptionError(f"growth.moments={self.moments}: it must be one of {', '.join(get_args(Moments))}")
+        check_ranges(self, "growth", {"moments": one_of(*get_args(Moments))})
 
     @property
     def resets_optimizer(self) -> bool:

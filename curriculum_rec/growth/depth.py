@@ -18,6 +18,7 @@ from curriculum_rec.growth.new_blocks import Copy, Gated, NewBlocks
 from curriculum_rec.growth.tree import is_stacked, path_names
 from curriculum_rec.models.residual import branches_of, leaf_roles
 from curriculum_rec.models.structure import Tree, split_model
+from curriculum_rec.ranges import check_ranges, one_of
 from curriculum_rec.streams import device_stream
 
 Moments = Literal["copy", "fresh", "reset_all"]
@@ -45,8 +46,7 @@ class DepthGrowth:
     allow_lossy: bool = False
 
     def __post_init__(self) -> None:
-        if self.moments not in get_args(Moments):
-            raise OptionError(f"growth.moments={self.moments}: it must be one of {', '.join(get_args(Moments))}")
+        check_ranges(self, "growth", {"moments": one_of(*get_args(Moments))})
 
     def check(self, old: nnx.Module, new: nnx.Module) -> None:
         """Refuse what is no growth in depth, or changes the function without leave."""

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import at_least, check_ranges
 
 
 @runtime_checkable
@@ -75,7 +76,7 @@ class PartialStack:
     top: int = 6
 
     def __post_init__(self) -> None:
-        _check_positive("top", self.top)
+        check_ranges(self, "growth.map", {"top": at_least(1)})
 
     def __call__(self, old: int, new: int) -> np.ndarray:
         """Give each block's source.
@@ -101,7 +102,7 @@ class PartialInterleave:
     top: int = 6
 
     def __post_init__(self) -> None:
-        _check_positive("top", self.top)
+        check_ranges(self, "growth.map", {"top": at_least(1)})
 
     def __call__(self, old: int, new: int) -> np.ndarray:
         """Give each block's source.
@@ -153,7 +154,7 @@ class Middle:
     group: int | None = None
 
     def __post_init__(self) -> None:
-        _check_positive("group", self.group)
+        check_ranges(self, "growth.map", {"group": at_least(1).or_null()})
 
     def __call__(self, old: int, new: int) -> np.ndarray:
         """Give each block's source.
@@ -192,11 +193,6 @@ def copied_again(source: np.ndarray) -> np.ndarray:
     is_new = np.ones(len(source), bool)
     is_new[np.unique(source, return_index=True)[1]] = False
     return is_new
-
-
-def _check_positive(name: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise OptionError(f"growth.map.{name}={value}: it must be at least 1")
 
 
 def _check_top(top: int, old: int) -> None:

@@ -21,6 +21,7 @@ from curriculum_rec.growth.units import NewUnits, UnitMap, position_map
 from curriculum_rec.growth.width import axes_of, begin_afresh, growing_labels, is_layer
 from curriculum_rec.models.axes import LAYER, POSITIONS, ROWS, Axes, LeafAxis, flat_axes
 from curriculum_rec.models.structure import Tree, split_model
+from curriculum_rec.ranges import POSITIVE, at_least, check_ranges
 from curriculum_rec.streams import host_stream
 
 MIXING_NOISE = 0.03
@@ -51,12 +52,7 @@ class LearnedGrowth:
     allow_lossy: bool = False
 
     def __post_init__(self) -> None:
-        for name, good, allowed in (
-            ("steps", self.steps >= 1, "at least 1"),
-            ("learning_rate", 0 < self.learning_rate < float("inf"), "a number above 0"),
-        ):
-            if not good:
-                raise OptionError(f"growth.{name}={getattr(self, name)}: it must be {allowed}")
+        check_ranges(self, "growth", {"steps": at_least(1), "learning_rate": POSITIVE})
 
     @property
     def resets_optimizer(self) -> bool:

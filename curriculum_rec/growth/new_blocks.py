@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from curriculum_rec.errors import OptionError
 from curriculum_rec.models.residual import Role
+from curriculum_rec.ranges import ABOVE_0_TO_1, check_ranges, one_of
 
 Inner = Literal["copy", "random"]
 
@@ -88,8 +88,7 @@ class Identity:
     preserves: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.inner not in get_args(Inner):
-            raise OptionError(f"growth.blocks.inner={self.inner}: it must be one of {', '.join(get_args(Inner))}")
+        check_ranges(self, "growth.blocks", {"inner": one_of(*get_args(Inner))})
 
     @property
     def anew(self) -> frozenset[Role]:
@@ -140,8 +139,7 @@ class Momentum:
     anew: ClassVar[frozenset[Role]] = frozenset()
 
     def __post_init__(self) -> None:
-        if not 0 < self.factor <= 1:
-            raise OptionError(f"growth.blocks.factor={self.factor}: it must lie in (0, 1]")
+        check_ranges(self, "growth.blocks", {"factor": ABOVE_0_TO_1})
 
     def __call__(self, copied: Float[Array, "new *shape"], role: Role, *, key: Array) -> Float[Array, "new *shape"]:
         """Give the leaves of new blocks."""

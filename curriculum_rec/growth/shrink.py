@@ -16,6 +16,7 @@ from curriculum_rec.growth.moments import state_kind
 from curriculum_rec.growth.tree import is_stacked, path_names
 from curriculum_rec.models.residual import branches_of, leaf_roles
 from curriculum_rec.models.structure import Tree, split_model
+from curriculum_rec.ranges import check_ranges, one_of
 
 By = Literal["gate", "depth"]
 
@@ -35,8 +36,7 @@ class Shrink:
     shrinks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.by not in get_args(By):
-            raise OptionError(f"growth.by={self.by}: it must be one of {', '.join(get_args(By))}")
+        check_ranges(self, "growth", {"by": one_of(*get_args(By))})
 
     def check(self, old: nnx.Module, new: nnx.Module) -> None:
         """Refuse what is no shrinking in depth."""

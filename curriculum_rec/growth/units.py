@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.axes import STREAM, Role
+from curriculum_rec.ranges import INSIDE_ONE, at_least, check_ranges, one_of
 from curriculum_rec.streams import host_stream
 
 Choice = Literal["cyclic", "random"]
@@ -110,14 +110,13 @@ class Copies:
     block: Block = "own"
 
     def __post_init__(self) -> None:
-        for name, good, allowed in (
-            ("share", 0 < self.share < 1, "between 0 and 1"),
-            ("noise", 0 <= self.noise < math.inf, "a number of at least 0"),
-            ("choice", self.choice in get_args(Choice), f"one of {', '.join(get_args(Choice))}"),
-            ("block", self.block in get_args(Block), f"one of {', '.join(get_args(Block))}"),
-        ):
-            if not good:
-                raise OptionError(f"a rule of growth.units has {name}={getattr(self, name)}: it must be {allowed}")
+        ranges = {
+            "share": INSIDE_ONE,
+            "noise": at_least(0),
+            "choice": one_of(*get_args(Choice)),
+            "block": one_of(*get_args(Block)),
+        }
+        check_ranges(self, "growth.units.NAME", ranges)
 
     @property
     def lossy_because(self) -> str | None:
@@ -171,7 +170,7 @@ class NewUnits:
     def __post_init__(self) -> None:
         if not self.scale > 0:
             raise OptionError(
-                f"a rule of growth.units has scale={self.scale}: it must be above 0, or new units would never learn"
+                f"growth.units.NAME.scale={self.scale}: it must be above 0, or new units would never learn"
             )
 
     @property

@@ -20,6 +20,7 @@ from curriculum_rec.models.contract import HasAxes
 from curriculum_rec.models.dropping import BlockDrop, drop_block
 from curriculum_rec.models.norms import NormName, make_norm, norm_axes
 from curriculum_rec.models.residual import BranchParts, NormPosition, add_branch, check_norm_position
+from curriculum_rec.ranges import BELOW_ONE, at_least, check_value, one_of
 
 Remat = Literal["none", "dots", "block"]
 """What the backward pass computes again rather than reads back: nothing, all but matrix products, or whole blocks."""
@@ -36,8 +37,7 @@ def stack_blocks(make_block: Callable[[nnx.Rngs], nnx.Module], depth: int, rngs:
         depth: Number of blocks, at least 1.
         rngs: Random streams for the initial values.
     """
-    if depth < 1:
-        raise OptionError(f"model.depth={depth}: it must be at least 1")
+    check_value("model.depth", depth, at_least(1))
     blocks = nnx.split_rngs(splits=depth)(nnx.vmap(make_block, in_axes=0, out_axes=0, axis_size=depth))(rngs)
     freeze_blocks(blocks, 0)
     return blocks
@@ -210,12 +210,9 @@ def check_network_options(
     Raises:
         OptionError: A size is not positive, the rate is outside [0, 1), or there is no such ``remat`` or norm.
     """
-    for name, value in (("width", width), ("feed_forward_factor", feed_forward_factor)):
-        if value < 1:
-            raise OptionError(f"model.{name}={value}: it must be at least 1")
-    if not 0 <= dropout < 1:
-        raise OptionError(f"model.dropout={dropout}: it must lie in [0, 1)")
-    for name, choice, allowed in (("remat", remat, get_args(Remat)), ("norm", norm, get_args(NormName))):
-        if choice not in allowed:
-            raise OptionError(f"model.{name}={choice}: it must be one of {', '.join(allowed)}")
+    check_value("model.width", width, at_least(1))
+    check_value("model.feed_forward_factor", feed_forward_factor, at_least(1))
+    check_value("model.dropout", dropout, BELOW_ONE)
+    check_value("model.remat", remat, one_of(*get_args(Remat)))
+    check_value("model.norm", norm, one_of(*get_args(NormName)))
     check_norm_position(norm_position)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
@@ -13,6 +12,7 @@ from jaxtyping import Array, Float
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import BatchRng
+from curriculum_rec.ranges import ABOVE_0_TO_1, POSITIVE, check_ranges
 
 
 @runtime_checkable
@@ -53,10 +53,7 @@ class ProgressiveDrop:
     scales: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.level <= 1:
-            raise OptionError(f"model.drop.level={self.level}: it must lie in (0, 1]")
-        if not 0 < self.rate < math.inf:
-            raise OptionError(f"model.drop.rate={self.rate}: it must be a number above 0")
+        check_ranges(self, "model.drop", {"level": ABOVE_0_TO_1, "rate": POSITIVE})
 
     def theta(self, progress: Float[Array, ""]) -> Float[Array, ""]:
         """Give the schedule's value.

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from flax import nnx
 from jaxtyping import Array, Float
 
-from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import check_value, one_of
 
 NormPosition = Literal["pre", "post"]
 """Whether what goes into a branch is normalised, ``x + f(norm(x))``, or its sum with the stream, ``norm(x + f(x))``."""
@@ -73,8 +73,7 @@ def check_norm_position(position: str) -> None:
     Raises:
         OptionError: There is no such position.
     """
-    if position not in get_args(NormPosition):
-        raise OptionError(f"model.norm_position={position}: it must be one of {', '.join(get_args(NormPosition))}")
+    check_value("model.norm_position", position, one_of(*get_args(NormPosition)))
 
 
 def branches_of(model: nnx.Module) -> tuple[Branch, ...]:

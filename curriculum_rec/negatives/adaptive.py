@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import jax.numpy as jnp
 
 from curriculum_rec.models.batch import BatchRng
 from curriculum_rec.negatives.candidates import Choice, FromCandidates, Scored
-from curriculum_rec.negatives.contract import check_option, draw_numbers, ramp
+from curriculum_rec.negatives.contract import draw_numbers, ramp
+from curriculum_rec.ranges import POSITIVE, SHARE, between, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +34,8 @@ class Adaptive(FromCandidates):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option("alpha", self.alpha, 0)
-        check_option("beta", self.beta, 0)
-        check_option("power", -self.power, 0, low_too=True)
+        ranges = {"alpha": POSITIVE, "beta": POSITIVE, "power": between(-math.inf, 0, high_too=True)}
+        check_ranges(self, "objective.negatives", ranges)
 
     def choose(self, scored: Scored, rng: BatchRng) -> Choice:
         """Take the nearest score."""
@@ -65,9 +66,7 @@ class Mixed(FromCandidates):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option("cap_start", self.cap_start, 0, 1, low_too=True)
-        check_option("cap", self.cap, 0, 1, low_too=True)
-        check_option("full_at", self.full_at, 0)
+        check_ranges(self, "objective.negatives", {"cap_start": SHARE, "cap": SHARE, "full_at": POSITIVE})
 
     def choose(self, scored: Scored, rng: BatchRng) -> Choice:
         """Take the highest mixed score."""

@@ -14,17 +14,9 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.items import is_candidate
-from curriculum_rec.negatives.contract import (
-    Asked,
-    Drawn,
-    Memory,
-    check_option,
-    draw_numbers,
-    draw_uniformly,
-    ramp,
-    recall,
-)
+from curriculum_rec.negatives.contract import Asked, Drawn, Memory, draw_numbers, draw_uniformly, ramp, recall
 from curriculum_rec.negatives.known import is_known
+from curriculum_rec.ranges import POSITIVE, SHARE, at_least, check_ranges
 
 TRIES = 4
 """Draws of one negative, of which the first that is not the user's own item is taken: lists are full of these."""
@@ -56,12 +48,14 @@ class CachedHard:
     full_at: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("size", "every_steps"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"objective.negatives.{name}={getattr(self, name)}: it must be at least 1")
-        check_option("rate_start", self.rate_start, 0, 1, low_too=True)
-        check_option("rate", self.rate, 0, 1, low_too=True)
-        check_option("full_at", self.full_at, 0)
+        ranges = {
+            "size": at_least(1),
+            "every_steps": at_least(1),
+            "rate_start": SHARE,
+            "rate": SHARE,
+            "full_at": POSITIVE,
+        }
+        check_ranges(self, "objective.negatives", ranges)
 
     @property
     def scored(self) -> int:

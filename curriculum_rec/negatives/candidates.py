@@ -14,16 +14,9 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import BatchRng
-from curriculum_rec.negatives.contract import (
-    Asked,
-    Drawn,
-    WithoutMemory,
-    check_option,
-    draw_numbers,
-    draw_uniformly,
-    ramp,
-)
+from curriculum_rec.negatives.contract import Asked, Drawn, WithoutMemory, draw_numbers, draw_uniformly, ramp
 from curriculum_rec.negatives.known import is_known
+from curriculum_rec.ranges import POSITIVE, SHARE, at_least, check_ranges, one_of
 
 VECTORS_AT_ONCE = 8192
 """Candidates whose vectors a CPU holds at once, 2 MiB for vectors of 64 numbers."""
@@ -78,10 +71,7 @@ class FromCandidates(WithoutMemory):
     top_share: float | None = None
 
     def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise OptionError(f"objective.negatives.candidates={self.candidates}: it must be at least 1")
-        if self.margin is not None:
-            check_option("margin", self.margin, 0, low_too=True)
+        check_ranges(self, "objective.negatives", {"candidates": at_least(1), "margin": at_least(0).or_null()})
         if self.top_share is not None and not 1 / self.candidates <= self.top_share < 1:
             raise OptionError(
                 f"objective.negatives.top_share={self.top_share}: it must lie in [1 / candidates, 1), here "
@@ -155,12 +145,9 @@ class Hardest(FromCandidates):
             raise OptionError(
                 f"objective.negatives.top={self.top}: it must lie between 1 and candidates={self.candidates}"
             )
-        if self.schedule not in get_args(Schedule):
-            raise OptionError(
-                f"objective.negatives.schedule={self.schedule}: it must be one of {', '.join(get_args(Schedule))}"
-            )
-        check_option("start", self.start, 0, 1, low_too=True)
-        check_option("full_at", self.full_at, 0)
+        check_ranges(
+            self, "objective.negatives", {"schedule": one_of(*get_args(Schedule)), "start": SHARE, "full_at": POSITIVE}
+        )
 
     def pool(self, progress: Float[Array, ""]) -> Int32[Array, ""]:
         """Give the number of candidates that take part, from 1 to ``candidates``."""
@@ -200,9 +187,9 @@ class SoftmaxNegatives(FromCandidates):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option("temperature_start", self.temperature_start, 0)
-        check_option("temperature", self.temperature, 0)
-        check_option("full_at", self.full_at, 0)
+        check_ranges(
+            self, "objective.negatives", {"temperature_start": POSITIVE, "temperature": POSITIVE, "full_at": POSITIVE}
+        )
 
     def choose(self, scored: Scored, rng: BatchRng) -> Choice:
         """Add Gumbel noise and take the highest."""
@@ -227,9 +214,7 @@ class Quantile(FromCandidates):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option("quantile_start", self.quantile_start, 0, 1, low_too=True)
-        check_option("quantile", self.quantile, 0, 1, low_too=True)
-        check_option("full_at", self.full_at, 0)
+        check_ranges(self, "objective.negatives", {"quantile_start": SHARE, "quantile": SHARE, "full_at": POSITIVE})
 
     def choose(self, scored: Scored, rng: BatchRng) -> Choice:
         """Take the candidate of the nearest rank; the rank ``r`` of ``n`` has the quantile ``(r + 1/2) / n``."""

@@ -6,7 +6,6 @@ Negatives are drawn for every position by itself (:class:`PerPosition`) or once 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -201,14 +200,3 @@ def draw_uniformly(rng: BatchRng, *shape: int, n_items: int) -> Int32[Array, "ba
 def draw_numbers(rng: BatchRng, *shape: int) -> Float[Array, "batch *shape"]:
     """Draw numbers ``[batch, *shape]`` uniformly in (0, 1), neither end included."""
     return ((rng.bits(*shape) >> 9).astype(jnp.float32) + jnp.float32(0.5)) / jnp.float32(2**23)
-
-
-def check_option(name: str, value: float, low: float, high: float = math.inf, *, low_too: bool = False) -> None:
-    """Refuse an option outside ``(low, high]``, or ``[low, high]`` with ``low_too``; infinity is never allowed.
-
-    Raises:
-        OptionError: It is outside, or not a number.
-    """
-    if not ((low <= value if low_too else low < value) and value <= high and math.isfinite(value)):
-        end = f"{high}]" if math.isfinite(high) else "infinity)"
-        raise OptionError(f"objective.negatives.{name}={value}: it must lie in {'[' if low_too else '('}{low}, {end}")

@@ -17,7 +17,6 @@ from curriculum_rec.negatives.contract import (
     Memory,
     SharedDraw,
     WithoutMemory,
-    check_option,
     draw_numbers,
     draw_uniformly,
     progress,
@@ -25,6 +24,7 @@ from curriculum_rec.negatives.contract import (
     recall,
 )
 from curriculum_rec.negatives.known import is_known
+from curriculum_rec.ranges import POSITIVE, at_least, check_ranges
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,7 @@ class Popularity(WithoutMemory):
     full_at: float = 0.5
 
     def __post_init__(self) -> None:
-        check_option("beta_start", self.beta_start, 0, low_too=True)
-        check_option("beta", self.beta, 0, low_too=True)
-        check_option("full_at", self.full_at, 0)
+        check_ranges(self, "objective.negatives", {"beta_start": at_least(0), "beta": at_least(0), "full_at": POSITIVE})
 
     @property
     def scored(self) -> int:

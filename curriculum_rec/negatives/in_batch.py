@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.negatives.contract import Memory, SharedDraw, recall
+from curriculum_rec.ranges import BELOW_ONE, check_ranges
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,7 @@ class InBatch:
     decay: float = 0.999
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
-            raise OptionError(f"objective.negatives.decay={self.decay}: it must lie in [0, 1)")
+        check_ranges(self, "objective.negatives", {"decay": BELOW_ONE})
 
     def begin(self, n: int, *, n_items: int, item_counts: np.ndarray | None) -> Memory:
         """Begin with nothing counted."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,6 +15,7 @@ from curriculum_rec.models.contract import Recommender
 from curriculum_rec.negatives import Asked, Drawn, Negatives, PerPosition, Uniform
 from curriculum_rec.objectives.losses import Losses, broadcast_weight
 from curriculum_rec.objectives.sampling import WithNegatives
+from curriculum_rec.ranges import at_least, check_ranges
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,7 @@ class BinaryCrossEntropy(WithNegatives):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.reweight < math.inf:
-            raise OptionError(f"objective.reweight={self.reweight}: it must be a number of at least 0")
+        check_ranges(self, "objective", {"reweight": at_least(0)})
         if not isinstance(self.negatives, PerPosition):
             raise OptionError(
                 f"objective.negatives={type(self.negatives).__name__}: BinaryCrossEntropy takes negatives that every "

@@ -15,6 +15,7 @@ from curriculum_rec.negatives import Negatives, Shared, SharedDraw, Uniform
 from curriculum_rec.negatives.known import is_known, known_items
 from curriculum_rec.objectives.losses import Losses
 from curriculum_rec.objectives.sampling import WithNegatives
+from curriculum_rec.ranges import check_ranges, one_of
 
 Avoid = Literal["target", "known"]
 
@@ -49,8 +50,7 @@ class SampledSoftmax(WithNegatives):
                 f"objective.negatives={type(self.negatives).__name__}: SampledSoftmax shares its negatives in the "
                 "batch, so they can be Uniform, Popularity or InBatch; objective=bce takes the others"
             )
-        if self.avoid not in get_args(Avoid):
-            raise OptionError(f"objective.avoid={self.avoid}: it must be one of {', '.join(get_args(Avoid))}")
+        check_ranges(self, "objective", {"avoid": one_of(*get_args(Avoid))})
 
     @property
     def needs_positives(self) -> bool:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
-from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.negatives import Negatives, Uniform
 from curriculum_rec.negatives.contract import Memory
+from curriculum_rec.ranges import at_least, check_ranges
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,7 @@ class WithNegatives:
     negatives: Negatives = Uniform()
 
     def __post_init__(self) -> None:
-        if self.n_negatives < 1:
-            raise OptionError(f"objective.n_negatives={self.n_negatives}: it must be at least 1")
+        check_ranges(self, "objective", {"n_negatives": at_least(1)})
 
     def begin(self, *, n_items: int, item_counts: np.ndarray | None) -> Memory:
         """Give the negatives' memory before the first step."""

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32
 
-from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.items import is_candidate
 from curriculum_rec.objectives.losses import Losses, broadcast_weight
+from curriculum_rec.ranges import at_least, check_ranges
 
 Carry = TypeVar("Carry")
 
@@ -36,8 +36,7 @@ class Softmax:
     chunk: int | None = None
 
     def __post_init__(self) -> None:
-        if self.chunk is not None and self.chunk < 1:
-            raise OptionError(f"objective.chunk={self.chunk}: it must be at least 1")
+        check_ranges(self, "objective", {"chunk": at_least(1).or_null()})
 
     def __call__(self, model: Recommender, batch: Batch, rng: BatchRng) -> Losses:
         """Compute the losses, ``[batch, length]``."""

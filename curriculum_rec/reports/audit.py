@@ -16,6 +16,7 @@ from curriculum_rec.curriculum.trained import N_DECILES
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.statistics import roc_auc
+from curriculum_rec.ranges import at_least, check_value
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,7 @@ def score(name: str, difficulty: Difficulty, examples: Examples, *, n_seeds: int
     Raises:
         OptionError: The difficulty cannot score these examples.
     """
-    if n_seeds < 2:
-        raise OptionError(f"seeds={n_seeds}: it must be at least 2")
+    check_value("seeds", n_seeds, at_least(2))
     variants = [difficulty]
     if is_dataclass(difficulty) and any(field.name == "seed" for field in fields(difficulty)):
         component: Any = difficulty

@@ -22,6 +22,7 @@ from curriculum_rec.errors import OptionError, TrainingError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.objectives.losses import Objective, examples_for
+from curriculum_rec.ranges import at_least, check_ranges, one_of
 from curriculum_rec.streams import device_stream
 from curriculum_rec.training.feed import RANKS, Feed
 from curriculum_rec.training.meta import LookAhead, check_meta_batch, draw_meta_batch
@@ -98,12 +99,12 @@ class Engine:
     _probe: Probe | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.steps_per_dispatch < 1:
-            raise OptionError(f"steps_per_dispatch={self.steps_per_dispatch}: it must be at least 1")
-        if self.precision not in get_args(Precision):
-            raise OptionError(f"precision={self.precision}: it must be one of {', '.join(get_args(Precision))}")
-        if self.accumulate < 1:
-            raise OptionError(f"accumulate={self.accumulate}: it must be at least 1")
+        ranges = {
+            "steps_per_dispatch": at_least(1),
+            "precision": one_of(*get_args(Precision)),
+            "accumulate": at_least(1),
+        }
+        check_ranges(self, "", ranges)
         check_meta_batch(self.weighting, self.meta, self.placed.n_shards)
         for bucket in self.scheduler.examples.buckets:
             if bucket.batch_size % (self.placed.n_shards * self.accumulate):

@@ -20,6 +20,7 @@ from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.growth.contract import Growth, can_shrink
 from curriculum_rec.models.contract import ModelFactory
 from curriculum_rec.objectives.losses import Objective
+from curriculum_rec.ranges import at_least, check_ranges
 from curriculum_rec.training.meta import hold_out_meta
 from curriculum_rec.training.optimizers import OptimizerFactory
 from curriculum_rec.training.placement import Placement
@@ -79,10 +80,13 @@ class Experiment:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise OptionError(f"seed={self.seed}: it must lie between 0 and {2**32 - 1}")
-        for name in ("steps_per_dispatch", "keep_checkpoints", "checkpoint_every_steps", "accumulate"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"{name}={value}: it must be at least 1")
+        ranges = {
+            "steps_per_dispatch": at_least(1),
+            "checkpoint_every_steps": at_least(1).or_null(),
+            "keep_checkpoints": at_least(1),
+            "accumulate": at_least(1),
+        }
+        check_ranges(self, "", ranges)
         check_stages(
             self.stages,
             model_depth=getattr(self.model, "depth", None),

@@ -18,6 +18,7 @@ from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.structure import join_model
 from curriculum_rec.objectives.losses import Objective, examples_for
+from curriculum_rec.ranges import at_least, check_value
 from curriculum_rec.training.engine import ChunkReport, Engine
 from curriculum_rec.training.meta import hold_out_meta
 from curriculum_rec.training.placement import Placement
@@ -84,8 +85,7 @@ def fit(
         OptionError: An option is out of range.
         TrainingError: A loss is not finite.
     """
-    if steps < 1:
-        raise OptionError(f"steps={steps}: it must be at least 1")
+    check_value("steps", steps, at_least(1))
     curriculum = curriculum or Curriculum()
     if len(curriculum.pacing.begin()):
         raise OptionError(f"{type(curriculum.pacing).__name__} paces by evaluations, which fit does not make")

@@ -21,6 +21,7 @@ from curriculum_rec.growth.depth import parameter_paths, stacked_depth
 from curriculum_rec.growth.moments import state_kind
 from curriculum_rec.growth.tree import is_stacked, path_names
 from curriculum_rec.models.structure import Tree, split_model
+from curriculum_rec.ranges import ABOVE_0_TO_1, BELOW_ONE, POSITIVE, at_least, check_ranges
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,7 @@ class FrozenParts:
     from_new_blocks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.blocks < 0:
-            raise OptionError(f"stages.NAME.freeze.blocks={self.blocks}: it must be at least 0")
+        check_ranges(self, "stages.NAME.freeze", {"blocks": at_least(0)})
         if not self.blocks and not self.leaves:
             raise OptionError(
                 "stages.NAME.freeze: neither blocks nor leaves are frozen: say which, or leave freeze null"
@@ -170,8 +170,7 @@ class GradualUnfreezing:
     from_new_blocks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.every_epochs < math.inf:
-            raise OptionError(f"stages.NAME.freeze.every_epochs={self.every_epochs}: it must be a number above 0")
+        check_ranges(self, "stages.NAME.freeze", {"every_epochs": POSITIVE})
 
     def levels(self, stage: StageShape) -> tuple[Level, ...]:
         """Give the levels of the stage."""
@@ -198,8 +197,7 @@ class NewBlocksFirst:
     from_new_blocks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.until <= 1:
-            raise OptionError(f"stages.NAME.freeze.until={self.until}: it must lie in (0, 1]")
+        check_ranges(self, "stages.NAME.freeze", {"until": ABOVE_0_TO_1})
 
     def levels(self, stage: StageShape) -> tuple[Level, ...]:
         """Give the levels of the stage."""
@@ -224,10 +222,7 @@ class FreezeEarlyLayers:
     from_new_blocks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.start < 1:
-            raise OptionError(f"stages.NAME.freeze.start={self.start}: it must lie in [0, 1)")
-        if not 0 < self.level <= 1:
-            raise OptionError(f"stages.NAME.freeze.level={self.level}: it must lie in (0, 1]")
+        check_ranges(self, "stages.NAME.freeze", {"start": BELOW_ONE, "level": ABOVE_0_TO_1})
 
     def levels(self, stage: StageShape) -> tuple[Level, ...]:
         """Give the levels of the stage."""

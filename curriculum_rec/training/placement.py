@@ -18,6 +18,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.tree import path_names
 from curriculum_rec.models.items import ROW_MULTIPLE
 from curriculum_rec.models.structure import Tree
+from curriculum_rec.ranges import at_least, check_ranges, one_of
 from curriculum_rec.training.hosts import fetch
 
 Kind = Literal["auto", "jit", "pmap", "shard_map"]
@@ -48,16 +49,16 @@ class Placement:
     examples: Where = "device"
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise OptionError(f"placement.kind={self.kind}: it must be one of {', '.join(get_args(Kind))}")
-        if self.devices is not None and self.devices < 1:
-            raise OptionError(f"placement.devices={self.devices}: it must be at least 1")
+        ranges = {
+            "kind": one_of(*get_args(Kind)),
+            "devices": at_least(1).or_null(),
+            "examples": one_of(*get_args(Where)),
+        }
+        check_ranges(self, "placement", ranges)
         if self.kind == "jit" and (self.devices or 1) > 1:
             raise OptionError(f"placement.devices={self.devices} with kind=jit: jit uses one; take pmap or shard_map")
         if self.table < 1 or ROW_MULTIPLE % self.table:
             raise OptionError(f"placement.table={self.table}: it must divide {ROW_MULTIPLE}")
-        if self.examples not in get_args(Where):
-            raise OptionError(f"placement.examples={self.examples}: it must be one of {', '.join(get_args(Where))}")
         if self.table > 1 and self.kind not in ("auto", "shard_map"):
             raise OptionError(f"placement.table={self.table} with kind={self.kind}: only shard_map spreads the table")
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int32
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.models.structure import Tree
+from curriculum_rec.ranges import INSIDE_ONE, at_least, check_ranges
 from curriculum_rec.training.optimizers.average import averaged_parameters
 from curriculum_rec.training.optimizers.contract import OptimizerFactory
 
@@ -53,14 +54,11 @@ class Pruned:
     every_steps: int = 50
 
     def __post_init__(self) -> None:
-        if self.sparsity is not None and not 0 < self.sparsity < 1:
-            raise OptionError(f"optimizer.sparsity={self.sparsity}: it must lie in (0, 1), or be null")
+        check_ranges(self, "optimizer", {"sparsity": INSIDE_ONE.or_null(), "every_steps": at_least(1)})
         if not 0 <= self.start < self.end <= 1:
             raise OptionError(
                 f"optimizer.start={self.start} and optimizer.end={self.end}: they must rise, from 0 to 1 at most"
             )
-        if self.every_steps < 1:
-            raise OptionError(f"optimizer.every_steps={self.every_steps}: it must be at least 1")
 
     def __call__(self, total_steps: int, scale: optax.Schedule | None = None) -> optax.GradientTransformation:
         """Build the transformation; arguments as in the optimizer inside.

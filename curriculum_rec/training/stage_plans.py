@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import at_least, check_ranges
 from curriculum_rec.training.stages import Stage
 
 
@@ -52,8 +52,7 @@ class ProportionalStages:
             )
         if not self.depths or list(self.depths) != sorted({*self.depths}) or self.depths[0] < 1:
             raise OptionError(f"stages.depths={list(self.depths)}: each must be greater than the one before, from 1 on")
-        if not 0 <= self.alpha < math.inf:
-            raise OptionError(f"stages.alpha={self.alpha}: it must be a number of at least 0")
+        check_ranges(self, "stages", {"alpha": at_least(0)})
         if self.steps is not None and min(proportional_steps(self.steps, len(self.depths), self.alpha)) < 1:
             raise OptionError(f"stages.steps={self.steps}: too few for {len(self.depths)} stages")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, get_args, get_type_hints
@@ -14,6 +13,7 @@ from curriculum_rec.components import check_type, unknown_option
 from curriculum_rec.distillation.options import Distillation, check_teaching_stages
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.contract import ModelFactory
+from curriculum_rec.ranges import POSITIVE, at_least, check_ranges, one_of
 from curriculum_rec.training.freezing import Freezing
 from curriculum_rec.training.run_directory import Which
 from curriculum_rec.training.triggers import StopRule
@@ -98,16 +98,17 @@ class Stage:
             raise OptionError(
                 f"a stage has epochs={self.epochs} and steps={self.steps}: give exactly one of them, null for the other"
             )
-        for name in ("depth", "epochs", "steps", "learning_rate_factor"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise OptionError(f"a stage has {name}={value}: it must be a number above 0")
-        if self.begin not in get_args(Begin):
-            raise OptionError(f"a stage has begin={self.begin}: it must be one of {', '.join(get_args(Begin))}")
+        ranges = {
+            "depth": at_least(1).or_null(),
+            "epochs": POSITIVE.or_null(),
+            "steps": at_least(1).or_null(),
+            "learning_rate_factor": POSITIVE,
+            "begin": one_of(*get_args(Begin)),
+            "warmup_steps": at_least(0),
+        }
+        check_ranges(self, "stages.NAME", ranges)
         if self.begin == "random" and self.warm_start is not None:
             raise OptionError(f"a stage has begin=random and warm_start={self.warm_start}: weights have one source")
-        if self.warmup_steps < 0:
-            raise OptionError(f"a stage has warmup_steps={self.warmup_steps}: it must be at least 0")
         if isinstance(self.model, Mapping) and "depth" in self.model:
             raise OptionError("a stage has model.depth: give it as the stage's own depth")
 

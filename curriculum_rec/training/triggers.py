@@ -9,7 +9,16 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import (
+    ABOVE_0_TO_1,
+    BELOW_ONE,
+    INSIDE_ONE,
+    POSITIVE,
+    at_least,
+    between,
+    check_ranges,
+    check_value,
+)
 from curriculum_rec.training.record import Standing
 
 
@@ -45,10 +54,7 @@ class Plateau:
     needs_operations: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.patience < 1:
-            raise OptionError(f"stages.NAME.until.patience={self.patience}: it must be at least 1")
-        if not 0 <= self.min_improvement < math.inf:
-            raise OptionError(f"stages.NAME.until.min_improvement={self.min_improvement}: it must be at least 0")
+        check_ranges(self, "stages.NAME.until", {"patience": at_least(1), "min_improvement": at_least(0)})
 
     def __call__(self, evaluations: Sequence[Standing]) -> bool:
         """Say whether the stage ends."""
@@ -83,13 +89,9 @@ class LossSlope:
     needs_operations: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name, good, allowed in (
-            ("slope", -math.inf < self.slope < 0, "a number below 0"),
-            ("window", self.window >= 3, "at least 3"),
-            ("smoothing", 0 <= self.smoothing < 1, "in [0, 1)"),
-        ):
-            if not good:
-                raise OptionError(f"stages.NAME.until.{name}={getattr(self, name)}: it must be {allowed}")
+        check_ranges(
+            self, "stages.NAME.until", {"slope": between(-math.inf, 0), "window": at_least(3), "smoothing": BELOW_ONE}
+        )
 
     def __call__(self, evaluations: Sequence[Standing]) -> bool:
         """Say whether the stage ends."""
@@ -120,7 +122,7 @@ class OperationShare:
     needs_operations: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check_share(self.at, below_one=True)
+        check_ranges(self, "stages.NAME.until", {"at": INSIDE_ONE})
 
     def __call__(self, evaluations: Sequence[Standing]) -> bool:
         """Say whether the stage ends."""
@@ -139,7 +141,7 @@ class CurriculumShare:
     needs_operations: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _check_share(self.at, below_one=False)
+        check_ranges(self, "stages.NAME.until", {"at": ABOVE_0_TO_1})
 
     def __call__(self, evaluations: Sequence[Standing]) -> bool:
         """Say whether the stage ends."""
@@ -165,11 +167,6 @@ def data_has_grown(before: int, now: int, *, by: float = 0.25) -> bool:
     >>> data_has_grown(100, 124), data_has_grown(100, 125)
     (False, True)
     """
-    if before < 1 or not 0 < by < math.inf:
-        raise OptionError(f"before={before} must be at least 1, and by={by} above 0")
+    check_value("before", before, at_least(1))
+    check_value("by", by, POSITIVE)
     return now >= before * (1 + by)
-
-
-def _check_share(at: float, *, below_one: bool) -> None:
-    if not (0 < at < 1 or (at == 1 and not below_one)):
-        raise OptionError(f"stages.NAME.until.at={at}: it must lie in (0, 1{')' if below_one else ']'}")

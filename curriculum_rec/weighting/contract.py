@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import check_ranges, one_of
 
 Memory = dict[str, Array]
 """What a weighting remembers from step to step: named arrays, the same on every device."""
@@ -131,8 +132,7 @@ class Rule:
     normalise: Normalise = "count"
 
     def __post_init__(self) -> None:
-        if self.normalise not in get_args(Normalise):
-            raise OptionError(f"weighting.normalise={self.normalise}: it must be count or weight")
+        check_ranges(self, "weighting", {"normalise": one_of(*get_args(Normalise))})
 
     def facts(self, examples: Examples) -> dict[str, np.ndarray]:
         """Say what the rule needs to know of every target, int32 or float32."""
@@ -180,17 +180,3 @@ def facts_of(arrays: Mapping[str, Array], *, shape: tuple[int, ...]) -> dict[str
                 f"losses of shape {shape}: take an objective with one loss a target"
             )
     return facts
-
-
-def check_between(
-    name: str, value: float, low: float, high: float, *, low_too: bool = False, high_too: bool = False
-) -> None:
-    """Refuse an option outside ``(low, high)``; the ends belong to it with ``low_too`` and ``high_too``.
-
-    Raises:
-        OptionError: It is outside, or not a number.
-    """
-    above, below = (low <= value if low_too else low < value), (value <= high if high_too else value < high)
-    if not (above and below):
-        ends = "[" if low_too else "(", "]" if high_too else ")"
-        raise OptionError(f"weighting.{name}={value}: it must lie in {ends[0]}{low}, {high}{ends[1]}")

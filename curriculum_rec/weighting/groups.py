@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import jax
@@ -13,7 +12,8 @@ from jaxtyping import Array, Float, Int32
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.data.scores import read_target_scores
 from curriculum_rec.errors import OptionError
-from curriculum_rec.weighting.contract import Memory, Rule, Seen, check_between
+from curriculum_rec.ranges import SHARE, at_least, check_ranges
+from curriculum_rec.weighting.contract import Memory, Rule, Seen
 from curriculum_rec.weighting.self_paced import SelfPaced
 
 GROUP, PROPENSITY, REFERENCE = "popularity group", "inverse propensity", "reference loss"
@@ -45,12 +45,6 @@ def popularity_groups(examples: Examples, groups: int) -> np.ndarray:
     return (middle * groups / len(counts)).astype(np.int32)[number]
 
 
-def check_groups(groups: int) -> None:
-    """Refuse fewer than two groups."""
-    if groups < 2:
-        raise OptionError(f"weighting.groups={groups}: it must be at least 2")
-
-
 @dataclass(frozen=True)
 class DiverseThreshold(SelfPaced):
     """1 for losses below a threshold that is the higher the fewer easier ones of its group there are, else 0.
@@ -72,8 +66,7 @@ class DiverseThreshold(SelfPaced):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("diversity", self.diversity, 0, math.inf, low_too=True)
-        check_groups(self.groups)
+        check_ranges(self, "weighting", {"diversity": at_least(0), "groups": at_least(2)})
 
     def facts(self, examples: Examples) -> dict[str, np.ndarray]:
         """Say of every target which group it is of."""
@@ -125,9 +118,7 @@ class GroupRobust(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("step_size", self.step_size, 0, math.inf, low_too=True)
-        check_between("floor", self.floor, 0, 1, low_too=True, high_too=True)
-        check_groups(self.groups)
+        check_ranges(self, "weighting", {"step_size": at_least(0), "floor": SHARE, "groups": at_least(2)})
 
     def facts(self, examples: Examples) -> dict[str, np.ndarray]:
         """Say of every target which group it is of, and what it costs the reference."""
@@ -176,8 +167,7 @@ class InversePropensity(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("power", self.power, 0, math.inf, low_too=True)
-        check_between("max_weight", self.max_weight, 1, math.inf, low_too=True)
+        check_ranges(self, "weighting", {"power": at_least(0), "max_weight": at_least(1)})
 
     def facts(self, examples: Examples) -> dict[str, np.ndarray]:
         """Say of every target what it weighs."""

@@ -14,14 +14,16 @@ import optax
 from jaxtyping import Array, Float
 
 from curriculum_rec.data.examples import Examples
-from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import INSIDE_ONE, POSITIVE, at_least, check_ranges
 from curriculum_rec.streams import host_stream
-from curriculum_rec.weighting.contract import Memory, Normalise, Rule, Seen, check_between
+from curriculum_rec.weighting.contract import Memory, Normalise, Rule, Seen
 from curriculum_rec.weighting.groups import target_counts
 
 BEARING = "bearing"
 """The fact that a meta split gives: how much a small step against one loss alone lowers the loss of the meta split."""
 RARITY, PLACE = "rarity", "place"
+OF_NETWORK = {"hidden": at_least(1), "learning_rate": POSITIVE, "weight_decay": at_least(0)}
+"""The ranges of a small network's options."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +40,7 @@ class MetaLearned(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("meta_share", self.meta_share, 0, 1)
-        if self.meta_batch < 1:
-            raise OptionError(f"weighting.meta_batch={self.meta_batch}: it must be at least 1")
+        check_ranges(self, "weighting", {"meta_share": INSIDE_ONE, "meta_batch": at_least(1)})
 
     @property
     def look_ahead_rate(self) -> float:
@@ -97,8 +97,7 @@ class MetaWeightNet(MetaLearned):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_network(self.hidden, self.learning_rate, self.weight_decay)
-        check_between("virtual_rate", self.virtual_rate, 0, math.inf)
+        check_ranges(self, "weighting", {**OF_NETWORK, "virtual_rate": POSITIVE})
 
     @property
     def look_ahead_rate(self) -> float:
@@ -155,8 +154,7 @@ class Screener(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("margin", self.margin, 0, math.inf)
-        check_network(self.hidden, self.learning_rate, self.weight_decay)
+        check_ranges(self, "weighting", {**OF_NETWORK, "margin": POSITIVE})
 
     @property
     def network(self) -> Network:
@@ -188,14 +186,6 @@ class Screener(Rule):
             return jnp.where(counts, each, 0).sum() / jnp.maximum(counts.sum(), 1)
 
         return weight, self.network.learn(memory, inputs, objective)
-
-
-def check_network(hidden: int, learning_rate: float, weight_decay: float) -> None:
-    """Refuse options of a network that are out of range."""
-    if hidden < 1:
-        raise OptionError(f"weighting.hidden={hidden}: it must be at least 1")
-    check_between("learning_rate", learning_rate, 0, math.inf)
-    check_between("weight_decay", weight_decay, 0, math.inf, low_too=True)
 
 
 @dataclass(frozen=True)

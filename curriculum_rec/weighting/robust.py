@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from curriculum_rec.errors import OptionError
-from curriculum_rec.weighting.contract import Memory, Normalise, Rule, Seen, check_between
+from curriculum_rec.ranges import ABOVE_0_TO_1, BELOW_ONE, POSITIVE, at_least, check_ranges
+from curriculum_rec.weighting.contract import Memory, Normalise, Rule, Seen
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class SuperLoss(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("scale", self.scale, 0, math.inf)
-        check_between("decay", self.decay, 0, 1, low_too=True)
+        check_ranges(self, "weighting", {"scale": POSITIVE, "decay": BELOW_ONE})
 
     def begin(self) -> Memory:
         """Give the mean of no batch."""
@@ -82,7 +81,7 @@ class Focal(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("gamma", self.gamma, 0, math.inf, low_too=True)
+        check_ranges(self, "weighting", {"gamma": at_least(0)})
 
     def weigh(self, seen: Seen) -> Float[Array, "batch *length"]:
         """Give the weights of a batch."""
@@ -103,7 +102,7 @@ class GeneralisedCrossEntropy(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("q", self.q, 0, 1, low_too=True)
+        check_ranges(self, "weighting", {"q": BELOW_ONE})
 
     def weigh(self, seen: Seen) -> Float[Array, "batch *length"]:
         """Give the weights of a batch."""
@@ -133,10 +132,7 @@ class Gaussian(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("sharpness", self.sharpness, 0, math.inf, low_too=True)
-        check_between("factor", self.factor, 0, 1, high_too=True)
-        if self.rounds < 1:
-            raise OptionError(f"weighting.rounds={self.rounds}: it must be at least 1")
+        check_ranges(self, "weighting", {"sharpness": at_least(0), "factor": ABOVE_0_TO_1, "rounds": at_least(1)})
 
     def weigh(self, seen: Seen) -> Float[Array, "batch *length"]:
         """Give the weights of a batch."""
@@ -166,9 +162,7 @@ class Truncated(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("max_rate", self.max_rate, 0, 1, low_too=True)
-        check_between("full_at", self.full_at, 0, math.inf)
-        check_between("power", self.power, 0, math.inf)
+        check_ranges(self, "weighting", {"max_rate": BELOW_ONE, "full_at": POSITIVE, "power": POSITIVE})
 
     def rate(self, progress: Float[Array, ""]) -> Float[Array, ""]:
         """Give the share that is left out."""

@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.data.scores import read_target_scores
-from curriculum_rec.errors import OptionError
-from curriculum_rec.weighting.contract import Normalise, Rule, Seen, check_between
+from curriculum_rec.ranges import ABOVE_0_TO_1, SHARE, at_least, check_ranges
+from curriculum_rec.weighting.contract import Normalise, Rule, Seen
 from curriculum_rec.weighting.groups import REFERENCE
 
 
@@ -51,11 +51,7 @@ class Selective(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("keep", self.keep, 0, 1, high_too=True)
-        check_between("start", self.start, 0, 1, low_too=True, high_too=True)
-        check_between("end", self.end, 0, 1, low_too=True, high_too=True)
-        if self.interrupt < 0:
-            raise OptionError(f"weighting.interrupt={self.interrupt}: it must be at least 0")
+        check_ranges(self, "weighting", {"keep": ABOVE_0_TO_1, "start": SHARE, "end": SHARE, "interrupt": at_least(0)})
 
     def weigh(self, seen: Seen) -> Float[Array, "batch *length"]:
         """Give the weights of a batch."""
@@ -92,7 +88,7 @@ class Reducible(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("keep", self.keep, 0, 1, high_too=True)
+        check_ranges(self, "weighting", {"keep": ABOVE_0_TO_1})
 
     def facts(self, examples: Examples) -> dict[str, np.ndarray]:
         """Say of every target what it costs the reference."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from curriculum_rec.errors import OptionError
-from curriculum_rec.weighting.contract import Memory, Rule, Seen, check_between
+from curriculum_rec.ranges import ABOVE_0_TO_1, BELOW_ONE, INSIDE_ONE, POSITIVE, SHARE, above, check_ranges
+from curriculum_rec.weighting.contract import Memory, Rule, Seen
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,7 @@ class SelfPaced(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.start <= 1:
-            raise OptionError(f"weighting.start={self.start}: it must lie in (0, 1]")
-        check_between("full_at", self.full_at, 0, math.inf)
+        check_ranges(self, "weighting", {"start": ABOVE_0_TO_1, "full_at": POSITIVE})
 
     def threshold(self, seen: Seen) -> tuple[Bool[Array, ""], Float[Array, ""]]:
         """Say whether everything counts by now, and give the threshold."""
@@ -94,7 +92,7 @@ class LogarithmicThreshold(SelfPaced):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("half", self.half, 0, 1)
+        check_ranges(self, "weighting", {"half": INSIDE_ONE})
 
     def weight(self, losses: Float[Array, "*shape"], threshold: Float[Array, ""]) -> Float[Array, "*shape"]:
         """Give the closed form."""
@@ -119,7 +117,7 @@ class MixtureThreshold(SelfPaced):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("lower", self.lower, 0, 1)
+        check_ranges(self, "weighting", {"lower": INSIDE_ONE})
 
     def weight(self, losses: Float[Array, "*shape"], threshold: Float[Array, ""]) -> Float[Array, "*shape"]:
         """Give the closed form."""
@@ -142,7 +140,7 @@ class PolynomialThreshold(SelfPaced):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("power", self.power, 1, math.inf)
+        check_ranges(self, "weighting", {"power": above(1)})
 
     def weight(self, losses: Float[Array, "*shape"], threshold: Float[Array, ""]) -> Float[Array, "*shape"]:
         """Give the closed form."""
@@ -189,11 +187,14 @@ class Mentor(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("share", self.share, 0, 1, high_too=True)
-        check_between("decay", self.decay, 0, 1, low_too=True)
-        check_between("slope", self.slope, 0, math.inf)
-        check_between("burn_in", self.burn_in, 0, 1, low_too=True, high_too=True)
-        check_between("hard_until", self.hard_until, 0, 1, low_too=True, high_too=True)
+        ranges = {
+            "share": ABOVE_0_TO_1,
+            "decay": BELOW_ONE,
+            "slope": POSITIVE,
+            "burn_in": SHARE,
+            "hard_until": SHARE,
+        }
+        check_ranges(self, "weighting", ranges)
 
     def begin(self) -> Memory:
         """Give the mean of no batch."""

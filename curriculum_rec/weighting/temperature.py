@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from curriculum_rec.data.examples import Examples
-from curriculum_rec.weighting.contract import FACT, Memory, Rule, Seen, check_between
-from curriculum_rec.weighting.groups import GROUP, check_groups, popularity_groups
+from curriculum_rec.ranges import BELOW_ONE, POSITIVE, above, at_least, check_ranges
+from curriculum_rec.weighting.contract import FACT, Memory, Rule, Seen
+from curriculum_rec.weighting.groups import GROUP, popularity_groups
 
 SLOPE = "temperature slope"
 """The fact that looking ahead gives: the derivative of each loss by the logarithm of its temperature."""
@@ -42,11 +43,14 @@ class DataParameters(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_groups(self.groups)
-        check_between("learning_rate", self.learning_rate, 0, math.inf)
-        check_between("momentum", self.momentum, 0, 1, low_too=True)
-        check_between("weight_decay", self.weight_decay, 0, math.inf, low_too=True)
-        check_between("most", self.most, 1, math.inf)
+        ranges = {
+            "groups": at_least(2),
+            "learning_rate": POSITIVE,
+            "momentum": BELOW_ONE,
+            "weight_decay": at_least(0),
+            "most": above(1),
+        }
+        check_ranges(self, "weighting", ranges)
 
     def facts(self, examples: Examples) -> dict[str, np.ndarray]:
         """Say of every target which group it is of."""

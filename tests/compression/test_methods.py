@@ -288,7 +288,7 @@ MISTAKES = [
     (lambda: LowRank(rank=3), "method.rank=3 and method.energy=0.9: give exactly one"),
     (lambda: LowRank(energy=None), "method.rank=null and method.energy=null"),
     (lambda: LowRank(rank=0, energy=None), "method.rank=0"),
-    (lambda: LowRank(energy=1.0), r"method.energy=1.0: it must lie in \(0, 1\)"),
+    (lambda: LowRank(energy=1.0), r"method.energy=1.0: it must be in \(0, 1\)"),
     (lambda: ProductQuantisation(centres=257), "method.centres=257.*a code is a byte"),
     (lambda: ProductQuantisation(parts=0), "method.parts=0"),
     (lambda: Hashing(share=1.0), "method.share=1.0"),

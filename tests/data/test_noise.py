@@ -179,7 +179,7 @@ def test_a_user_who_met_everything_gets_nothing():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"rate": 1.0}, "noise.rate=1.0: it must be at least 0 and below 1"),
+        ({"rate": 1.0}, "noise.rate=1.0: it must be in [0, 1)"),
         ({"rate": -0.1}, "noise.rate=-0.1"),
         ({"rate": float("nan")}, "noise.rate=nan"),
         ({"items": "random"}, "noise.items=random: it must be one of uniform, popularity"),

@@ -13,18 +13,18 @@ def test_length_in_steps(stage, expected):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "words"),
     [
-        {},
-        {"epochs": 1, "steps": 1},
-        {"epochs": 0},
-        {"steps": -1},
-        {"steps": 1, "depth": 0},
-        {"epochs": float("nan")},
+        ({}, "a stage has epochs=None and steps=None"),
+        ({"epochs": 1, "steps": 1}, "a stage has epochs=1 and steps=1"),
+        ({"epochs": 0}, "stages.NAME.epochs=0: it must be a number above 0"),
+        ({"steps": -1}, "stages.NAME.steps=-1: it must be at least 1"),
+        ({"steps": 1, "depth": 0}, "stages.NAME.depth=0: it must be at least 1"),
+        ({"epochs": float("nan")}, "stages.NAME.epochs=nan: it must be a number above 0"),
     ],
 )
-def test_a_stage_that_makes_no_sense_is_refused(options):
-    with pytest.raises(OptionError, match="a stage has"):
+def test_a_stage_that_makes_no_sense_is_refused(options, words):
+    with pytest.raises(OptionError, match=words):
         Stage(**options)
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from scipy.stats import rankdata, spearmanr
 
 from curriculum_rec.curriculum.difficulty.base import Difficulty, RunningLoss, Unit
-from curriculum_rec.curriculum.difficulty.options import check_choice
 from curriculum_rec.curriculum.difficulty.workshop import Workshop, needed
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import at_least, check_ranges, one_of
 
 How = Literal["mean", "max", "lexicographic"]
 
@@ -34,7 +34,7 @@ class Combined:
     how: How = "mean"
 
     def __post_init__(self) -> None:
-        check_choice("how", self.how, get_args(How))
+        check_ranges(self, "curriculum.difficulty", {"how": one_of(*get_args(How))})
         if not isinstance(self.difficulties, Mapping) or len(self.difficulties) < 2:
             raise OptionError("curriculum.difficulty.difficulties: it needs at least two")
         if len({inner.decay for inner in self.difficulties.values()} - {None}) > 1:
@@ -74,8 +74,7 @@ class Ensemble:
     seeds: int = 3
 
     def __post_init__(self) -> None:
-        if self.seeds < 2:
-            raise OptionError(f"curriculum.difficulty.seeds={self.seeds}: it must be at least 2")
+        check_ranges(self, "curriculum.difficulty", {"seeds": at_least(2)})
 
     @property
     def decay(self) -> float | None:

@@ -11,10 +11,10 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import svds
 
 from curriculum_rec.curriculum.difficulty.base import RunningLoss, Unit, check_targets, mean_by_example
-from curriculum_rec.curriculum.difficulty.options import check_choice, check_counts, check_positive
 from curriculum_rec.curriculum.difficulty.workshop import Workshop
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import POSITIVE, at_least, check_ranges, one_of
 
 
 class StaticDifficulty:
@@ -76,8 +76,7 @@ class UserActivity(StaticDifficulty):
     sign: Literal[1, -1] = 1
 
     def __post_init__(self) -> None:
-        if self.sign not in (1, -1):
-            raise OptionError(f"curriculum.difficulty.sign={self.sign}: it must be 1 or -1")
+        check_ranges(self, "curriculum.difficulty", {"sign": one_of(1, -1)})
 
     def of_targets(self, examples: Examples) -> np.ndarray:
         """Score all targets."""
@@ -98,7 +97,7 @@ class Popularity(StaticDifficulty):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        check_positive("alpha", self.alpha)
+        check_ranges(self, "curriculum.difficulty", {"alpha": POSITIVE})
 
     def of_targets(self, examples: Examples) -> np.ndarray:
         """Score all targets."""
@@ -120,8 +119,7 @@ class SequenceRarity(StaticDifficulty):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        check_positive("alpha", self.alpha)
-        check_choice("reduce", self.reduce, ("sum", "mean"))
+        check_ranges(self, "curriculum.difficulty", {"alpha": POSITIVE, "reduce": one_of("sum", "mean")})
 
     def of_targets(self, examples: Examples) -> np.ndarray:
         """Score all targets."""
@@ -151,7 +149,7 @@ class TransitionSurprisal(StaticDifficulty):
     kappa: float = 10.0
 
     def __post_init__(self) -> None:
-        check_positive("kappa", self.kappa)
+        check_ranges(self, "curriculum.difficulty", {"kappa": POSITIVE})
 
     def of_targets(self, examples: Examples) -> np.ndarray:
         """Score all targets."""
@@ -178,7 +176,7 @@ class TimeGap(StaticDifficulty):
     unit_seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        check_positive("unit_seconds", self.unit_seconds)
+        check_ranges(self, "curriculum.difficulty", {"unit_seconds": POSITIVE})
 
     def of_targets(self, examples: Examples) -> np.ndarray:
         """Score all targets."""
@@ -223,7 +221,7 @@ class HistoryDistance(StaticDifficulty):
     width: int = 64
 
     def __post_init__(self) -> None:
-        check_counts(width=self.width)
+        check_ranges(self, "curriculum.difficulty", {"width": at_least(1)})
 
     def of_targets(self, examples: Examples) -> np.ndarray:
         """Score all targets."""
@@ -258,8 +256,7 @@ class HistoryEntropy(StaticDifficulty):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.clusters < 2:
-            raise OptionError(f"curriculum.difficulty.clusters={self.clusters}: it must be at least 2")
+        check_ranges(self, "curriculum.difficulty", {"clusters": at_least(2)})
 
     def of_targets(self, examples: Examples) -> np.ndarray:
         """Score all targets."""

@@ -18,10 +18,10 @@ from curriculum_rec.curriculum.difficulty.dynamics import (
     variability,
 )
 from curriculum_rec.curriculum.difficulty.from_data import StaticDifficulty
-from curriculum_rec.curriculum.difficulty.options import check_choice, check_counts
 from curriculum_rec.curriculum.difficulty.workshop import Asked, Lesson, Statistic, Workshop, needed
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import at_least, check_ranges, one_of
 
 Judgement = Literal["loss", "rank", "confidence"]
 Map = Literal["confidence", "variability", "ambiguity"]
@@ -69,8 +69,7 @@ class TransferTeacher(TaughtDifficulty):
     epochs: int = 10
 
     def __post_init__(self) -> None:
-        check_choice("score", self.score, get_args(Judgement))
-        check_counts(epochs=self.epochs)
+        check_ranges(self, "curriculum.difficulty", {"score": one_of(*get_args(Judgement)), "epochs": at_least(1)})
 
     def judge(self, examples: Examples, workshop: Workshop) -> np.ndarray:
         """Score all targets."""
@@ -102,7 +101,7 @@ class PredictionDepth(TaughtDifficulty):
     epochs: int = 10
 
     def __post_init__(self) -> None:
-        check_counts(k=self.k, epochs=self.epochs)
+        check_ranges(self, "curriculum.difficulty", {"k": at_least(1), "epochs": at_least(1)})
 
     def judge(self, examples: Examples, workshop: Workshop) -> np.ndarray:
         """Score all targets."""
@@ -138,7 +137,7 @@ class ErrorNorm(TaughtDifficulty):
     epochs: int = 1
 
     def __post_init__(self) -> None:
-        check_counts(teachers=self.teachers, epochs=self.epochs)
+        check_ranges(self, "curriculum.difficulty", {"teachers": at_least(1), "epochs": at_least(1)})
 
     def judge(self, examples: Examples, workshop: Workshop) -> np.ndarray:
         """Score all targets."""
@@ -193,7 +192,7 @@ class Course(TaughtDifficulty):
     epochs: int = 10
 
     def __post_init__(self) -> None:
-        check_counts(k=self.k)
+        check_ranges(self, "curriculum.difficulty", {"k": at_least(1)})
         check_course(self.epochs)
 
     def judge(self, examples: Examples, workshop: Workshop) -> np.ndarray:
@@ -275,7 +274,7 @@ class DataMap(TaughtDifficulty):
     epochs: int = 10
 
     def __post_init__(self) -> None:
-        check_choice("score", self.score, get_args(Map))
+        check_ranges(self, "curriculum.difficulty", {"score": one_of(*get_args(Map))})
         check_course(self.epochs)
 
     def judge(self, examples: Examples, workshop: Workshop) -> np.ndarray:

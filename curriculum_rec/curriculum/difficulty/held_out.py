@@ -8,10 +8,10 @@ import numpy as np
 
 from curriculum_rec.curriculum.difficulty.base import RunningLoss, Unit, check_targets, mean_by_example
 from curriculum_rec.curriculum.difficulty.from_teachers import TaughtDifficulty
-from curriculum_rec.curriculum.difficulty.options import check_counts
 from curriculum_rec.curriculum.difficulty.workshop import Lesson, Workshop, folds, needed
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import BELOW_ONE, at_least, check_ranges
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,9 @@ class CrossValidated(TaughtDifficulty):
     epochs: int = 10
 
     def __post_init__(self) -> None:
-        check_counts(repeats=self.repeats, epochs=self.epochs)
-        check_parts("folds", self.folds)
+        check_ranges(
+            self, "curriculum.difficulty", {"repeats": at_least(1), "epochs": at_least(1), "folds": at_least(2)}
+        )
 
     def judge(self, examples: Examples, workshop: Workshop) -> np.ndarray:
         """Score all targets."""
@@ -60,8 +61,7 @@ class CrossReview(TaughtDifficulty):
     epochs: int = 10
 
     def __post_init__(self) -> None:
-        check_counts(k=self.k, epochs=self.epochs)
-        check_parts("parts", self.parts)
+        check_ranges(self, "curriculum.difficulty", {"k": at_least(1), "epochs": at_least(1), "parts": at_least(2)})
 
     def judge(self, examples: Examples, workshop: Workshop) -> np.ndarray:
         """Score all targets."""
@@ -95,9 +95,7 @@ class ReducibleLoss:
     epochs: int = 10
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
-            raise OptionError(f"curriculum.difficulty.decay={self.decay}: it must lie in [0, 1)")
-        check_counts(epochs=self.epochs)
+        check_ranges(self, "curriculum.difficulty", {"decay": BELOW_ONE, "epochs": at_least(1)})
 
     def __call__(
         self, examples: Examples, unit: Unit, losses: RunningLoss | None, workshop: Workshop | None = None
@@ -139,13 +137,3 @@ def held_out_loss(examples: Examples, workshop: Workshop, parts: int, *, epochs:
         loss = workshop.teach(examples, lesson, ("loss",))["loss"][0]
         held_out = np.where(of_target == number, loss, held_out)
     return held_out
-
-
-def check_parts(name: str, parts: int) -> None:
-    """Refuse parts of which none is another.
-
-    Raises:
-        OptionError: There are fewer than two.
-    """
-    if parts < 2:
-        raise OptionError(f"curriculum.difficulty.{name}={parts}: it must be at least 2")

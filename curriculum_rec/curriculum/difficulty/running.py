@@ -10,6 +10,7 @@ from curriculum_rec.curriculum.difficulty.base import RunningLoss, Unit
 from curriculum_rec.curriculum.difficulty.workshop import Workshop
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import BELOW_ONE, check_ranges
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,7 @@ class Loss:
     decay: float = 0.9
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
-            raise OptionError(f"curriculum.difficulty.decay={self.decay}: it must lie in [0, 1)")
+        check_ranges(self, "curriculum.difficulty", {"decay": BELOW_ONE})
 
     def __call__(
         self, examples: Examples, unit: Unit, losses: RunningLoss | None, workshop: Workshop | None = None

@@ -12,8 +12,8 @@ import optax
 from jaxtyping import Array
 
 from curriculum_rec.models.structure import Tree
+from curriculum_rec.ranges import BELOW_ONE, POSITIVE, Range
 from curriculum_rec.training.optimizers.options import ScheduledOptimizer, zeros_by_layer
-from curriculum_rec.training.optimizers.ranges import BELOW_ONE, POSITIVE, Range
 
 
 class LayerwiseAdamState(NamedTuple):

@@ -9,8 +9,8 @@ from typing import ClassVar
 import optax
 
 from curriculum_rec.errors import OptionError
+from curriculum_rec.ranges import BELOW_ONE, POSITIVE, Range
 from curriculum_rec.training.optimizers.options import ScheduledOptimizer
-from curriculum_rec.training.optimizers.ranges import BELOW_ONE, POSITIVE, Range
 
 
 @dataclass(frozen=True, kw_only=True)

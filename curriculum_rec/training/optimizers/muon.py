@@ -14,9 +14,9 @@ from jaxtyping import Array, Float
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.tree import is_stacked, path_names
 from curriculum_rec.models.structure import Tree
+from curriculum_rec.ranges import BELOW_ONE, POSITIVE, Range
 from curriculum_rec.training.optimizers.adam import scale_by_layerwise_adam
 from curriculum_rec.training.optimizers.options import ScheduledOptimizer, zeros_by_layer
-from curriculum_rec.training.optimizers.ranges import BELOW_ONE, POSITIVE, Range
 
 COEFFICIENTS = 3.4445, -4.7750, 2.0315
 ITERATIONS = 5

@@ -14,16 +14,8 @@ import optax
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.models.structure import Tree
+from curriculum_rec.ranges import BELOW_ONE, POSITIVE, SHARE, Range, at_least, check_ranges, one_of
 from curriculum_rec.training.optimizers.average import with_average
-from curriculum_rec.training.optimizers.ranges import (
-    BELOW_ONE,
-    NOT_NEGATIVE,
-    POSITIVE,
-    SHARE,
-    Range,
-    check_ranges,
-    one_of,
-)
 
 ScheduleName = Literal["constant", "linear", "cosine"]
 
@@ -49,9 +41,9 @@ class Optimizer(ABC):
 
     RANGES: ClassVar[Mapping[str, Range]] = {
         "learning_rate": POSITIVE,
-        "weight_decay": NOT_NEGATIVE,
+        "weight_decay": at_least(0),
         "clip_norm": POSITIVE.or_null(),
-        "warmup_steps": NOT_NEGATIVE,
+        "warmup_steps": at_least(0),
     }
 
     def __post_init__(self) -> None:

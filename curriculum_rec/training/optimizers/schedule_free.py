@@ -12,9 +12,9 @@ import optax
 from jaxtyping import Array, Float
 
 from curriculum_rec.models.structure import Tree
+from curriculum_rec.ranges import BELOW_ONE, INSIDE_ONE, POSITIVE, Range
 from curriculum_rec.training.optimizers.adam import scale_by_layerwise_adam
 from curriculum_rec.training.optimizers.options import Optimizer
-from curriculum_rec.training.optimizers.ranges import BELOW_ONE, INSIDE_ONE, POSITIVE, Range
 
 
 class ScheduleFreeState(NamedTuple):
