@@ -11,6 +11,7 @@ from curriculum_rec import config
 from curriculum_rec.data.split import Part
 from curriculum_rec.errors import RunError
 from curriculum_rec.evaluation.metrics import mean_metrics
+from curriculum_rec.evaluation.statistics import Curve
 from curriculum_rec.reports.run_log import RunLog
 from curriculum_rec.training.borrow import Borrower
 from curriculum_rec.training.progress import RunProgress
@@ -61,9 +62,9 @@ def test_the_average_is_what_is_evaluated_and_grows_with_the_weights(whole, rows
 
 def test_a_warm_start_takes_the_average(whole):
     folder, runner, _ = whole
-    borrowed = Borrower(runner.experiment, runner.dataset.split.interactions.items).borrow(
-        WarmStart(run=str(folder / "run"), checkpoint="newest"), stage="deep"
-    )
+    split = runner.dataset.split
+    borrower = Borrower(runner.experiment, split.interactions.items, split.item_counts(Part.TRAIN))
+    borrowed = borrower.borrow(WarmStart(run=str(folder / "run"), checkpoint="newest"), stage="deep")
     arrays = load_snapshot(RunDirectory(folder / "run"), "newest").arrays
     np.testing.assert_array_equal(borrowed.params["norm"]["scale"], arrays[f"{AVERAGE}.norm.scale"])
 

@@ -13,6 +13,7 @@ from curriculum_rec.training.progress import RunProgress
 from curriculum_rec.training.record import RunRecord
 from curriculum_rec.training.restore import load_snapshot
 from curriculum_rec.training.run_directory import RunDirectory
+from curriculum_rec.training.transitions import Transitions
 
 DNN = ["model=dnn", "model.width=8", "model.feed_forward_factor=1", "objective.n_negatives=4"]
 FREEZING = [
@@ -86,13 +87,13 @@ def test_all_steps_at_their_greatest_length_are_all_the_planned_operations(finis
     shallow = RunRecord.from_json(snapshot_of(folder).meta["record"]).stages[0]
     # Whole passes of a stage take what its plan says: 2 epochs of 2 blocks of 2 and 4 epochs of 4.
     of_pass = [
-        runner._operations_of(runner.experiment.build_model(runner.n_items, stage=stage)).of_pass(
+        runner.transitions.operations(runner.experiment.build_model(runner.n_items, stage=stage)).of_pass(
             runner.engine.scheduler.examples
         )
         for stage in ("shallow", "deep")
     ]
-    assert runner._planned_operations() == pytest.approx(2 * of_pass[0] + 4 * of_pass[1])
-    assert shallow.evaluations[-1].operations == pytest.approx(2 * of_pass[0] / runner._planned_operations())
+    assert runner.transitions.planned_operations() == pytest.approx(2 * of_pass[0] + 4 * of_pass[1])
+    assert shallow.evaluations[-1].operations == pytest.approx(2 * of_pass[0] / runner.transitions.planned_operations())
 
 
 @pytest.mark.slow
@@ -161,6 +162,6 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(tmp_path, words, s
 def test_a_rule_that_counts_operations_needs_a_model_that_can(tmp_path, monkeypatch):
     runner = make_runner(tmp_path, "run", *DNN, "stages/until@stages.shallow.until=loss_slope")
     runner.check()
-    monkeypatch.setattr(runner, "_operations_of", lambda model: None)
+    monkeypatch.setattr(Transitions, "operations", lambda self, model: None)
     with pytest.raises(OptionError, match=r"stages\.shallow\.until counts operations"):
         runner.check()
