@@ -37,6 +37,7 @@ def test_train_prints_the_quality_beside_the_reference_and_the_path(capsys):
     assert output.rstrip().endswith("run directory: other")
 
 
+@pytest.mark.slow
 def test_a_sweep_leaves_one_run_a_combination(folder, capsys):
     words = [
         "train",

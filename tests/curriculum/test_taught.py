@@ -131,6 +131,7 @@ def test_a_look_does_not_carry_on_what_was_seen_before(tiny_examples):
     np.testing.assert_array_equal(probe(states[1]), Probe(Softmax(), tiny_examples, groups, placed, 0)(states[1]))
 
 
+@pytest.mark.slow
 def test_training_with_a_teacher_learns(tiny_examples):
     model = DNN(width=8, depth=1)(n_items=40, max_length=12, rngs=nnx.Rngs(0))
     curriculum = Curriculum(Length(), sampler=TAUGHT, order="curriculum")

@@ -103,7 +103,11 @@ def test_stopping_and_going_on_is_the_same_run_to_the_last_bit(tiny_examples):
 
 @pytest.mark.parametrize(
     ("unit", "kind", "devices"),
-    [("sequence", "pmap", 4), ("target", "jit", 1), pytest.param("target", "shard_map", 2, marks=pytest.mark.slow)],
+    [
+        pytest.param("sequence", "pmap", 4, marks=pytest.mark.slow),
+        ("target", "jit", 1),
+        pytest.param("target", "shard_map", 2, marks=pytest.mark.slow),
+    ],
 )
 def test_the_curriculum_learns_the_loss_of_every_unit(tiny_examples, unit, kind, devices):
     """With a model that stands still, the running loss is the loss of each unit, computed here directly."""

@@ -103,7 +103,14 @@ def test_one_seed_gives_one_run_on_any_number_of_devices(run, kind, devices, tab
     assert got.traces == expected.traces == 1
 
 
-@pytest.mark.parametrize(("kind", "devices", "table"), [("jit", 1, 1), ("pmap", 4, 1), ("shard_map", 4, 2)])
+@pytest.mark.parametrize(
+    ("kind", "devices", "table"),
+    [
+        pytest.param("jit", 1, 1, marks=pytest.mark.slow),
+        pytest.param("pmap", 4, 1, marks=pytest.mark.slow),
+        ("shard_map", 4, 2),
+    ],
+)
 def test_examples_sent_by_the_host_train_the_same_run(run, kind, devices, table):
     got = run(kind, devices, table, examples="host")
     assert_same_run(got, run("jit", 1))
@@ -132,6 +139,7 @@ def test_negatives_are_those_of_the_whole_batch_however_it_is_accumulated(run, o
     assert_same_run(run("jit", 1, objective=objective, accumulate=2), run("jit", 1, objective=objective))
 
 
+@pytest.mark.slow
 def test_weights_are_those_of_the_whole_batch_however_it_is_accumulated(run):
     weighting = Truncated(full_at=0.1)
     assert_same_run(run("jit", 1, weighting=weighting, accumulate=2), run("jit", 1, weighting=weighting))

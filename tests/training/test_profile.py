@@ -37,6 +37,7 @@ def test_own_times_leave_nested_ones_out_and_keep_the_sum():
     assert own.total() == 1010  # what was covered by anything
 
 
+@pytest.mark.slow
 def test_a_profiled_run_writes_a_page_a_stage_and_is_the_same_run(tmp_path):
     words = ("placement=jit", "stages.shallow.epochs=2", "stages.deep.epochs=2", "steps_per_dispatch=2")
     make_runner(tmp_path, "plain", *words).run()

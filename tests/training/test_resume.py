@@ -140,6 +140,7 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path, monkeypatch, curriculum)
     assert_rows_tell_what_was_trained(tmp_path / "whole" / "metrics.jsonl", overrides)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_clock_running(tmp_path, monkeypatch):
     broken = train_with_kills(tmp_path, "broken", [20], *STEPS, *OFTEN, monkeypatch=monkeypatch)
     stages = sum(stage["seconds"] for stage in broken["stages"])

@@ -67,6 +67,7 @@ def test_user_results_average_to_the_summary(finished):
         assert frame["user"].n_unique() == len(frame) == 60
 
 
+@pytest.mark.slow
 def test_growth_does_not_change_the_function(tmp_path):
     runner = make_runner(
         tmp_path, "run", *SHORT, "stages.deep.steps=1", "stages.deep.epochs=null", "optimizer.learning_rate=1e-9"
@@ -104,6 +105,7 @@ def test_warm_start_takes_the_best_weights_of_another_run(finished):
     assert summary["stages"][0]["depth"] == depth
 
 
+@pytest.mark.slow
 def test_warm_start_grows_into_a_deeper_stage(finished):
     folder, _ = finished
     runner = make_runner(folder, "deeper", *SHORT, f"stages.shallow.warm_start={folder / 'run'}",
@@ -185,6 +187,7 @@ def test_whole_histories_are_laid_out_only_for_objectives_that_ask(tmp_path):
             assert max(map(len, rows)) > 5
 
 
+@pytest.mark.slow
 def test_a_run_with_planted_noise_tells_what_was_planted(tmp_path):
     summary = make_runner(tmp_path, "run", "noise=planted", "noise.rate=0.4", *SHORT).run()
     planted = pl.read_parquet(tmp_path / "run" / "noise.parquet")

@@ -20,6 +20,7 @@ def stopped_before_training(folder, name, *overrides):
     return make_runner(folder, name, *WIDER, *overrides, *steps).run()
 
 
+@pytest.mark.slow
 def test_a_stage_that_widens_and_deepens_begins_where_the_one_before_ended(tmp_path):
     stages = stopped_before_training(tmp_path, "run")["stages"]
     assert stages[1]["quality"] == pytest.approx(stages[0]["quality"])
