@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pytest
 from runs import lasting_rows, make_runner
 
 from curriculum_rec.training.profile import own_times, page, part_of
