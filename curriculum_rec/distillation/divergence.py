@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from curriculum_rec.distillation.voice import How, voice_scores
 from curriculum_rec.models.items import is_candidate
-from curriculum_rec.objectives.softmax import over_chunks
+from curriculum_rec.objectives.softmax import dot, foreseen, over_chunks
 
 
 class Pupil(NamedTuple):
@@ -113,8 +113,8 @@ def _with_gradients(static: _Static, pupil: Pupil, master: Master) -> tuple[Arra
         weighted = (_take(pupil.weight, index)[:, None] * _take(pupil.hidden, index)).astype(dtype)
         return (
             losses.at[index].set(loss, mode="drop"),
-            for_hidden.at[index].set(_dot(slope, pupil.vectors).astype(dtype), mode="drop"),
-            for_vectors + _dot(weighted.T, slope),
+            for_hidden.at[index].set(dot(slope, pupil.vectors).astype(dtype), mode="drop"),
+            for_vectors + dot(weighted.T, slope),
         )
 
     start = (
@@ -126,10 +126,6 @@ def _with_gradients(static: _Static, pupil: Pupil, master: Master) -> tuple[Arra
     return losses, for_hidden, for_vectors.T.astype(pupil.vectors.dtype)
 
 
-def _dot(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, preferred_element_type=jnp.float32)
-
-
 def _forward(static: _Static, pupil: Pupil, master: Master) -> tuple[Array, tuple[Any, ...]]:
     losses, *gradients = _with_gradients(static, pupil, master)
     return losses, (*gradients, pupil, master)
@@ -138,8 +134,7 @@ def _forward(static: _Static, pupil: Pupil, master: Master) -> tuple[Array, tupl
 def _backward(static: _Static, residuals: tuple[Any, ...], cotangent: Array) -> tuple[Pupil, Master]:
     for_hidden, for_vectors, pupil, master = residuals
     cotangent, weight = (jnp.where(pupil.needed, array, 0) for array in (cotangent, pupil.weight))
-    scale = jnp.vdot(cotangent, weight) / jnp.maximum(jnp.vdot(weight, weight), jnp.finfo(weight.dtype).tiny)
-    as_foreseen = (jnp.abs(cotangent - scale * weight) <= 1e-6 * jnp.abs(cotangent).max()).all()
+    scale, as_foreseen = foreseen(cotangent, weight)
     vectors = jax.lax.cond(
         as_foreseen,
         lambda: scale.astype(for_vectors.dtype) * for_vectors,

@@ -138,7 +138,7 @@ def _rows(positions: Positions, index: Array) -> Positions:
 
 def _chunk_losses(positions: Positions, candidates: Candidates) -> tuple[Array, ...]:
     """Give the losses, and what their gradients need: ``exp(score - highest)``, its sum, the targets' vectors."""
-    scores = jnp.where(candidates.candidate, _dot(positions.hidden, candidates.vectors.T), -jnp.inf)
+    scores = jnp.where(candidates.candidate, dot(positions.hidden, candidates.vectors.T), -jnp.inf)
     highest = scores.max(axis=-1, keepdims=True)
     likelihood = jnp.exp(scores - highest)
     total = likelihood.sum(axis=-1)
@@ -159,11 +159,11 @@ def _weighted(chunk: int, positions: Positions, candidates: Candidates) -> tuple
         loss, likelihood, total, target_vectors = _chunk_losses(asked, candidates)
         # Normalising the small factors instead of the scores saves a pass over [chunk, items].
         scale, likelihood = (asked.weight / total)[:, None], likelihood.astype(dtype)
-        from_all = scale * _dot(likelihood, vectors) - asked.weight[:, None] * target_vectors
+        from_all = scale * dot(likelihood, vectors) - asked.weight[:, None] * target_vectors
         return (
             losses.at[index].set(loss, mode="drop"),
             hidden_gradient.at[index].set(from_all.astype(dtype), mode="drop"),
-            vector_gradient + _dot((scale * asked.hidden).astype(dtype).T, likelihood),
+            vector_gradient + dot((scale * asked.hidden).astype(dtype).T, likelihood),
         )
 
     start = jnp.zeros(len(hidden), jnp.float32), jnp.zeros_like(hidden), jnp.zeros(vectors.shape[::-1], jnp.float32)
@@ -172,8 +172,20 @@ def _weighted(chunk: int, positions: Positions, candidates: Candidates) -> tuple
     return losses, hidden_gradient, vector_gradient.T.at[positions.target].add(-from_targets).astype(vectors.dtype)
 
 
-def _dot(a: Array, b: Array) -> Array:
+def dot(a: Array, b: Array) -> Array:
+    """Multiply matrices and sum in float32."""
     return jnp.matmul(a, b, preferred_element_type=jnp.float32)
+
+
+def foreseen(cotangent: Float[Array, " positions"], weight: Float[Array, " positions"]) -> tuple[Array, Array]:
+    """Say by what factor losses count otherwise than was foreseen, and whether one factor says it.
+
+    Args:
+        cotangent: What each loss counts.
+        weight: What it was foreseen to count.
+    """
+    scale = jnp.vdot(cotangent, weight) / jnp.maximum(jnp.vdot(weight, weight), jnp.finfo(weight.dtype).tiny)
+    return scale, (jnp.abs(cotangent - scale * weight) <= 1e-6 * jnp.abs(cotangent).max()).all()
 
 
 def _fused_forward(chunk: int, positions: Positions, candidates: Candidates) -> tuple[Array, tuple[Any, ...]]:
@@ -184,8 +196,7 @@ def _fused_forward(chunk: int, positions: Positions, candidates: Candidates) -> 
 def _fused_backward(chunk: int, residuals: tuple[Any, ...], cotangent: Array) -> tuple[Positions, Candidates]:
     hidden_gradient, vector_gradient, positions, candidates = residuals
     cotangent, weight = (jnp.where(positions.needed, array, 0) for array in (cotangent, positions.weight))
-    scale = jnp.vdot(cotangent, weight) / jnp.maximum(jnp.vdot(weight, weight), jnp.finfo(weight.dtype).tiny)
-    as_foreseen = (jnp.abs(cotangent - scale * weight) <= 1e-6 * jnp.abs(cotangent).max()).all()
+    scale, as_foreseen = foreseen(cotangent, weight)
     for_hidden, for_vectors = jax.lax.cond(
         as_foreseen,
         lambda: tuple(scale.astype(gradient.dtype) * gradient for gradient in (hidden_gradient, vector_gradient)),
