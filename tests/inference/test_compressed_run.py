@@ -14,6 +14,7 @@ from curriculum_rec.cli import main
 from curriculum_rec.compression import Int8Rows
 from curriculum_rec.compression.contract import tree_bytes
 from curriculum_rec.compression.packing import dense
+from curriculum_rec.data.split import Part
 from curriculum_rec.inference import compressed_run
 from curriculum_rec.inference.comparison import list_overlap
 from curriculum_rec.training.borrow import Borrower
@@ -124,11 +125,12 @@ def test_evaluate_recommend_inspect_and_resume_take_it_like_any_run(folder, caps
 
 def test_a_run_can_start_from_it():
     experiment, _ = config.experiment_of_run(RunDirectory.existing("run-int8_rows"), trusted=())
-    items = experiment.read().split.interactions.items
-    borrowed = Borrower(experiment, items).borrow(WarmStart("run-int8_rows"), stage="train")
+    split = experiment.read().split
+    borrower = Borrower(experiment, split.interactions.items, split.item_counts(Part.TRAIN))
+    borrowed = borrower.borrow(WarmStart("run-int8_rows"), stage="train")
     assert set(borrowed.table["fate"]) == {"taken"}
     jax.tree.map(np.testing.assert_array_equal, borrowed.params, parameters("run-int8_rows"))
-    assert RunDirectory.existing("run-int8_rows").read_items().to_list() == items.ids.to_list()
+    assert RunDirectory.existing("run-int8_rows").read_items().to_list() == split.interactions.items.ids.to_list()
 
 
 def test_the_report_is_printed_and_written_and_says_where_from(folder, capsys):
