@@ -47,7 +47,7 @@ def _run(command: str, rest: list[str]) -> int:
     warnings.showwarning = _show_warning
     logging.raiseExceptions = False  # a reader that left (`| head`) is no error of the log
     try:
-        hydra_door.call(command, rest, commands.TASKS[command], searchpath=_own_configs())
+        hydra_door.call(command, rest, commands.task(command), searchpath=_own_configs())
     except CurriculumRecError as error:
         return _refuse(str(error))
     except Interrupted as stop:

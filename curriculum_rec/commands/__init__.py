@@ -1,0 +1,23 @@
+"""What each command does with its composed configuration (host)."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+TASKS = {
+    "train": "training.train",
+    "resume": "training.resume",
+    "evaluate": "using.evaluate",
+    "recommend": "using.recommend_command",
+    "score": "looking.score",
+    "compress": "using.compress_command",
+    "inspect": "looking.inspect",
+    "audit": "looking.audit_command",
+}
+"""Where each command's function is; its module is loaded when it is asked for, so that light commands start at once."""
+
+
+def task(command: str) -> Callable[..., Any]:
+    """Give the function of a command, which takes the composed configuration."""
+    module, function = TASKS[command].split(".")
+    return getattr(import_module(f"{__name__}.{module}"), function)

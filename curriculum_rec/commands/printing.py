@@ -1,0 +1,29 @@
+"""What commands print (host)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_quality(title: str, quality: dict[str, float], reference: dict[str, Any], *after: str) -> None:
+    """Print metrics beside those of MostPop."""
+    rows = [[name, f"{value:.4f}", f"{reference[name]:.4f}"] for name, value in quality.items()]
+    print_table(["metric", "model", "MostPop"], rows, *after, title=title)
+
+
+def print_table(header: list[str], rows: list[list[str]], *after: str, title: str | None = None) -> None:
+    """Print a table, its first column to the left and numbers to the right, with lines before and after it."""
+    table = Table(header[0])
+    for name in header[1:]:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    with Console() as console:  # written at once, so that runs beside each other do not mix their lines
+        if title is not None:
+            console.out(title, highlight=False)
+        console.print(table)
+        for line in after:
+            console.out(line, highlight=False)

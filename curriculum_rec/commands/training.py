@@ -1,0 +1,130 @@
+"""The commands train and resume (host)."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from curriculum_rec import config
+from curriculum_rec.commands.opening import begin, opener, shows_progress, trusted_packages
+from curriculum_rec.commands.printing import print_quality
+from curriculum_rec.errors import OptionError, RunError
+from curriculum_rec.files import write_text
+from curriculum_rec.training import hosts
+from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.run_directory import RunDirectory
+from curriculum_rec.training.runner import Runner
+
+
+def train(composed: DictConfig) -> float:
+    """Train an experiment; nothing is written before its data and options are known to be good."""
+    data = config.absolute_paths(config.to_data(composed))
+    trusted = trusted_packages(data)
+    on_existing, progress = config.on_existing(data["on_existing"]), shows_progress(data)
+    begin(data)
+    with hosts.together():
+        directory = RunDirectory(_run_directory(data))
+        goes_on = on_existing == "resume" and directory.config.exists()
+    if goes_on:
+        return _go_on(directory, data, progress=progress, same=True)
+    with hosts.together():
+        experiment = config.build_experiment(data, trusted=trusted)
+        dataset = experiment.read()
+        runner = _runner(experiment, dataset, directory, data, config.config_hash(data), progress=progress)
+        runner.check()
+        if hosts.is_first():
+            directory.create("refuse" if on_existing == "resume" else on_existing)
+            write_text(directory.config, config.config_text(data | {"run_dir": str(directory.path)}))
+    if progress and HydraConfig.get().mode == RunMode.MULTIRUN:
+        print(f"run {HydraConfig.get().job.num}: {HydraConfig.get().job.override_dirname}", file=sys.stderr)
+    return _run(runner)
+
+
+def resume(composed: DictConfig) -> float:
+    """Go on with an interrupted run."""
+    data = config.to_data(composed)
+    begin(data)
+    with hosts.together():
+        directory = RunDirectory.existing(data["run"])
+    return _go_on(directory, data, progress=shows_progress(data), same=False)
+
+
+def _run_directory(data: dict[str, Any]) -> Path:
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        if data["run_dir"] is not None:
+            raise OptionError("run_dir names one folder, but a sweep has many runs: set hydra.sweep.dir instead")
+        return Path(hydra.runtime.output_dir)
+    if data["run_dir"] is not None:
+        return Path(data["run_dir"])
+    return Path("runs") / data["name"] / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def _go_on(directory: RunDirectory, given: dict[str, Any], *, progress: bool, same: bool) -> float:
+    with hosts.together():
+        experiment, data = config.experiment_of_run(directory, trusted=tuple(given["trusted_packages"]))
+        if same and config.config_hash(data) != config.config_hash(given):
+            raise RunError(f"{directory.path} holds a run with another configuration: choose another run_dir")
+        finished = directory.summary.is_file()
+        if not finished:
+            dataset = experiment.read()
+            runner = _runner(experiment, dataset, directory, given, config.config_hash(data), progress=progress)
+            if hosts.is_first():
+                directory.lock()
+    if finished:
+        print(f"{directory.path} is finished: there is nothing to resume")
+        return _score(directory.read_summary())
+    return _run(runner)
+
+
+def _runner(
+    experiment: Experiment,
+    dataset: Dataset,
+    directory: RunDirectory,
+    given: dict[str, Any],
+    config_hash: str,
+    *,
+    progress: bool,
+) -> Runner:
+    return Runner(
+        experiment,
+        dataset,
+        directory,
+        config_hash,
+        progress,
+        given.get("profile", False),
+        given["score_cache"],
+        opener(tuple(given["trusted_packages"])),
+    )
+
+
+def _run(runner: Runner) -> float:
+    try:
+        with hosts.company(str(runner.directory.path)):
+            summary = runner.run()
+    finally:
+        runner.directory.unlock()
+    if hosts.is_first():
+        _print_summary(runner.directory, summary)
+    return _score(summary)
+
+
+def _score(summary: dict[str, Any]) -> float:
+    return float(summary["validation"][summary["metric"]])
+
+
+def _print_summary(directory: RunDirectory, summary: dict[str, Any]) -> None:
+    title = (
+        f"{summary['steps']:,} steps in {summary['train_seconds']:.1f} s ({summary['compile_seconds']:.1f} s of them "
+        f"compiling), {summary['positions_per_second']:,.0f} positions/s; test split at the best step, "
+        f"{summary['best_step']:,}:"
+    )
+    cutoff = summary["metric"].partition("@")[2]
+    quality = {name: value for name, value in summary["test"].items() if name.endswith(f"@{cutoff}")}
+    print_quality(title, quality, summary["reference"], f"run directory: {directory.path}")

@@ -1,0 +1,104 @@
+"""The commands that use a trained model: evaluate, recommend and compress (host)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from curriculum_rec import config
+from curriculum_rec.commands.opening import begin, load_run, trusted_packages
+from curriculum_rec.commands.printing import print_quality, print_table
+from curriculum_rec.components import build, check_type
+from curriculum_rec.compression import Compression
+from curriculum_rec.data.split import Part
+from curriculum_rec.errors import OptionError
+from curriculum_rec.evaluation.evaluator import Evaluation
+from curriculum_rec.evaluation.metrics import mean_metrics
+from curriculum_rec.files import check_frame_path, write_frame
+from curriculum_rec.inference.compressed_run import NewConfig, Source, compress
+from curriculum_rec.inference.compression_report import report_table
+from curriculum_rec.inference.recommend import recommend
+from curriculum_rec.training.experiment import Experiment
+from curriculum_rec.training.restore import snapshot_parameters
+from curriculum_rec.training.run_directory import RunDirectory
+from curriculum_rec.training.summary import reference_metrics, user_results
+
+
+def evaluate(composed: DictConfig) -> None:
+    """Rank the targets of a split again and print the metrics beside MostPop's."""
+    data = config.to_data(composed)
+    part = {"validation": Part.VALIDATION, "test": Part.TEST}[
+        check_type(data["split"], Literal["validation", "test"], "split")
+    ]
+    if data["output"] is not None:
+        check_frame_path(Path(data["output"]))
+    begin(data)
+    experiment, dataset, snapshot = load_run(data)
+    options = _with_choices(experiment, data)
+    options.check_catalogue(dataset.split.interactions.n_items)
+    rows, examples = dataset.split.rows(part), experiment.examples
+    placed = experiment.placement.place()
+    evaluation = Evaluation(options, rows, examples.max_length, examples.bucket_lengths, placed)
+    structure, params = snapshot_parameters(snapshot, experiment, n_items=dataset.split.interactions.n_items)
+    ranks = evaluation.ranks(structure, placed.replicate(params))
+    if data["output"] is not None:
+        write_frame(Path(data["output"]), user_results(evaluation, ranks, dataset))
+    title = f"{data['run']}: {part.name.lower()}, {len(rows):,} users, checkpoint {snapshot.step:,}:"
+    print_quality(title, mean_metrics(ranks, options.metrics), reference_metrics(dataset, evaluation, part))
+
+
+def recommend_command(composed: DictConfig) -> None:
+    """Write the top items of a run's users."""
+    data = config.to_data(composed)
+    output = Path(data["output"] or Path(data["run"]) / "recommendations.parquet")
+    check_frame_path(output)
+    begin(data)
+    experiment, dataset, snapshot = load_run(data)
+    interactions, examples = dataset.split.interactions, experiment.examples
+    structure, params = snapshot_parameters(snapshot, experiment, n_items=interactions.n_items)
+    frame = recommend(
+        structure,
+        params,
+        interactions,
+        k=data["k"],
+        max_length=examples.max_length,
+        lengths=examples.bucket_lengths,
+        users=data["users"],
+        filter_seen=data["filter_seen"],
+    )
+    write_frame(output, frame)
+    print(f"{len(frame):,} recommendations for {frame['user'].n_unique():,} users: {output}")
+
+
+def compress_command(composed: DictConfig) -> None:
+    """Compress a run's model into a run directory of its own, and print what it cost."""
+    data = config.to_data(composed)
+    on_existing = check_type(data["on_existing"], Literal["refuse", "replace"], "on_existing")
+    chosen = str(HydraConfig.get().runtime.choices["method"])
+    method = check_type(build(data["method"], "method", trusted=trusted_packages(data)), Compression, "method")
+    target = RunDirectory(Path(data["run_dir"] or f"{Path(data['run']).absolute()}-{chosen}"))
+    begin(data)
+    experiment, dataset, snapshot = load_run(data)
+    source = Source(RunDirectory.existing(data["run"]), experiment, dataset, snapshot)
+    made_from = {"run": str(source.directory.path.absolute()), "checkpoint": snapshot.step, "method": data["method"]}
+    record = config.config_of_run(source.directory) | {"run_dir": str(target.path), "compressed": made_from}
+    if data["data_path"] is not None:
+        record = config.absolute_paths(record | {"data": record["data"] | {"path": data["data_path"]}})
+    new_config = NewConfig(config.config_text(record), config.config_hash(record), chosen)
+    report = compress(source, method, target, new_config, on_existing=on_existing)
+    print_table(*report_table(report), f"run directory: {target.path}")
+
+
+def _with_choices(experiment: Experiment, data: dict[str, Any]) -> Any:
+    options = experiment.evaluation
+    if data["filter_seen"] is not None:
+        options = replace(options, filter_seen=data["filter_seen"])
+    if data["k"] is not None and not data["k"]:
+        raise OptionError("k=[]: it needs at least one cut-off")
+    if data["k"] is not None:
+        options = replace(options, k=tuple(data["k"]), metric=f"{options.metric.partition('@')[0]}@{data['k'][0]}")
+    return options
