@@ -225,6 +225,43 @@ class AuditConfig(TrainConfig):
     output: str = "audit.html"
 
 
+@dataclass
+class ReplayConfig:
+    """``curriculum-rec replay``.
+
+    Attributes:
+        run: The run whose model is the policy.
+        log: The log, a ``.parquet``, ``.csv`` or ``.jsonl`` file.
+        policy: How scores become probabilities.
+        candidates: ``column``, ``log`` or ``catalogue``; None takes the log's column where there is one, else ``log``.
+        filter_seen: Whether items of the user's history are no candidates.
+        reward_model: A model of rewards for the doubly robust estimate; None leaves it out.
+        clip: The largest weight of the clipped estimate; None takes the square root of the number of rows.
+        level: How often the intervals shall hold the true value.
+        seed: Decides what is resampled, and what rejection keeps.
+        checkpoint: ``best``, ``newest`` or the number of a step.
+        output: A file for the table of estimates.
+        data_path: Where the run's data file lies now, if it moved.
+        compilation_cache: Folder for compiled programs; None compiles everything anew.
+        trusted_packages: Packages besides our own and optax that ``_target_`` may name.
+    """
+
+    run: str = MISSING
+    log: str = MISSING
+    policy: Node = field(default_factory=dict)
+    candidates: str | None = None
+    filter_seen: bool = True
+    reward_model: Any = None
+    clip: float | None = None
+    level: float = 0.95
+    seed: int = 0
+    checkpoint: str = "best"
+    output: str | None = None
+    data_path: str | None = None
+    compilation_cache: str | None = CACHE
+    trusted_packages: list[str] = field(default_factory=list)
+
+
 def register() -> None:
     """Make the typed schemas known to Hydra, where the YAML files extend them."""
     store = ConfigStore.instance()
@@ -237,6 +274,7 @@ def register() -> None:
         ("compress", CompressConfig),
         ("inspect", InspectConfig),
         ("audit", AuditConfig),
+        ("replay", ReplayConfig),
     ):
         store.store(name=f"{name}_schema", node=schema)
 

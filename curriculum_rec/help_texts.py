@@ -14,6 +14,7 @@ commands:
   compress    store a run's model in fewer bytes, as a run of its own, and say what it costs
   inspect     draw what runs trained when, and what came of it
   audit       compare what is taken for hard, by itself and with what is known to be wrong
+  replay      estimate what a run's model would have earned, from the log of another policy
 
   curriculum-rec COMMAND --help   explains a command's options
   curriculum-rec --version        prints the version
@@ -245,6 +246,44 @@ examples:
   curriculum-rec audit experiment=quickstart difficulties=[] scores=[loss.parquet,teachers/] flagged=noise.parquet
 """
 
+REPLAY = """\
+usage: curriculum-rec replay run=DIR log=FILE [policy=greedy|softmax] [policy.OPTION=VALUE ...] [OPTION=VALUE ...]
+
+Estimates the mean reward that a policy made of a run's model would have earned, from a log of what another policy
+showed, what that brought, and how probable it was. Prints the logging policy's own mean beside replay, IPS, clipped
+IPS, self-normalised IPS, the reward model's and the doubly robust estimate, each with a bootstrap interval over users,
+and how far the log can tell anything of the policy. See docs/online_evaluation.md.
+
+The log is a .parquet, .csv or .jsonl file with one row a shown item:
+  user, item              ids as in the run's data
+  reward                  a number, such as 1 for a click and 0 for none
+  propensity              the probability with which the logging policy showed the item there, in (0, 1]
+  position                optional: the slot of a list, from 1; propensity is then that of the item in that slot
+  candidates              optional: the list of items that might have been shown (.parquet, .jsonl)
+  timestamp               optional, in the unit of the run's data: the history is then what came before
+
+policy=
+  greedy                  policy.k=1 items of the highest scores, or slots of a list; policy.epsilon=0 of chance
+  softmax                 policy.temperature=1 of the scores; policy.epsilon=0 of chance
+
+options:
+  candidates=             column, log (all items that the log shows) or catalogue (default: column, else log)
+  filter_seen=true        items of the user's history are no candidates
+  reward_model=           null leaves out the estimates that need one; reward_model.folds=5, .prior_rows=10, .seed=0
+  clip=                   largest weight of clipped IPS (default: the square root of the rows)
+  level=0.95              how often the intervals shall hold the truth
+  seed=0                  decides what is resampled, and what replay keeps
+  checkpoint=best         best, newest, or a step that has a checkpoint
+  output=FILE             write the estimates: .parquet, .csv or .jsonl
+  data_path=FILE          where the run's data file lies now, if it moved
+  compilation_cache=DIR   where compiled programs lie (default ~/.cache/curriculum_rec); null for none
+  trusted_packages=[]     your own packages that _target_ may name
+
+examples:
+  curriculum-rec replay run=runs/quickstart/... log=shown.parquet
+  curriculum-rec replay run=runs/quickstart/... log=shown.parquet policy=softmax policy.temperature=0.5
+"""
+
 COMMANDS = {
     "train": TRAIN,
     "resume": RESUME,
@@ -254,4 +293,5 @@ COMMANDS = {
     "compress": COMPRESS,
     "inspect": INSPECT,
     "audit": AUDIT,
+    "replay": REPLAY,
 }
