@@ -226,6 +226,27 @@ class AuditConfig(TrainConfig):
 
 
 @dataclass
+class PrequentialConfig(TrainConfig):
+    """``curriculum-rec prequential``: an experiment, and how time is cut.
+
+    Attributes:
+        windows: How many windows are tested and then trained on.
+        warm_up: Share of the data before the first window.
+        cut: ``interactions`` makes windows of equally many interactions, ``time`` equally long ones.
+        tested: ``all`` interactions of a window, or each user's ``first``.
+        validation: Share of what came before a window, the latest, that decides which checkpoint is best.
+        update_epochs: Length of the training from the second window on; None takes that of the last stage.
+    """
+
+    windows: int = 8
+    warm_up: float = 0.5
+    cut: str = "interactions"
+    tested: str = "all"
+    validation: float = 0.05
+    update_epochs: float | None = None
+
+
+@dataclass
 class ReplayConfig:
     """``curriculum-rec replay``.
 
@@ -274,6 +295,7 @@ def register() -> None:
         ("compress", CompressConfig),
         ("inspect", InspectConfig),
         ("audit", AuditConfig),
+        ("prequential", PrequentialConfig),
         ("replay", ReplayConfig),
     ):
         store.store(name=f"{name}_schema", node=schema)
@@ -327,6 +349,8 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
     source = within(data.get("data"), "path")
     if isinstance(source, dict) and isinstance(source.get("sources"), dict):
         source = source | {"sources": {name: within(node, "path") for name, node in source["sources"].items()}}
+    if isinstance(source, dict) and isinstance(source.get("source"), dict):
+        source = source | {"source": _map_paths({"data": source["source"]}, change)["data"]}
     changed = {"data": source, "weighting": within(data.get("weighting"), "reference"), "curriculum": curriculum}
     return data | changed | {"stages": stages}
 

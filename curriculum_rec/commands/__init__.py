@@ -13,7 +13,8 @@ TASKS = {
     "compress": "using.compress_command",
     "inspect": "looking.inspect",
     "audit": "looking.audit_command",
-    "replay": "online.replay",
+    "replay": "replay.replay",
+    "prequential": "prequential.prequential",
 }
 """Where each command's function is; its module is loaded when it is asked for, so that light commands start at once."""
 

@@ -1,4 +1,4 @@
-"""The commands of online evaluation: replay on a log, and prequential training over windows of time (host)."""
+"""The command replay: what a run's model would have earned, from the log of another policy (host)."""
 
 from __future__ import annotations
 
