@@ -15,6 +15,7 @@ commands:
   inspect     draw what runs trained when, and what came of it
   audit       compare what is taken for hard, by itself and with what is known to be wrong
   replay      estimate what a run's model would have earned, from the log of another policy
+  prequential test an experiment on each window of time, then train it on that window
 
   curriculum-rec COMMAND --help   explains a command's options
   curriculum-rec --version        prints the version
@@ -246,6 +247,35 @@ examples:
   curriculum-rec audit experiment=quickstart difficulties=[] scores=[loss.parquet,teachers/] flagged=noise.parquet
 """
 
+PREQUENTIAL = """\
+usage: curriculum-rec prequential [experiment=NAME] [GROUP=CHOICE ...] [windows=8] [OPTION=VALUE ...]
+
+Cuts time into windows and, window after window, trains on all that came before it and ranks what it brought among all
+items; from the second window on, training begins with the weights of the window before. Needs timestamps. Leaves a run
+directory a window (window-01, ...), and beside them prequential.csv (one row a window, MostPop's metrics beside the
+model's), interactions.parquet (one row a tested interaction) and summary.json (means over all tested interactions with
+intervals over users). Groups and options are those of train; an experiment's own split is not taken. See
+docs/online_evaluation.md.
+
+options:
+  windows=8               how many
+  warm_up=0.5             share of the data before the first window
+  cut=interactions        windows of equally many interactions; or time: equally long ones
+  tested=all              all interactions of a window, or first: each user's first
+  validation=0.05         share of what came before a window, the latest, that decides which checkpoint is best; it is
+                          trained on with the next windows
+  update_epochs=          length of the training from the second window on (default: that of the last stage)
+  run_dir=DIR             where the windows are kept (default runs/NAME/DATE_TIME)
+  on_existing=refuse      what to do if run_dir holds windows: refuse, replace or resume (go on, finished ones stay)
+  seed=0                  decides everything random
+  checkpoint_every_steps=, precision=, accumulate=, profile=, compilation_cache=, score_cache=, progress=,
+  trusted_packages=[]     as in train; distributed= is refused
+
+examples:
+  curriculum-rec prequential experiment=quickstart windows=4
+  curriculum-rec prequential data=table data.path=log.csv curriculum=popularity update_epochs=3 run_dir=runs/weekly
+"""
+
 REPLAY = """\
 usage: curriculum-rec replay run=DIR log=FILE [policy=greedy|softmax] [policy.OPTION=VALUE ...] [OPTION=VALUE ...]
 
@@ -294,4 +324,5 @@ COMMANDS = {
     "inspect": INSPECT,
     "audit": AUDIT,
     "replay": REPLAY,
+    "prequential": PREQUENTIAL,
 }

@@ -81,7 +81,7 @@ def test_what_is_left(folder):
 def test_the_second_window_begins_with_the_weights_of_the_first(folder):
     log = [json.loads(line) for line in (folder / "all/window-02/metrics.jsonl").read_text().splitlines()]
     [borrowed] = [row for row in log if row["event"] == "warm_start"]
-    assert borrowed["run"].endswith("window-01") if "run" in borrowed else borrowed
+    assert borrowed["taken"] and not borrowed["fresh"] and not borrowed["left"]
     config = (folder / "all/window-02/config.yaml").read_text()
     assert "items: by_id" in config and "window-01" in config
 
@@ -108,6 +108,7 @@ def test_a_finished_window_is_left_alone(folder, capsys, monkeypatch):
         (["data.timestamp=null"], "need timestamps, and .*events.csv has none"),
         (["stages.train.warm_start=all/window-01"], "begins with random weights"),
         (["distributed=env"], "works on one host"),
+        (["+split.begin=3"], "windows of time are the split"),
         (["run_dir=occupied"], "holds other files"),
     ],
 )

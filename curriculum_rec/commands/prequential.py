@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import polars as pl
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from curriculum_rec import config
@@ -41,6 +42,9 @@ def prequential(composed: DictConfig) -> float:
     trusted = trusted_packages(data)
     if data["distributed"] is not None:
         raise OptionError("prequential works on one host: leave distributed out")
+    for word in HydraConfig.get().overrides.task:
+        if word.lstrip("+~").startswith("split"):
+            raise OptionError(f"{word}: windows of time are the split; leave it out")
     cutting = {name: data[name] for name in OF_PREQUENTIAL}
     _check_cutting(cutting)
     on_existing, progress = config.on_existing(data["on_existing"]), shows_progress(data)
