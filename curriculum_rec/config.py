@@ -406,8 +406,15 @@ def experiment_of_run(
     """
     data = config_of_run(directory)
     if data_path is not None:
-        data["data"] = data["data"] | {"path": data_path}
+        data["data"] = _with_path(data["data"], data_path)
     return build_experiment(data, trusted=trusted), data
+
+
+def _with_path(source: Node, path: str) -> Node:
+    """Say where a source's file lies, be it within a window of time."""
+    if isinstance(source.get("source"), dict):
+        return source | {"source": _with_path(source["source"], path)}
+    return source | {"path": path}
 
 
 def config_text(data: dict[str, Any]) -> str:

@@ -86,6 +86,19 @@ def test_the_second_window_begins_with_the_weights_of_the_first(folder):
     assert "items: by_id" in config and "window-01" in config
 
 
+def test_a_window_is_a_run_that_is_evaluated_like_any_other(folder, capsys):
+    (folder / "events.csv").rename(folder / "moved.csv")
+    try:
+        assert main(["evaluate", "run=all/window-02", "data_path=moved.csv", "output=again.parquet"]) == 0
+    finally:
+        (folder / "moved.csv").rename(folder / "events.csv")
+    again = pl.read_parquet(folder / "again.parquet")
+    assert (
+        again["rank"].to_list() == pl.read_parquet(folder / "all/window-02/evaluation/test.parquet")["rank"].to_list()
+    )
+    assert f"{len(again)} targets" in capsys.readouterr().out
+
+
 def test_a_finished_window_is_left_alone(folder, capsys, monkeypatch):
     before = (folder / "all/summary.json").read_text()
     monkeypatch.setattr("curriculum_rec.training.engine.Engine.train", None)  # nothing may be trained
@@ -110,6 +123,7 @@ def test_a_finished_window_is_left_alone(folder, capsys, monkeypatch):
         (["distributed=env"], "works on one host"),
         (["+split.begin=3"], "windows of time are the split"),
         (["run_dir=occupied"], "holds other files"),
+        (["evaluation.k=[5,400]", "evaluation.metric=ndcg@5"], "larger than the catalogue"),
     ],
 )
 def test_mistakes_are_one_sentence(folder, capsys, words, sentence):

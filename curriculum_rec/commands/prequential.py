@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,7 +20,7 @@ from curriculum_rec.commands.printing import print_table
 from curriculum_rec.commands.training import default_directory, train_into
 from curriculum_rec.data.interactions import TIMESTAMP
 from curriculum_rec.data.windows import Cut, Tested, timed, window_begins
-from curriculum_rec.errors import OptionError, RunError
+from curriculum_rec.errors import CurriculumRecError, OptionError, RunError
 from curriculum_rec.files import write_frame, write_text
 from curriculum_rec.ranges import INSIDE_ONE, POSITIVE, at_least, check_value, one_of
 from curriculum_rec.training.experiment import Experiment
@@ -64,10 +66,11 @@ def prequential(composed: DictConfig) -> float:
             previous=previous,
             **{name: cutting[name] for name in ("tested", "validation", "update_epochs")},
         )
-        _train_window(directory, plain | nodes, trusted=trusted, progress=progress)
+        with _nothing_left(folder):
+            _train_window(directory, plain | nodes, trusted=trusted, progress=progress)
         of_window = config.experiment_of_run(directory, trusted=trusted)[0]
         results.append(window_results(directory, of_window, of_window.read(), window))
-        previous = directory.path
+        previous = directory.path.absolute()
     return _report(folder, pl.concat(results), windows, experiment)
 
 
@@ -89,7 +92,7 @@ def _check_cutting(options: dict[str, Any]) -> None:
 
 def _plan(folder: Path, data: dict[str, Any], experiment: Experiment, on_existing: OnExisting) -> list[Window]:
     """Cut time, or read how it was cut: what was trained must not move when data are added at the end."""
-    path, config_hash = folder / "windows.json", config.config_hash(data)
+    path, config_hash = folder / PLAN, config.config_hash(data)
     if path.is_file() and on_existing == "resume":
         plan = json.loads(path.read_text())
         if plan["config_hash"] != config_hash:
@@ -110,6 +113,20 @@ def _plan(folder: Path, data: dict[str, Any], experiment: Experiment, on_existin
     write_text(path, to_json({"config_hash": config_hash, "begins": begins}))
     return windows_between(begins)
 
+
+@contextmanager
+def _nothing_left(folder: Path) -> Iterator[None]:
+    """Take the plan away where the first window is refused, as a run that is refused leaves nothing behind."""
+    try:
+        yield
+    except CurriculumRecError:
+        if {path.name for path in folder.iterdir()} == {PLAN}:
+            shutil.rmtree(folder)
+        raise
+
+
+PLAN = "windows.json"
+"""How time was cut, and for which configuration."""
 
 RESULTS = ("prequential.csv", "interactions.parquet", "summary.json")
 """What is written beside the windows' run directories at the end."""

@@ -54,10 +54,10 @@ def values():
         "doubly_robust": doubly_robust,
         "mismatched": lambda log: doubly_robust(replace(log, predicted=log.predicted * 0 + 2, expected=log.expected)),
         "constant": lambda log: doubly_robust(logged_with(log, np.full_like(REWARD, 0.9))),
-        "replay": replay,
     }
     logs = [logged(seed) for seed in range(1500)]
-    return {name: np.array([method(log).value for log in logs]) for name, method in methods.items()}
+    found = {name: np.array([method(log).value for log in logs]) for name, method in methods.items()}
+    return found | {"replay": np.array([replay(log, seed=seed).value for seed, log in enumerate(logs)])}
 
 
 def logged_with(log, model):
