@@ -1,6 +1,7 @@
 """``curriculum-rec replay``: from a run and a log to a table of estimates."""
 
 import re
+import warnings
 
 import numpy as np
 import polars as pl
@@ -8,6 +9,8 @@ import pytest
 from runs import OVERRIDES, run_in
 
 from curriculum_rec.cli import main
+from curriculum_rec.commands.replay import _warn_of_the_past
+from curriculum_rec.data.feedback import FeedbackLog
 
 SHORT = ["model=dnn", "stages.shallow.epochs=1", "stages.deep.epochs=1", "stages.deep.depth=1"]
 SHORT += ["examples.bucket_lengths=[]", "data.path=sequences.txt", "growth=none"]
@@ -69,6 +72,17 @@ def test_slots_and_no_reward_model(folder, capsys):
     assert main(["replay", "run=run", *words]) == 0
     assert pl.read_csv(folder / "slots.csv")["estimate"].to_list() == NAMES[:5]
     assert "warning: the weights" not in capsys.readouterr().err
+
+
+def test_a_log_that_the_training_may_know_is_warned_of(tiny_split):
+    data = tiny_split.interactions
+    frame = pl.DataFrame({"user": 100, "item": 1000, "reward": 1, "propensity": 0.5, "timestamp": [0.0, 1000.0]})
+    log = FeedbackLog.from_frame(frame, users=data.users, items=data.items, name="log")
+    with pytest.warns(UserWarning, match="1 of 2 rows of the log are not after the last interaction"):
+        _warn_of_the_past(tiny_split, log)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _warn_of_the_past(tiny_split, log.take(np.array([False, True])))
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def window_table(results: pl.DataFrame, windows: Sequence[Window], metrics: Sequ
     return begins.join(means.with_columns(pl.col("window").cast(pl.Int64)), on="window", how="left").sort("window")
 
 
-def overall(results: pl.DataFrame, metrics: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
+def overall(results: pl.DataFrame, metrics: Sequence[str], *, resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
     """Average all tested interactions, each counting the same, with 95 % bootstrap intervals over users.
 
     A user is resampled with all of the interactions in all windows.
@@ -206,7 +206,8 @@ def overall(results: pl.DataFrame, metrics: Sequence[str], *, seed: int = 0) -> 
     Args:
         results: Of all windows.
         metrics: Names of the metrics.
-        seed: Decides the resamples.
+        resamples: Bootstrap samples.
+        seed: Decides them.
 
     Returns:
         Of each metric ``model``, ``mostpop`` and ``difference``, each with ``value`` and ``interval``.
@@ -216,7 +217,7 @@ def overall(results: pl.DataFrame, metrics: Sequence[str], *, seed: int = 0) -> 
 
     def mean(values: np.ndarray) -> dict[str, Any]:
         sums = np.bincount(user, values)
-        interval = ratio_interval(sums, counts, seed=seed) if len(counts) > 1 else None
+        interval = ratio_interval(sums, counts, resamples=resamples, seed=seed) if len(counts) > 1 else None
         return {"value": float(values.mean()), "interval": interval}
 
     found = {}
