@@ -251,9 +251,9 @@ STUDY = """\
 usage: curriculum-rec study study=NAME [folder=DIR] [OPTION=VALUE ...]
 
 Trains every arm of a study under every seed, and writes a report. A study is a file of arms, seeds, data sets and
-conditions: experiments/studies/NAME.yaml, or a path (docs/studies.md says what can stand in it). It may be killed at any
-time; the same command goes on: finished runs are left alone, interrupted ones go on from their newest checkpoints, to the
-same bits, and failed ones are tried again. ledger.json in the folder of the study says how every run stands.
+conditions: experiments/studies/NAME.yaml, or a path (docs/studies.md says what can stand in it). It may be killed at
+any time; the same command goes on: finished runs are left alone, interrupted ones go on from their newest checkpoints,
+to the same bits, and failed ones are tried again. ledger.json in the folder of the study says how every run stands.
 
 options:
   folder=DIR              where the data sets of the study lie

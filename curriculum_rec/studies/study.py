@@ -45,8 +45,8 @@ class Arm:
         options: Words for ``curriculum-rec train``. ``{beside}`` stands for the folder of all arms of the same data
             and condition, so that an arm can name another one's runs: ``{beside}/teacher/seed-${seed}``.
         extends: An arm whose options come first.
-        controls: Names of the study's controls; each makes an arm ``NAME-CONTROL``. The first is what the arm's claim is
-            tested against.
+        controls: Names of the study's controls; each makes an arm ``NAME-CONTROL``. The first is what the arm's claim
+            is tested against.
         control: Another arm that takes this place.
         after: An arm of which the run of the same seed must be finished first.
     """
