@@ -88,10 +88,11 @@ def comparison(name: str, title: str, family: Family, options: Options) -> Table
     if family:
         raw, corrected = family.smallest_p
         note = (
-            f"Test {options.metric}, paired by seed. Exact sign-flip tests, BCa bootstrap intervals, Holm's correction "
-            f"over the {family.n_arms} comparisons of the table, all that were made. With {family.fewest_seeds} seeds no "
-            f"p is below {raw:.2g}, and none below {corrected:.2g} after the correction. The columns over users say what "
-            "other users would say under the same seeds; they support no claim about other runs."
+            f"Test {options.metric}, paired by seed. Exact sign-flip tests, BCa bootstrap intervals, Holm's "
+            f"correction over the {family.n_arms} comparisons of the table, all that were made. With "
+            f"{family.fewest_seeds} seeds no p is below {raw:.2g}, and none below {corrected:.2g} after the correction. "
+            "The columns over users say what other users would say under the same seeds; they support no claim about "
+            "other runs."
         )
     return rows_to_table(name, title, note, {**forms, "over seeds": ""}, rows)
 
