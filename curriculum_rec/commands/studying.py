@@ -20,7 +20,7 @@ from curriculum_rec.files import write_text
 from curriculum_rec.studies.conduct import Conductor, OnFailure
 from curriculum_rec.studies.grid import Choice, Place, plan
 from curriculum_rec.studies.processes import log_of
-from curriculum_rec.studies.report import Report, write_report
+from curriculum_rec.studies.report import Report, check_markers, put_into, write_report
 from curriculum_rec.studies.results import Results, results_of_study
 from curriculum_rec.studies.slices import Slices
 from curriculum_rec.studies.study import read_study
@@ -109,6 +109,9 @@ def report(composed: DictConfig) -> None:
         raise OptionError("output=DIR is not set: say where the report of these runs is written")
     root = Path(data["study"] or ".")
     output = Path(data["output"] or root / "report")
+    into = None if data["into"] is None else Path(data["into"])
+    if into is not None:
+        check_markers(into)
     results, command = _results(data, root)
     options = results.options
     if data["baseline"] is not None:
@@ -120,6 +123,8 @@ def report(composed: DictConfig) -> None:
         options = replace(options, metric=data["metric"])
     made = Report.of(replace(results, options=options), _slices(results), command=command)
     write_report(output, made)
+    if into is not None:
+        put_into(into, made)
     for paragraph in made.answer:
         print(paragraph)
     print(f"report: {output}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from curriculum_rec.errors import OptionError
 from curriculum_rec.files import write_text
 from curriculum_rec.studies.answer import answer
 from curriculum_rec.studies.grid import Place
@@ -13,6 +14,8 @@ from curriculum_rec.studies.results import Results
 from curriculum_rec.studies.slices import Slices
 from curriculum_rec.studies.table import Table, to_csv, to_latex, to_markdown
 from curriculum_rec.studies.tables import all_tables
+
+BEGIN, END = "<!-- report begin -->", "<!-- report end -->"
 
 
 @dataclass(frozen=True)
@@ -50,16 +53,44 @@ def place_title(place: Place | None) -> str:
     return place.data if place.condition == "all" else f"{place.data}, {place.condition}"
 
 
-def to_page(report: Report) -> str:
-    """Write the report as Markdown."""
-    lines = ["## The question", "", report.results.options.question, "", "## The answer", ""]
+def to_page(report: Report, *, level: int = 2) -> str:
+    """Write the report as Markdown.
+
+    Args:
+        report: What it says.
+        level: Of its outermost headings.
+    """
+    outer, inner = "#" * level, "#" * (level + 1)
+    lines = [f"{outer} The question", "", report.results.options.question, "", f"{outer} The answer", ""]
     lines += [text for paragraph in report.answer for text in (paragraph, "")]
     for place, tables in report.tables.items():
-        lines += [f"## {place_title(place)}", ""]
+        lines += [f"{outer} {place_title(place)}", ""]
         for table in tables:
-            lines += [f"### {table.title}", "", table.note, "", to_markdown(table)]
-    lines += ["## How to do it again", "", "```", report.command, "```"]
+            lines += [f"{inner} {table.title}", "", table.note, "", to_markdown(table)]
+    lines += [f"{outer} How to do it again", "", "```", report.command, "```"]
     return "\n".join(lines) + "\n"
+
+
+def put_into(path: Path, report: Report) -> None:
+    """Write the report between the two markers of a Markdown file, which is otherwise left as it is.
+
+    Raises:
+        OptionError: The file has no markers.
+    """
+    check_markers(path)
+    before, _, rest = path.read_text().partition(BEGIN)
+    write_text(path, f"{before}{BEGIN}\n{to_page(report, level=3)}{END}{rest.partition(END)[2]}")
+
+
+def check_markers(path: Path) -> None:
+    """Look for the markers of a Markdown file, before anything is computed in vain.
+
+    Raises:
+        OptionError: It has none.
+    """
+    text = path.read_text() if path.is_file() else ""
+    if not 0 <= text.find(BEGIN) < text.find(END):
+        raise OptionError(f"into={path}: there must be a file with the lines '{BEGIN}' and '{END}'")
 
 
 def write_report(folder: Path, report: Report) -> None:
