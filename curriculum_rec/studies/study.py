@@ -102,6 +102,8 @@ class Study:
             raise OptionError("a study needs at least one arm, one seed, one data set and one condition")
         for seed in self.seeds:
             check_value("seeds", seed, at_least(0))
+        if len(set(self.seeds)) < len(self.seeds):
+            raise OptionError(f"seeds={list(self.seeds)} names a seed twice, which would count one run as two")
         self._check_names()
 
     def _check_names(self) -> None:
