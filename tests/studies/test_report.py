@@ -25,7 +25,7 @@ STUDY = study_of(
 )
 
 
-def make(root, *, n_seeds=6, better=0.3):
+def make(root, *, n_seeds=8, better=0.3):
     qualities = {
         "clean": {"plain": 0.2, "better": better, "better-random": 0.2, "same": 0.2},
         "noisy": {"plain": 0.1, "better": 0.15},
@@ -61,14 +61,14 @@ def test_what_is_better_for_every_seed_is_shown_to_help_and_what_is_not_is_not(r
     rows = table(report, "Against each arm's own control")
     assert rows["better"]["over seeds"] == "helps"
     assert rows["same"]["over seeds"] == "not shown"
-    assert float(rows["better"]["p over seeds"]) == pytest.approx(2 / 2**6, abs=6e-4)
+    assert float(rows["better"]["p over seeds"]) == pytest.approx(2 / 2**8, abs=6e-4)
 
 
 def test_words_say_what_the_tables_say(report):
     text = " ".join(report.answer)
     assert "d, clean: plain has a test ndcg@10 of" in text
     assert "is shown to be better: better, +0.1" in text
-    assert "With 6 paired seeds no p is below 0.031" in text
+    assert "With 8 paired seeds no p is below 0.0078" in text
 
 
 def test_three_seeds_claim_nothing_and_the_words_say_why(tmp_path):
@@ -91,7 +91,7 @@ def test_costs_and_budgets_are_those_of_the_runs(report):
     cost = table(report, "Cost")["plain"]
     assert (cost["parameters"], cost["steps"], cost["blocks"]) == ("1,234", "20", "2")
     budgets = table(report, "At equal cost, and the way to quality")["plain"]
-    assert (budgets["steps"], budgets["seconds"], budgets["reached"]) == ("20", "5.5", "6 of 6")
+    assert (budgets["steps"], budgets["seconds"], budgets["reached"]) == ("20", "5.5", "8 of 8")
 
 
 def test_files_are_whole_and_the_same_bytes_every_time(report, tmp_path):
