@@ -67,7 +67,8 @@ def test_what_is_better_for_every_seed_is_shown_to_help_and_what_is_not_is_not(r
 def test_words_say_what_the_tables_say(report):
     text = " ".join(report.answer)
     assert "d, clean: plain has a test ndcg@10 of" in text
-    assert "is shown to be better: better, +0.1" in text
+    assert "Against their controls, 1 of the 2 arms is shown to be better: better, +0.0" in text
+    assert "Against plain, 1 of the 3 arms is shown to be better: better, +0.0" in text
     assert "With 8 paired seeds no p is below 0.0078" in text
 
 
