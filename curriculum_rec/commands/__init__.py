@@ -15,6 +15,8 @@ TASKS = {
     "audit": "looking.audit_command",
     "replay": "replay.replay",
     "prequential": "prequential.prequential",
+    "study": "studying.study",
+    "report": "studying.report",
 }
 """Where each command's function is; its module is loaded when it is asked for, so that light commands start at once."""
 
