@@ -137,7 +137,7 @@ def _train_window(directory: RunDirectory, data: dict[str, Any], *, trusted: tup
         if directory.read_summary()["config_hash"] != config.config_hash(data):
             raise RunError(f"{directory.path} holds a run with another configuration: choose another run_dir")
         return
-    print(f"{directory.path.name}:", file=sys.stderr)
+    print(f"{directory.path.name}:", flush=True)
     try:
         train_into(directory, data, trusted=trusted, on_existing="resume", progress=progress)
     except Interrupted:
