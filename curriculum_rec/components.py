@@ -31,6 +31,7 @@ OWN = tuple(
         "models",
         "negatives",
         "objectives",
+        "tracking",
         "training.freezing",
         "training.optimizers",
         "training.placement",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -15,6 +15,8 @@ from yaml import YAMLError
 
 from curriculum_rec.components import build, check_type
 from curriculum_rec.errors import OptionError, RunError
+from curriculum_rec.tracking.contract import Tracker
+from curriculum_rec.tracking.mirror import Mirror
 from curriculum_rec.training.experiment import Experiment
 from curriculum_rec.training.run_directory import OnExisting, RunDirectory
 from curriculum_rec.training.stage_plans import StagePlan
@@ -51,6 +53,7 @@ NOT_PART_OF_THE_EXPERIMENT = (
     "profile",
     "compilation_cache",
     "score_cache",
+    "tracking",
 )
 
 
@@ -63,7 +66,7 @@ class TrainConfig:
         seed: Decides everything random.
         run_dir: Where the run is kept; None makes ``runs/NAME/DATE_TIME``.
         on_existing: What happens if ``run_dir`` holds a run: ``refuse``, ``replace`` or ``resume``.
-        progress: Whether progress is shown.
+        progress: How it is shown: ``rich``, ``plain`` or ``none``; ``auto`` is rich in a terminal and plain elsewhere.
         steps_per_dispatch: Most steps that one call to the device makes.
         checkpoint_every_steps: Steps between checkpoints, besides those at evaluations.
         keep_checkpoints: The newest checkpoints that are kept, besides the best.
@@ -80,7 +83,7 @@ class TrainConfig:
     seed: int = 0
     run_dir: str | None = None
     on_existing: str = "refuse"
-    progress: bool = True
+    progress: str = "auto"
     steps_per_dispatch: int = 16
     checkpoint_every_steps: int | None = None
     keep_checkpoints: int = 3
@@ -105,6 +108,7 @@ class TrainConfig:
     stages: Node = field(default_factory=dict)
     placement: Node = field(default_factory=dict)
     evaluation: Node = field(default_factory=dict)
+    tracking: Node = field(default_factory=dict)
 
 
 @dataclass
@@ -112,7 +116,7 @@ class ResumeConfig:
     """``curriculum-rec resume``."""
 
     run: str = MISSING
-    progress: bool = True
+    progress: str = "auto"
     distributed: str | None = None
     compilation_cache: str | None = CACHE
     score_cache: str | None = SCORE_CACHE
@@ -205,6 +209,21 @@ class InspectConfig:
 
 
 @dataclass
+class TrackConfig:
+    """``curriculum-rec track``.
+
+    Attributes:
+        run: The run whose rows are sent.
+        trusted_packages: Packages besides our own and optax that ``_target_`` may name.
+        tracking: Where they are sent.
+    """
+
+    run: str = MISSING
+    trusted_packages: list[str] = field(default_factory=list)
+    tracking: Node = field(default_factory=dict)
+
+
+@dataclass
 class AuditConfig(TrainConfig):
     """``curriculum-rec audit``: an experiment, of which data and examples are read, and what is to be audited.
 
@@ -236,6 +255,7 @@ def register() -> None:
         ("score", ScoreConfig),
         ("compress", CompressConfig),
         ("inspect", InspectConfig),
+        ("track", TrackConfig),
         ("audit", AuditConfig),
     ):
         store.store(name=f"{name}_schema", node=schema)
@@ -290,7 +310,19 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
     if isinstance(source, dict) and isinstance(source.get("sources"), dict):
         source = source | {"sources": {name: within(node, "path") for name, node in source["sources"].items()}}
     changed = {"data": source, "weighting": within(data.get("weighting"), "reference"), "curriculum": curriculum}
-    return data | changed | {"stages": stages}
+    return data | changed | {"stages": stages, "tracking": _map_tracker_paths(data.get("tracking"), change)}
+
+
+def _map_tracker_paths(tracking: Any, change: Callable[[str], str]) -> Any:
+    """Change the folders and the files of databases that trackers name."""
+    file = "sqlite:///"
+
+    def of_tracker(node: Any) -> Any:
+        if isinstance(node, dict) and str(node.get("uri")).startswith(file):
+            return node | {"uri": file + change(node["uri"].removeprefix(file))}
+        return node | {"folder": change(node["folder"])} if isinstance(node, dict) and node.get("folder") else node
+
+    return {name: of_tracker(node) for name, node in tracking.items()} if isinstance(tracking, dict) else tracking
 
 
 def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Experiment:
@@ -313,6 +345,26 @@ def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Exper
     hints = get_type_hints(Experiment)
     plain = {f.name: data.get(f.name, f.default) for f in fields(Experiment) if f.name not in COMPONENTS}
     return Experiment(**{name: check_type(value, hints[name], name) for name, value in (built | plain).items()})
+
+
+def build_mirror(
+    tracking: Node | None, data: Mapping[str, Any], directory: RunDirectory, *, trusted: tuple[str, ...]
+) -> Mirror:
+    """Build what mirrors a run's log in its trackers.
+
+    Args:
+        tracking: Trackers by name; none in a run from before there were any.
+        data: The run's configuration.
+        directory: The run's.
+        trusted: Packages that ``_target_`` may name.
+
+    Raises:
+        OptionError: A tracker is wrong, or its package is not installed.
+    """
+    trackers = build(tracking or {}, "tracking", trusted=trusted) or {}
+    for name, tracker in trackers.items():
+        check_type(tracker, Tracker, f"tracking.{name}")
+    return Mirror(trackers, f"{data['name']}-{directory.path.absolute().name}", directory.path, data)
 
 
 def config_of_run(directory: RunDirectory) -> dict[str, Any]:

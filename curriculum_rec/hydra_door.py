@@ -125,7 +125,8 @@ def _check_override(word: str, command: str) -> None:
     if not equals and not word.startswith("~"):
         raise OptionError(f"'{word}' is no option: write OPTION=VALUE; see 'curriculum-rec {command} --help'")
     group = resources.files("curriculum_rec.conf").joinpath(*name.split("/"))
-    if group.is_dir() and name != "experiment" and (value == "null" or value.startswith(("[", "{"))):
+    no_choice = ("[", "{") if name != "tracking" else ("{",)  # a run may have several trackers
+    if group.is_dir() and name != "experiment" and (value == "null" or value.startswith(no_choice)):
         choices = sorted(entry.name.removesuffix(".yaml") for entry in group.iterdir() if entry.name.endswith(".yaml"))
         raise OptionError(f"{word}: {name} takes the name of a choice: {', '.join(choices)}")
 
