@@ -50,8 +50,10 @@ class _Open:
         self.run.log(dict(values), step=step)
 
     def end(self, status: Status) -> None:
+        import trackio  # noqa: PLC0415 - an optional package
+
         with _no_talk():
-            self.run.finish()
+            trackio.finish()  # of the run alone, trackio would finish it again at the program's end, and say so
 
 
 def _no_talk() -> contextlib.redirect_stdout[io.StringIO]:
