@@ -1,4 +1,7 @@
-"""Hydra and OmegaConf (host): typed top-level configuration, and from it to an experiment. Below here: dataclasses."""
+"""Hydra and OmegaConf (host): typed top-level configuration, and from it to an experiment. Below here: dataclasses.
+
+What an experiment is made of is imported when one is built, so that commands that only read runs start at once.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -17,9 +20,10 @@ from curriculum_rec.components import build, check_type
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.tracking.contract import Tracker
 from curriculum_rec.tracking.mirror import Mirror
-from curriculum_rec.training.experiment import Experiment
 from curriculum_rec.training.run_directory import OnExisting, RunDirectory
-from curriculum_rec.training.stage_plans import StagePlan
+
+if TYPE_CHECKING:
+    import curriculum_rec.training.experiment
 
 Node = dict[str, Any]
 COMPONENTS = (
@@ -209,6 +213,43 @@ class InspectConfig:
 
 
 @dataclass
+class ListConfig:
+    """``curriculum-rec list``.
+
+    Attributes:
+        folders: Where run directories are looked for.
+        sort: A column; with a minus before it, the greatest first.
+        metric: The metric that is shown; None takes each run's own.
+        output: ``table``, ``csv`` or ``json`` on standard output, or a file that ends in .csv or .json.
+    """
+
+    folders: list[str] = field(default_factory=lambda: ["runs"])
+    sort: str = "age"
+    metric: str | None = None
+    output: str = "table"
+
+
+@dataclass
+class ShowConfig:
+    """``curriculum-rec show``."""
+
+    run: str = MISSING
+
+
+@dataclass
+class CompareConfig:
+    """``curriculum-rec compare``.
+
+    Attributes:
+        runs: Run directories; the first is what the others are compared with.
+        metric: The metric whose differences are tested; None takes the first run's own.
+    """
+
+    runs: list[str] = MISSING
+    metric: str | None = None
+
+
+@dataclass
 class TrackConfig:
     """``curriculum-rec track``.
 
@@ -256,6 +297,9 @@ def register() -> None:
         ("compress", CompressConfig),
         ("inspect", InspectConfig),
         ("track", TrackConfig),
+        ("list", ListConfig),
+        ("show", ShowConfig),
+        ("compare", CompareConfig),
         ("audit", AuditConfig),
     ):
         store.store(name=f"{name}_schema", node=schema)
@@ -325,7 +369,9 @@ def _map_tracker_paths(tracking: Any, change: Callable[[str], str]) -> Any:
     return {name: of_tracker(node) for name, node in tracking.items()} if isinstance(tracking, dict) else tracking
 
 
-def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Experiment:
+def build_experiment(
+    data: dict[str, Any], *, trusted: tuple[str, ...]
+) -> curriculum_rec.training.experiment.Experiment:
     """Build all components of an experiment.
 
     Args:
@@ -335,6 +381,9 @@ def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Exper
     Raises:
         OptionError: Anything in it is wrong.
     """
+    from curriculum_rec.training.experiment import Experiment  # noqa: PLC0415 - loads JAX
+    from curriculum_rec.training.stage_plans import StagePlan  # noqa: PLC0415
+
     built = {name: build(data.get(name), name, trusted=trusted) for name in COMPONENTS}
     for name in set(COMPONENTS) - {"growth", "cleaning", "noise", "weighting"}:
         if built[name] is None:
@@ -385,7 +434,7 @@ def config_of_run(directory: RunDirectory) -> dict[str, Any]:
 
 def experiment_of_run(
     directory: RunDirectory, *, trusted: tuple[str, ...], data_path: str | None = None
-) -> tuple[Experiment, dict[str, Any]]:
+) -> tuple[curriculum_rec.training.experiment.Experiment, dict[str, Any]]:
     """Build the experiment of a run from its ``config.yaml``, which is data: it cannot widen what is trusted.
 
     Returns:

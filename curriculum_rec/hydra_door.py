@@ -80,7 +80,7 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("overrides", nargs="*")
     given = parser.parse_intermixed_args(list(words))
-    given.overrides = _with_controls(given.overrides, sweeps=given.multirun)
+    given.overrides = _with_controls(_with_folders(given.overrides, command), sweeps=given.multirun)
     for word in given.overrides:
         _check_override(word, command)
     if not (given.multirun or given.cfg or given.info or "hydra.mode=MULTIRUN" in given.overrides):
@@ -97,6 +97,15 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
         places = ",".join("'file://" + str(place).replace("'", "\\'") + "'" for place in searchpath)
         overrides.insert(0, f"hydra.searchpath=[{places}]")
     return flags + overrides
+
+
+def _with_folders(words: Sequence[str], command: str) -> list[str]:
+    """Take the words of ``list`` that are no options for its folders."""
+    folders = [word for word in words if "=" not in word and not word.startswith("~")] if command == "list" else []
+    if not folders:
+        return list(words)
+    quoted = ",".join("'" + word.replace("'", "\\'") + "'" for word in folders)
+    return [*(word for word in words if word not in folders), f"folders=[{quoted}]"]
 
 
 def _with_controls(overrides: Sequence[str], *, sweeps: bool) -> list[str]:

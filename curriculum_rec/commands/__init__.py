@@ -14,6 +14,9 @@ TASKS = {
     "inspect": "looking.inspect",
     "audit": "looking.audit_command",
     "track": "tracking.track",
+    "list": "listing.list_command",
+    "show": "listing.show",
+    "compare": "listing.compare",
 }
 """Where each command's function is; its module is loaded when it is asked for, so that light commands start at once."""
 

@@ -169,6 +169,17 @@ class RunDirectory:
                 f"another process is training in {self.path}: wait for it or choose another run_dir"
             ) from error
 
+    def is_locked(self) -> bool:
+        """Whether a process trains here now; asked without keeping one out for longer than the question takes."""
+        try:
+            with self._lock_path.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     def unlock(self) -> None:
         """Let others in."""
         if self._lock is not None:
