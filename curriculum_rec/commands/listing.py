@@ -90,8 +90,14 @@ def _print_runs(rows: list[dict[str, Any]], folders: list[str]) -> None:
     if not rows:
         print(f"no runs below {', '.join(folders)}")
         return
-    shown = [[_cell(name, row[name]) for name in COLUMNS] for row in rows]
-    print_table(list(COLUMNS), shown)
+    metrics = {row["metric"] for row in rows if row["metric"]}
+    names = [name for name in COLUMNS if name != "metric" or len(metrics) > 1]
+    said = f" {metrics.pop()}" if len(metrics) == 1 else ""
+    header = [name + said if name in ("validation", "test") else name for name in names]
+    print_table(header, [[_cell(name, row[name]) for name in names] for row in rows])
+    problems = [f"{row['run']}: {row['problem']}" for row in rows if row["problem"]]
+    for problem in problems:
+        print(problem)
 
 
 def _cell(name: str, value: Any) -> str:
@@ -107,13 +113,12 @@ def _cell(name: str, value: Any) -> str:
 def _as_text(rows: list[dict[str, Any]], kind: str) -> str:
     """Write rows as CSV or JSON, with when a run was last written to in place of how long ago that was."""
     now = time.time()
-    rows = [
-        {"changed": _at(now - row["age"]), **{name: row[name] for name in COLUMNS if name != "age"}} for row in rows
-    ]
+    names = [name for name in COLUMNS if name != "age"]
+    rows = [{"changed": _at(now - row["age"])} | {name: row[name] for name in names} for row in rows]
     if kind == "json":
         return json.dumps(rows, indent=2) + "\n"
     text = io.StringIO()
-    writer = csv.DictWriter(text, ["changed", *(name for name in COLUMNS if name != "age")], lineterminator="\n")
+    writer = csv.DictWriter(text, ["changed", *names], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -25,9 +25,8 @@ def print_table(header: list[str], rows: list[list[str]], *after: str, title: st
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*row)
-    with Console(
-        width=None if sys.stdout.isatty() else WIDTH
-    ) as console:  # written at once, so that runs beside each other do not mix their lines
+    # Written at once, so that runs beside each other do not mix their lines.
+    with Console(width=None if sys.stdout.isatty() else WIDTH) as console:
         if title is not None:
             console.out(title, highlight=False)
         console.print(table)

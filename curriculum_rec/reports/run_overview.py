@@ -27,7 +27,7 @@ class Overview:
 
     Attributes:
         path: The directory.
-        state: ``running`` while a process holds its lock; ``broken`` where a file cannot be read, ``problem`` says which.
+        state: ``running`` while a process holds its lock; ``broken`` where a file cannot be read (see ``problem``).
         changed: When it was last written to, seconds since 1970.
         stages: Names of the stages that have begun, with the model's depth where it has one.
         steps: Steps trained.
@@ -148,6 +148,7 @@ def table(runs: Sequence[Overview], *, metric: str | None, now: float | None = N
             "test": (run.test or {}).get(name),
             "seed": run.seed,
             "config": run.config_hash,
+            "problem": run.problem,
         }
         rows.append(row)
     return rows

@@ -37,7 +37,7 @@ def page(run: Overview, directory: RunDirectory, config: Mapping[str, Any]) -> I
         yield "stages so far: " + ", ".join(
             name if depth is None else f"{name} (depth {depth})" for name, depth in run.stages
         )
-    if run.validation is not None and run.metric in run.validation:
+    if run.metric is not None and run.validation is not None and run.metric in run.validation:
         yield f"best validation {run.metric}: {run.validation[run.metric]:.4f} at step {run.step:,}"
     if run.summary is not None:
         yield "versions: " + ", ".join(f"{name} {version}" for name, version in run.summary["versions"].items())
@@ -71,10 +71,11 @@ def _stages(summary: Mapping[str, Any]) -> Block:
 
 def _cost(summary: Mapping[str, Any]) -> str:
     operations = "unknown" if summary["operations"] is None else f"{summary['operations']:.3g}"
+    placement = summary["placement"]
     return (
         f"cost: {summary['train_seconds']:.1f} s ({summary['compile_seconds']:.1f} s of them compiling), "
-        f"{summary['positions_per_second']:,.0f} positions/s, {operations} operations, on {summary['placement']['devices']}"
-        f" device(s) by {summary['placement']['kind']}"
+        f"{summary['positions_per_second']:,.0f} positions/s, {operations} operations; "
+        f"devices: {placement['devices']} by {placement['kind']}"
     )
 
 

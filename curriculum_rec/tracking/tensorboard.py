@@ -30,7 +30,7 @@ class TensorBoard:
         """Open a new event file in place of the run's earlier ones."""
         from tensorboardX import SummaryWriter  # noqa: PLC0415 - an optional package
 
-        place = run.folder / "tensorboard" if self.folder is None else Path(self.folder) / run.name
+        place = (run.folder / "tensorboard" if self.folder is None else Path(self.folder) / run.name).absolute()
         if run.known.get("folder") == str(place):
             for earlier in place.glob("events.out.tfevents.*"):
                 earlier.unlink()

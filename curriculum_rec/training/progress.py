@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, get_args
@@ -21,18 +21,25 @@ Mode = Literal["auto", "rich", "plain", "none"]
 
 @dataclass
 class Speed:
-    """How fast a run is, over its last chunks; the first chunk of a stage, which compiles, does not count.
+    """How fast a stage is trained, its first chunk, which compiles, not counted.
 
     Args:
-        window: So many chunks.
+        clock: Tells seconds.
     """
 
-    window: int = 20
-    _marks: list[tuple[float, int, float]] = field(default_factory=list, init=False)
+    clock: Callable[[], float] = time.perf_counter
+    _first: tuple[float, int] | None = field(default=None, init=False)
+    _last: tuple[float, int] | None = field(default=None, init=False)
+    _trained: tuple[float, float] = field(default=(0.0, 0.0), init=False)
+    _paused: bool = field(default=True, init=False)
 
     def begin(self) -> None:
         """Forget what was: a stage is another program."""
-        self._marks = []
+        self._first, self._last, self._trained, self._paused = None, None, (0.0, 0.0), True
+
+    def pause(self) -> None:
+        """Leave out of the speed, but not of the time that is left, what happens until the next chunk's end."""
+        self._paused = True
 
     def add(self, step: int, positions: float) -> None:
         """Take in a chunk.
@@ -41,24 +48,22 @@ class Speed:
             step: Steps trained by its end.
             positions: Targets that it trained.
         """
-        before = self._marks[-1][2] if self._marks else 0.0
-        self._marks = [*self._marks[-self.window :], (time.perf_counter(), step, before + positions)]
+        now = self.clock()
+        if self._last is not None and not self._paused:
+            self._trained = self._trained[0] + now - self._last[0], self._trained[1] + positions
+        self._first, self._last, self._paused = self._first or (now, step), (now, step), False
 
     @property
     def positions_per_second(self) -> float | None:
-        """Targets a second; None before the second chunk."""
-        return self._rate(2)
+        """Targets a second, evaluations aside; None before there are two chunks in a row."""
+        seconds, positions = self._trained
+        return positions / seconds if seconds > 0 else None
 
     def seconds_left(self, steps: int) -> float | None:
-        """Say how long so many steps will take; None before the second chunk."""
-        rate = self._rate(1)
-        return steps / rate if rate else None
-
-    def _rate(self, place: int) -> float | None:
-        if len(self._marks) < 2:
+        """Say how long so many steps will take, evaluations among them; None before the second chunk."""
+        if self._first is None or self._last is None or self._last[1] == self._first[1]:
             return None
-        first, last = self._marks[0], self._marks[-1]
-        return (last[place] - first[place]) / max(last[0] - first[0], 1e-9)
+        return steps * (self._last[0] - self._first[0]) / (self._last[1] - self._first[1])
 
 
 @dataclass
@@ -132,6 +137,7 @@ class RunProgress:
         """Show an evaluation: a line of its own, and from then on a part of the bar."""
         value = f"{metric} {metrics[metric]:.4f}"
         self._facts["metric"] = value
+        self._speed.pause()
         if self._bar is None:
             total = f"/{self.total_steps:,}" if self.total_steps else ""
             line = f"step {step:,}{total}  {self._facts.get('stage', '')}  {self._state(step)}"
@@ -151,8 +157,8 @@ class RunProgress:
         """Put the facts, the speed and the time left into a line."""
         facts = [value for name, value in self._facts.items() if name != "stage"]
         rate, left = self._speed.positions_per_second, self._speed.seconds_left(max(self.total_steps - step, 0))
-        if rate is not None and left is not None:
-            facts += [f"{rate:,.0f} positions/s", f"{timedelta(seconds=round(left))} left"]
+        facts += [] if rate is None else [f"{rate:,.0f} positions/s"]
+        facts += [] if left is None else [f"{timedelta(seconds=round(left))} left"]
         return "  ".join(facts)
 
 
