@@ -113,7 +113,7 @@ def _cell(name: str, value: Any) -> str:
 def _as_text(rows: list[dict[str, Any]], kind: str) -> str:
     """Write rows as CSV or JSON, with when a run was last written to in place of how long ago that was."""
     now = time.time()
-    names = [name for name in COLUMNS if name != "age"]
+    names = [*(name for name in COLUMNS if name != "age"), "problem"]
     rows = [{"changed": _at(now - row["age"])} | {name: row[name] for name in names} for row in rows]
     if kind == "json":
         return json.dumps(rows, indent=2) + "\n"

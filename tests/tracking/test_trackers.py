@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from event_files import read_events
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.tracking import Mirror, MLflow, TensorBoard, Trackio, WandB
@@ -59,21 +60,9 @@ def at(name: str) -> str:
 
 def test_tensorboard(tmp_path):
     pytest.importorskip("tensorboardX", reason="the extra 'tensorboard' is not installed")
-    from tensorboardX.event_file_writer import EventsWriter  # noqa: F401 - the file's writer, whose format is read
-    from tensorboardX.proto.event_pb2 import Event
-
     track(TensorBoard(), tmp_path)
     [file] = (tmp_path / "tracking" / "tensorboard").glob("events.out.tfevents.*")
-    data, place, found, texts = file.read_bytes(), 0, [], []
-    while place < len(data):  # length, its checksum, an event, its checksum
-        (length,) = struct.unpack_from("<Q", data, place)
-        event = Event.FromString(data[place + 12 : place + 12 + length])
-        place += 16 + length
-        for value in event.summary.value:
-            if value.HasField("simple_value"):
-                found.append((value.tag, event.step, value.simple_value))
-            else:
-                texts.append(value.tensor.string_val[0].decode())
+    found, texts = read_events(file)
     assert each_once(found) == points(rename=at)
     assert "model.width: 8" in texts[0]
 
