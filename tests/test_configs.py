@@ -15,7 +15,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.training.experiment import Experiment
 
 CONF = Path(str(resources.files("curriculum_rec.conf")))
-COMMANDS = ("train", "resume", "evaluate", "recommend", "score", "compress", "inspect", "track")
+COMMANDS = ("train", "resume", "evaluate", "recommend", "score", "compress", "inspect", "show", "track")
 ALL_CHOICES = sorted(
     (path.parent.relative_to(CONF).as_posix(), path.stem) for path in CONF.rglob("*.yaml") if path.parent != CONF
 )
