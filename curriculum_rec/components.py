@@ -31,6 +31,7 @@ OWN = tuple(
         "models",
         "negatives",
         "objectives",
+        "studies.study",
         "tracking",
         "training.freezing",
         "training.optimizers",

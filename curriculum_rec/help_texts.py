@@ -19,6 +19,8 @@ commands:
   compare     say in which options runs differ, and whether users are better off with one of them
   track       send what a run has logged to TensorBoard, MLflow, Weights & Biases or trackio
   completion  print a script that completes commands, options and choices in bash, zsh or fish
+  study       train arms under several seeds, whatever happens, and say what may be said of them
+  report      compare finished runs: a page, tables for a paper
 
   curriculum-rec COMMAND --help   explains a command's options
   curriculum-rec --version        prints the version
@@ -65,7 +67,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 self_paced_polynomial, self_paced_logistic, self_paced_diverse, mentor, super_loss, gaussian, focal,
                 generalised_cross_entropy, truncated, selective, reducible (weighting.reference=FILE), group_robust,
                 inverse_propensity, screener, learn_to_reweight, meta_weight_net,
-                data_parameters
+                data_parameters, oracle (with noise=planted: a bound for the others)
   growth        none; copies behind gates of 0: interleave, stack, partial_stack, partial_interleave, gradual, middle;
                 interleaved blocks of other kinds: identity, norm_zero, copy, momentum; shrink (depth may fall)
                 wider, padded (model.norm=rms), deeper_and_wider, learned (stages.NAME.model={width:128})
@@ -320,6 +322,52 @@ Prints a script that completes commands, options, choices of groups and run dire
   fish    curriculum-rec completion fish | source           in ~/.config/fish/config.fish
 """
 
+STUDY = """\
+usage: curriculum-rec study study=NAME [folder=DIR] [OPTION=VALUE ...]
+
+Trains every arm of a study under every seed, and writes a report. A study is a file of arms, seeds, data sets and
+conditions: experiments/studies/NAME.yaml, or a path (docs/studies.md says what can stand in it). It may be killed at
+any time; the same command goes on: finished runs are left alone, interrupted ones go on from their newest checkpoints,
+to the same bits, and failed ones are tried again. ledger.json in the folder of the study says how every run stands.
+
+options:
+  folder=DIR              where the data sets of the study lie
+  study_dir=DIR           where everything is kept (default runs/studies/NAME); a run's folder is
+                          DATA/CONDITION/ARM/seed-N, what its process printed lies beside it in seed-N.log
+  arms=[NAME,...]         a part of the arms; so for seeds, data and conditions
+  options=[WORD,...]      words for every run, such as options=[stages.train.epochs=2]
+  jobs=1                  runs at a time on this machine, each on cores of its own
+  hydra/launcher=NAME     a launcher of Hydra in place of them: joblib_local, slurm or ray_local (docs/launchers.md)
+  on_failure=continue     stop begins no more runs once one has failed (under a launcher: no more seeds)
+  progress=auto           auto or rich: a table; plain or none: a line a run
+  report=true             false leaves the report out
+  trusted_packages=[]     your own packages that _target_ may name
+
+examples:
+  curriculum-rec study study=curricula folder=DIR jobs=2
+  curriculum-rec study study=curricula folder=DIR arms=[plain,length,length-random] seeds=[0,1]
+"""
+
+REPORT = """\
+usage: curriculum-rec report study=DIR | runs=[DIR,...] [OPTION=VALUE ...]
+
+Says what may be said of finished runs: report.html, one file that needs nothing else, report.md, and the tables as CSV
+and LaTeX. Runs are paired by seed and by user; runs on different data are refused. Needs the extra "report".
+
+options:
+  study=DIR               the folder of a study, or of a sweep (runs/sweeps/DATE_TIME)
+  runs=[DIR,...]          any runs in place of a study: those that differ by their seed alone are one arm
+  baseline=ARM            what the arms are compared with (default: the study's; else the first)
+  metric=ndcg@10          what decides (default: the study's; else the runs' own)
+  output=DIR              where the report is written (default: report/ in the study's folder)
+  into=README.md          write it into a Markdown file too, between the lines "<!-- report begin -->" and
+                          "<!-- report end -->"
+
+examples:
+  curriculum-rec report study=runs/studies/curricula
+  curriculum-rec report runs=[runs/a,runs/b] output=comparison
+"""
+
 COMMANDS = {
     "train": TRAIN,
     "resume": RESUME,
@@ -334,4 +382,6 @@ COMMANDS = {
     "compare": COMPARE,
     "track": TRACK,
     "completion": COMPLETION,
+    "study": STUDY,
+    "report": REPORT,
 }

@@ -17,6 +17,8 @@ TASKS = {
     "list": "listing.list_command",
     "show": "listing.show",
     "compare": "listing.compare",
+    "study": "studying.study",
+    "report": "studying.report",
 }
 """Where each command's function is; its module is loaded when it is asked for, so that light commands start at once."""
 
