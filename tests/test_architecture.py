@@ -62,7 +62,8 @@ def imports_of(path, *, at_import_only=False):
     """Dotted names of all that a module imports; only what its import itself runs, if asked."""
     tree = ast.parse(path.read_text())
     if at_import_only:
-        tree.body = [node for node in tree.body if runs_at_import(node)]
+        for node in (tree, *(each for each in ast.walk(tree) if isinstance(each, ast.ClassDef))):
+            node.body = [each for each in node.body if runs_at_import(each)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

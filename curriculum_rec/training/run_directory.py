@@ -184,17 +184,6 @@ class RunDirectory:
             return True
         return False
 
-    def is_locked(self) -> bool:
-        """Whether a process trains here now; asked without keeping one out for longer than the question takes."""
-        try:
-            with self._lock_path.open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
-
     def unlock(self) -> None:
         """Let others in."""
         if self._lock is not None:
