@@ -37,6 +37,7 @@ class Mirror:
     config: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = False
     _open: dict[str, OpenTracker] = field(default_factory=dict, init=False, repr=False)
+    _identities: dict[str, dict[str, str]] = field(default_factory=dict, init=False, repr=False)
 
     def __enter__(self) -> Mirror:  # noqa: PYI034 - run-time type checks cannot follow Self
         return self
@@ -58,8 +59,7 @@ class Mirror:
         for name, tracker in self.trackers.items():
             run = TrackedRun(self.name, self.directory, self.config, known.get(name, {}))
             self._attempt(name, self._begin, name, tracker, run)
-        identities = {name: dict(tracker.identity) for name, tracker in self._open.items()}
-        write_text(path, json.dumps(known | identities, indent=2) + "\n")
+        write_text(path, json.dumps(known | self._identities, indent=2) + "\n")
         for row in rows:
             self.row(row)
 
@@ -78,7 +78,9 @@ class Mirror:
         self._open.clear()
 
     def _begin(self, name: str, tracker: Tracker, run: TrackedRun) -> None:
-        self._open[name] = tracker.begin(run)
+        opened = tracker.begin(run)
+        self._identities[name] = {str(key): str(value) for key, value in opened.identity.items()}
+        self._open[name] = opened
 
     def _attempt(self, name: str, call: Callable[..., None], *arguments: Any) -> None:
         """Call a tracker, whose library may raise anything; a mistake of the person's is said as it is."""
@@ -99,4 +101,9 @@ class Mirror:
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
-    return json.loads(path.read_text()) if path.is_file() else {}
+    """Read the identities; a damaged file knows none, since no tracker may stop a run."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return {name: each for name, each in found.items() if isinstance(each, dict)} if isinstance(found, dict) else {}

@@ -124,6 +124,14 @@ def test_trackers_hear_how_a_run_ended(tmp_path, error, status):
     assert memory.calls[-1] == ("end", status)
 
 
+def test_a_damaged_file_of_identities_stops_nothing(tmp_path):
+    (tmp_path / "tracking.json").write_text("{")
+    memory = Memory()
+    mirror(tmp_path, memory=memory).begin([])
+    assert memory.calls == [("begin", {})]
+    assert json.loads((tmp_path / "tracking.json").read_text()) == {"memory": {"id": "7"}}
+
+
 def test_without_trackers_nothing_is_written(tmp_path):
     with mirror(tmp_path) as mine:
         mine.begin(ROWS)
