@@ -297,7 +297,7 @@ class StudyConfig:
         seeds: See there.
         data: See there.
         conditions: See there.
-        options: Words for every run, such as ``stages.train.epochs=2``.
+        options: Words for every run: what followed ``--``.
         jobs: Runs at a time on this machine.
         on_failure: Whether the others go on when a run fails: ``continue`` or ``stop``.
         progress: ``auto`` and ``rich`` show a table, ``plain`` and ``none`` a line a run.

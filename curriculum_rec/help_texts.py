@@ -323,19 +323,19 @@ Prints a script that completes commands, options, choices of groups and run dire
 """
 
 STUDY = """\
-usage: curriculum-rec study study=NAME [folder=DIR] [OPTION=VALUE ...]
+usage: curriculum-rec study study=NAME [folder=DIR] [OPTION=VALUE ...] [-- OPTION=VALUE ...]
 
 Trains every arm of a study under every seed, and writes a report. A study is a file of arms, seeds, data sets and
 conditions: experiments/studies/NAME.yaml, or a path (docs/studies.md says what can stand in it). It may be killed at
 any time; the same command goes on: finished runs are left alone, interrupted ones go on from their newest checkpoints,
 to the same bits, and failed ones are tried again. ledger.json in the folder of the study says how every run stands.
+What follows -- are options of train, for every run.
 
 options:
   folder=DIR              where the data sets of the study lie
   study_dir=DIR           where everything is kept (default runs/studies/NAME); a run's folder is
                           DATA/CONDITION/ARM/seed-N, what its process printed lies beside it in seed-N.log
   arms=[NAME,...]         a part of the arms; so for seeds, data and conditions
-  options=[WORD,...]      words for every run, such as options=[stages.train.epochs=2]
   jobs=1                  runs at a time on this machine, each on cores of its own
   hydra/launcher=NAME     a launcher of Hydra in place of them: joblib_local, slurm or ray_local (docs/launchers.md)
   on_failure=continue     stop begins no more runs once one has failed (under a launcher: no more seeds)
@@ -345,7 +345,7 @@ options:
 
 examples:
   curriculum-rec study study=curricula folder=DIR jobs=2
-  curriculum-rec study study=curricula folder=DIR arms=[plain,length,length-random] seeds=[0,1]
+  curriculum-rec study study=curricula folder=DIR arms=[plain,length,length-random] seeds=[0,1] -- stages.train.epochs=5
 """
 
 REPORT = """\

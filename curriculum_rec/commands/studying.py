@@ -58,8 +58,9 @@ def study(composed: DictConfig) -> None:
     )
     write_text(root / STUDY_FILE, path.read_text())
     ledger = conductor.conduct(runs)
-    failed = [entry for entry in ledger.entries.values() if entry.state == "failed"]
-    print(f"{sum(entry.state == 'finished' for entry in ledger.entries.values())} of {len(runs)} runs finished: {root}")
+    entries = [ledger.entries[run.name] for run in runs]
+    failed = [entry for entry in entries if entry.state == "failed"]
+    print(f"{sum(entry.state == 'finished' for entry in entries)} of {len(runs)} runs finished: {root}")
     if failed:
         raise RunError(
             f"{len(failed)} of {len(runs)} runs failed, the first of them {failed[0].name}: {failed[0].error}; mend "

@@ -50,6 +50,7 @@ class Arm:
         control: Another arm that takes this place.
         after: An arm of which the run of the same seed must be finished first.
         conditions: The conditions under which it runs; None for all.
+        seed_offset: What is added to the study's seeds. An arm and its twin under another offset differ by chance only.
     """
 
     options: tuple[str, ...] = ()
@@ -58,6 +59,7 @@ class Arm:
     control: str | None = None
     after: str | None = None
     conditions: tuple[str, ...] | None = None
+    seed_offset: int = 0
 
     def __post_init__(self) -> None:
         if self.control is not None and self.controls:

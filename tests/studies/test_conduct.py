@@ -1,6 +1,7 @@
 import fcntl
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from finished import finished_run
@@ -62,7 +63,7 @@ def test_what_waits_for_another_is_launched_after_it(tmp_path):
 
 
 def test_a_launcher_is_told_where_the_run_is_kept(tmp_path):
-    words = launched_words(planned(tmp_path, seed=4))
+    words = launched_words(replace(planned(tmp_path, seed=4), words=("seed=4",)))
     assert words[-1] == "hydra.sweep.subdir=d/all/plain/seed-4"
     assert "seed=4" in words
     assert "on_existing=resume" in words

@@ -49,14 +49,23 @@ def test_runs_come_seed_by_seed_each_in_its_folder(folder):
 def test_words_are_those_of_data_condition_study_call_and_arm(folder):
     runs = plan(STUDY, Path("root"), folder=folder, hashes=hashes, choice=Choice(words=("z=1",)))
     run = next(run for run in runs if run.arm == "oracle")
-    assert run.words == ("x=1", f"data.path={folder / 'a.txt'}", "noise=planted", "epochs=1", "z=1", "y=1")
+    assert run.words == ("x=1", f"data.path={folder / 'a.txt'}", "noise=planted", "epochs=1", "z=1", "y=1", "seed=3")
     assert run.place == Place("a", "noisy")
 
 
 def test_an_arm_can_name_the_runs_beside_it_and_wait_for_them(folder):
     run = next(r for r in plan(STUDY, Path("root"), folder=folder, hashes=hashes) if r.arm == "after" and r.seed == 1)
-    assert run.words[-1] == f"run={Path('root').absolute()}/a/clean/plain/seed-${{seed}}"
+    assert run.words[-2] == f"run={Path('root').absolute()}/a/clean/plain/seed-${{seed}}"
     assert run.after == "a/clean/plain/seed-1"
+
+
+def test_a_twin_has_other_seeds_and_the_same_pairs(folder):
+    twins = study_of({"question": "", "arms": {"plain": [], "twin": {"seed_offset": 100}}, "seeds": [3]}, "study")
+    runs = plan(twins, Path("r"), folder=folder, hashes=hashes)
+    assert [(run.seed, run.words, run.config_hash) for run in runs] == [
+        (3, ("seed=3",), " 3"),
+        (3, ("seed=103",), " 103"),
+    ]
 
 
 def test_a_part_can_be_chosen(folder):

@@ -90,7 +90,7 @@ def test_there_is_at_least_one_job():
 
 
 def test_a_launched_command_ends_with_the_process_that_started_it(tmp_path):
-    child = "import os, sys, time, threading\nfrom curriculum_rec.studies.launched import end_with\n"
+    child = "import os, sys, time, threading\nfrom curriculum_rec.launched import end_with\n"
     child += "threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()\n"
     child += f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
     parent = f"import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', {child!r}])\ntime.sleep(60)"
