@@ -15,7 +15,7 @@ from curriculum_rec import help_texts
 CONF = Path(__file__).parent / "conf"
 SHELLS = ("bash", "zsh", "fish")
 FLAGS = ("--help", "--multirun", "--cfg", "--info", "--config-dir", "--resolve", "--package")
-RUNS = ("run", "runs", "run_dir")
+RUNS = ("run", "runs", "run_dir", "study_dir", "study")
 """Options that name run directories; so do ``warm_start`` and whatever ends in ``.run``."""
 
 VALUES = {
@@ -147,7 +147,7 @@ def _values(line: _Line, name: str, value: str) -> list[str]:
     """List what an option or a group can be, the earlier entries of a list kept."""
     before = value[: max(value.rfind("["), value.rfind(",")) + 1]
     last = value[len(before) :]
-    if choices := line.choices(name):
+    if choices := line.choices("studies" if (line.command, name) == ("study", "study") else name):
         taken = before.strip("[").split(",")
         return [before + each for each in choices if each.startswith(last) and each not in taken]
     if name in VALUES:

@@ -30,7 +30,7 @@ def _folder(tmp_path, monkeypatch):
 
 def test_commands_come_first():
     assert complete([""]) == sorted(COMMANDS)
-    assert complete(["re"]) == ["recommend", "resume"]
+    assert complete(["res"]) == ["resume"]
     assert complete(["completion", ""]) == ["bash", "fish", "zsh"]
 
 
@@ -55,6 +55,14 @@ def test_own_experiments_join_and_their_choices_decide_which_options_there_are()
     assert "model.n_heads=" in complete(["train", "model."], places)
     assert "model.n_heads=" not in complete(["train", "experiment=mine", "model."], places)
     assert "model.n_heads=" in complete(["train", "experiment=mine", "model=sasrec", "model."], places)
+
+
+def test_a_study_is_one_of_the_files_and_a_report_is_of_a_folder():
+    studies = Path("experiments/studies")
+    studies.mkdir()
+    (studies / "mine.yaml").touch()
+    assert complete(["study", "study="], [Path("experiments")]) == ["study=mine"]
+    assert complete(["report", "study=r"], [Path("experiments")]) == ["study=runs/"]
 
 
 def test_options_inside_a_choice_are_those_of_what_it_builds_upon():
