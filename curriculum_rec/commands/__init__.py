@@ -17,6 +17,8 @@ TASKS = {
     "list": "listing.list_command",
     "show": "listing.show",
     "compare": "listing.compare",
+    "replay": "replay.replay",
+    "prequential": "prequential.prequential",
     "study": "studying.study",
     "report": "studying.report",
 }

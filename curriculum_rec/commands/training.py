@@ -20,7 +20,7 @@ from curriculum_rec.tracking.mirror import Mirror
 from curriculum_rec.training import hosts
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.progress import Mode
-from curriculum_rec.training.run_directory import RunDirectory
+from curriculum_rec.training.run_directory import OnExisting, RunDirectory
 from curriculum_rec.training.runner import Runner
 
 
@@ -31,7 +31,26 @@ def train(composed: DictConfig) -> float:
     on_existing, progress = config.on_existing(data["on_existing"]), progress_mode(data)
     begin(data)
     with hosts.together():
-        directory = RunDirectory(_run_directory(data))
+        directory = RunDirectory(default_directory(data))
+    return train_into(directory, data, trusted=trusted, on_existing=on_existing, progress=progress)
+
+
+def train_into(
+    directory: RunDirectory, data: dict[str, Any], *, trusted: tuple[str, ...], on_existing: OnExisting, progress: Mode
+) -> float:
+    """Train a configuration into a run directory.
+
+    Args:
+        directory: Where the run is kept.
+        data: The configuration as plain data, its paths absolute.
+        trusted: Packages that a person trusts.
+        on_existing: What happens if the directory holds a run.
+        progress: How progress is shown.
+
+    Returns:
+        The validation metric of the best checkpoint.
+    """
+    with hosts.together():
         goes_on = on_existing == "resume" and directory.config.exists()
     if goes_on:
         return _go_on(directory, data, progress=progress, same=True)
@@ -60,7 +79,12 @@ def resume(composed: DictConfig) -> float:
     return _go_on(directory, data, progress=progress_mode(data), same=False)
 
 
-def _run_directory(data: dict[str, Any]) -> Path:
+def default_directory(data: dict[str, Any]) -> Path:
+    """Say where a run is kept: where it is said, in its place in a sweep, or under its name and the time.
+
+    Raises:
+        OptionError: A sweep's runs are all to be kept in one place.
+    """
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
         if data["run_dir"] is not None:

@@ -74,11 +74,8 @@ def paired_differences(
     Returns:
         The differences, and of the runs that cannot be compared why not.
     """
-    from curriculum_rec.evaluation.statistics import (  # noqa: PLC0415 - loads SciPy, which takes a second
-        bootstrap_interval,
-        holm,
-        sign_flip_test,
-    )
+    from curriculum_rec.evaluation.intervals import bootstrap_interval  # noqa: PLC0415 - loads SciPy
+    from curriculum_rec.evaluation.statistics import holm, sign_flip_test  # noqa: PLC0415
 
     found: dict[Path, np.ndarray] = {}
     reasons: dict[Path, str] = {}

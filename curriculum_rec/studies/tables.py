@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from curriculum_rec.evaluation.statistics import Comparison, Unit
+from curriculum_rec.evaluation.curves import Unit
+from curriculum_rec.evaluation.statistics import Comparison
 from curriculum_rec.studies.comparisons import Family, against_baseline, against_controls, mean_of, verdict
 from curriculum_rec.studies.grid import Place
 from curriculum_rec.studies.results import Cell, Options, Result, Results, Seeds, shared_seeds
