@@ -34,7 +34,7 @@ class Watch:
         runs: All of them, those of earlier calls too.
         ledger: Says how each stands.
         metric: What is shown of the quality.
-        mode: ``rich`` for the table, ``plain`` for a line a run that ends, ``none`` for nothing but failures; ``auto`` is
+        mode: ``rich`` for the table, ``plain`` for a line a run that ends, ``none`` for failures alone; ``auto`` is
             ``rich`` in a terminal, else ``plain``.
     """
 
