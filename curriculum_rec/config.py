@@ -225,6 +225,37 @@ class AuditConfig(TrainConfig):
     output: str = "audit.html"
 
 
+@dataclass
+class TuneConfig:
+    """``curriculum-rec tune``; None takes what the file of the search says.
+
+    Attributes:
+        space: A name in ``experiments/tuning/``, or a file.
+        study_dir: The folder of the study; None makes ``runs/tune/NAME``.
+        overrides: Words of ``curriculum-rec train`` for every trial, after those of the file.
+        n_trials: All trials of the study, those of other processes among them.
+        timeout: Seconds after which no new trial begins.
+        seed: Decides what the sampler draws.
+        jobs: Processes that work on the study.
+        progress: Whether a table of trials is shown.
+        compilation_cache: Folder for compiled programs that later trials load; None compiles everything anew.
+        score_cache: Folder for what teachers said of targets; None keeps it in the run alone.
+        trusted_packages: Packages besides our own and optax that ``_target_`` may name.
+    """
+
+    space: str = MISSING
+    study_dir: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    n_trials: int | None = None
+    timeout: float | None = None
+    seed: int | None = None
+    jobs: int = 1
+    progress: bool = True
+    compilation_cache: str | None = CACHE
+    score_cache: str | None = SCORE_CACHE
+    trusted_packages: list[str] = field(default_factory=list)
+
+
 def register() -> None:
     """Make the typed schemas known to Hydra, where the YAML files extend them."""
     store = ConfigStore.instance()
@@ -237,6 +268,7 @@ def register() -> None:
         ("compress", CompressConfig),
         ("inspect", InspectConfig),
         ("audit", AuditConfig),
+        ("tune", TuneConfig),
     ):
         store.store(name=f"{name}_schema", node=schema)
 

@@ -14,6 +14,7 @@ commands:
   compress    store a run's model in fewer bytes, as a run of its own, and say what it costs
   inspect     draw what runs trained when, and what came of it
   audit       compare what is taken for hard, by itself and with what is known to be wrong
+  tune        search for the options by which a validation metric is highest
 
   curriculum-rec COMMAND --help   explains a command's options
   curriculum-rec --version        prints the version
@@ -245,6 +246,33 @@ examples:
   curriculum-rec audit experiment=quickstart difficulties=[] scores=[loss.parquet,teachers/] flagged=noise.parquet
 """
 
+TUNE = """\
+usage: curriculum-rec tune space=NAME|FILE [OPTION=VALUE ...]
+
+Searches for the options by which an experiment's validation metric is highest. The space is a YAML file, and every
+trial an ordinary run in the study's folder, stopped early where its validation curve is worse than others'. The same
+command goes on with a study, by as many processes as call it: after Ctrl-C or kill -9 an unfinished trial goes on from
+its checkpoint. Leaves study.db, trials/, trials.csv, tuning.md, tuning.html, and experiment/best.yaml, which
+'train --config-dir=STUDY_DIR experiment=best' trains. See docs/tuning.md. Needs the extra "tune".
+
+options:
+  space=NAME|FILE         experiments/tuning/NAME.yaml, or a file that ends in .yaml: what is searched and how
+  study_dir=DIR           the study's folder (default runs/tune/NAME)
+  overrides=[WORD,...]    words of train for every trial, after those of the file: "overrides=['data.path=x.txt']"
+  n_trials=               all trials of the study, those of other processes among them (default: the file's, else 40)
+  timeout=                seconds after which this process begins no new trial (default: the file's, else none)
+  seed=                   decides what the sampler draws (default: the file's, else 0)
+  jobs=1                  processes that work on the study; more may be started by hand
+  progress=true           false shows no table of trials
+  compilation_cache=DIR   where compiled programs lie (default ~/.cache/curriculum_rec); null for none
+  score_cache=DIR         where what teachers said lies (default ~/.cache/curriculum_rec/scores); null for none
+  trusted_packages=[]     your own packages that _target_ may name
+
+examples:
+  curriculum-rec tune space=ml100k "overrides=['data.path=ml-100k/u.data']"
+  curriculum-rec tune space=my_space.yaml study_dir=runs/tune/mine n_trials=100 jobs=2
+"""
+
 COMMANDS = {
     "train": TRAIN,
     "resume": RESUME,
@@ -254,4 +282,5 @@ COMMANDS = {
     "compress": COMPRESS,
     "inspect": INSPECT,
     "audit": AUDIT,
+    "tune": TUNE,
 }

@@ -21,7 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import MissingConfigException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from curriculum_rec import config
@@ -94,7 +94,7 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
         flags.append(f"--config-dir={given.config_dir}")
     overrides = list(given.overrides)
     if searchpath and not any(word.startswith("hydra.searchpath=") for word in overrides):
-        places = ",".join("'file://" + str(place).replace("'", "\\'") + "'" for place in searchpath)
+        places = ",".join(map(_quoted, searchpath))
         overrides.insert(0, f"hydra.searchpath=[{places}]")
     return flags + overrides
 
@@ -169,6 +169,49 @@ def compose_choice(group: str, choice: str, option: str) -> dict[str, Any]:
     return config.to_data(node)
 
 
+def compose_command(
+    command: str, words: Sequence[str], *, place: Path | None = None
+) -> tuple[DictConfig, dict[str, str]]:
+    """Compose the configuration of a command while another one runs, in the folders in which this one found its own.
+
+    Args:
+        command: Name of the primary configuration.
+        words: Overrides.
+        place: One more folder whose groups join.
+
+    Returns:
+        The configuration, and the choice in every group.
+
+    Raises:
+        OptionError: It cannot be composed.
+    """
+    for word in words:
+        _check_override(word, command)
+    places = [word for word in HydraConfig.get().overrides.hydra if word.startswith("hydra.searchpath=")]
+    if place is not None:
+        before = places[0].partition("[")[2].removesuffix("]") + "," if places else ""
+        places = [f"hydra.searchpath=[{before}{_quoted(place)}]"]
+    try:
+        composed = hydra.compose(command, overrides=[*places, *words], return_hydra_config=True)
+    except Exception as error:
+        raise OptionError(explain(error)) from error
+    choices = {
+        str(group): str(choice) for group, choice in composed.hydra.runtime.choices.items() if choice is not None
+    }
+    chosen = {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
+    return OmegaConf.masked_copy(composed, [str(name) for name in composed if name != "hydra"]), chosen
+
+
+def search_places() -> list[Path]:
+    """List the folders whose groups joined the packaged ones for the command that runs."""
+    sources = HydraConfig.get().runtime.config_sources
+    return [Path(source.path) for source in sources if source.schema == "file"]
+
+
+def _quoted(place: Path) -> str:
+    return "'file://" + str(place).replace("'", "\\'") + "'"
+
+
 def runs_apart() -> bool:
     """Whether this is a run of a sweep whose launcher starts runs in other processes, beside each other."""
     ours = HydraConfig.get()
@@ -194,8 +237,7 @@ class _Job:
             raise _TaskFailed(error) from error
         except Interrupted as stop:
             if runs_apart():  # a signal of the cluster; the process that waits for results knows nothing of it
-                message = f"interrupted; go on with: curriculum-rec resume run={stop.args[0]}"
-                raise _fit_to_send(RunError(message)) from None
+                raise _fit_to_send(RunError(f"interrupted; go on with: {stop.advice}")) from None
             raise
 
 

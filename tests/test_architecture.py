@@ -25,6 +25,7 @@ RANKS = {
     "training": 3,
     "inference": 4,
     "reports": 4,
+    "tuning": 4,
 }
 FOR_ALL = {"errors": -2, "streams": -1, "files": -1, "ranges": -1, "components": -1}
 TOP = 5
@@ -33,6 +34,7 @@ BESIDE = {
     ("objectives", "models"),
     ("objectives", "negatives"),
     ("compression", "growth"),
+    ("tuning", "reports"),
 }
 """Parts of one rank of which the first may import the second."""
 HYDRA_DOORS = {"config", "commands", "hydra_door", "cli"}
@@ -126,6 +128,10 @@ def test_hydra_stays_behind_its_doors():
 
 def test_orbax_stays_behind_one_module():
     assert importers_of("orbax") == {"training.checkpoint"}
+
+
+def test_optuna_stays_behind_one_module():
+    assert importers_of("optuna") == {"tuning.optuna_study"}
 
 
 def test_host_code_does_not_name_jax():

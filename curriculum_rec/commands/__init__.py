@@ -13,6 +13,7 @@ TASKS = {
     "compress": "using.compress_command",
     "inspect": "looking.inspect",
     "audit": "looking.audit_command",
+    "tune": "tuning.tune",
 }
 """Where each command's function is; its module is loaded when it is asked for, so that light commands start at once."""
 

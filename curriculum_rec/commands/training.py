@@ -19,7 +19,7 @@ from curriculum_rec.files import write_text
 from curriculum_rec.training import hosts
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.run_directory import RunDirectory
-from curriculum_rec.training.runner import Runner
+from curriculum_rec.training.runner import Runner, Watch
 
 
 def train(composed: DictConfig) -> float:
@@ -36,7 +36,7 @@ def train(composed: DictConfig) -> float:
     with hosts.together():
         experiment = config.build_experiment(data, trusted=trusted)
         dataset = experiment.read()
-        runner = _runner(experiment, dataset, directory, data, config.config_hash(data), progress=progress)
+        runner = make_runner(experiment, dataset, directory, data, config.config_hash(data), progress=progress)
         runner.check()
         if hosts.is_first():
             directory.create("refuse" if on_existing == "resume" else on_existing)
@@ -74,16 +74,16 @@ def _go_on(directory: RunDirectory, given: dict[str, Any], *, progress: bool, sa
         finished = directory.summary.is_file()
         if not finished:
             dataset = experiment.read()
-            runner = _runner(experiment, dataset, directory, given, config.config_hash(data), progress=progress)
+            runner = make_runner(experiment, dataset, directory, given, config.config_hash(data), progress=progress)
             if hosts.is_first():
                 directory.lock()
     if finished:
         print(f"{directory.path} is finished: there is nothing to resume")
-        return _score(directory.read_summary())
+        return score_of(directory.read_summary())
     return _run(runner)
 
 
-def _runner(
+def make_runner(
     experiment: Experiment,
     dataset: Dataset,
     directory: RunDirectory,
@@ -91,7 +91,9 @@ def _runner(
     config_hash: str,
     *,
     progress: bool,
+    watch: Watch | None = None,
 ) -> Runner:
+    """Make the runner of an experiment as a command's own options want it."""
     return Runner(
         experiment,
         dataset,
@@ -101,6 +103,7 @@ def _runner(
         given.get("profile", False),
         given["score_cache"],
         opener(tuple(given["trusted_packages"])),
+        watch,
     )
 
 
@@ -112,10 +115,11 @@ def _run(runner: Runner) -> float:
         runner.directory.unlock()
     if hosts.is_first():
         _print_summary(runner.directory, summary)
-    return _score(summary)
+    return score_of(summary)
 
 
-def _score(summary: dict[str, Any]) -> float:
+def score_of(summary: dict[str, Any]) -> float:
+    """Give the deciding validation metric of a finished run."""
     return float(summary["validation"][summary["metric"]])
 
 
