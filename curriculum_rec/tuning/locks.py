@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from curriculum_rec.errors import RunError
 
@@ -19,7 +19,7 @@ class FileLock:
     """
 
     path: Path
-    _file: IO[str] | None = field(default=None, init=False, repr=False)
+    _file: int | None = field(default=None, init=False, repr=False)
 
     def acquire(self, *, wait: bool) -> bool:
         """Take the lock.
@@ -35,7 +35,7 @@ class FileLock:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("w")
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise RunError(f"{self.path} cannot be written: {error.strerror}") from error
         try:
@@ -48,7 +48,7 @@ class FileLock:
     def release(self) -> None:
         """Give it back."""
         if self._file is not None:
-            self._file.close()
+            os.close(self._file)
             self._file = None
 
     def __enter__(self) -> FileLock:  # noqa: PYI034 - run-time type checks cannot follow Self

@@ -84,10 +84,12 @@ class OptunaStudy:
     def __init__(self, folder: Path, search: Search) -> None:
         check_installed()
         import optuna  # noqa: PLC0415 - optional
+        import sqlalchemy  # noqa: PLC0415 - what Optuna keeps studies by
 
         self._optuna, self.folder, self.search = optuna, folder, search
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # the program tells of trials itself
         self._lock = FileLock(folder / ".lock")
+        self._broken = (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
         with self._alone():
             self._storage = optuna.storages.RDBStorage(
                 f"sqlite:///{(folder / FILE).absolute()}", engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}}
@@ -111,7 +113,7 @@ class OptunaStudy:
         with self._lock:
             try:
                 yield
-            except self._optuna.exceptions.StorageInternalError as error:
+            except self._broken as error:
                 reason = str(error.__cause__ or error).split("\n")[0]
                 raise RunError(f"{self.folder / FILE} cannot be used: {reason}") from error
 
@@ -156,7 +158,9 @@ class OptunaStudy:
             return space.grid()[number]
         if self.search.sampler.name == "qmc":
             stream = host_stream(self.search.seed, "tuning points")
-            sequence = qmc.Sobol(len(space.entries), rng=stream).fast_forward(number)
+            sequence = qmc.Sobol(len(space.entries), rng=stream)
+            if number:  # fast_forward(0) fails
+                sequence.fast_forward(number)
             return space.at(np.minimum(sequence.random()[0], np.nextafter(1.0, 0.0)))
         return None
 
@@ -189,7 +193,7 @@ class OptunaStudy:
     def should_prune(self, claim: Claim) -> bool:
         """Whether a trial should be stopped, judged by what was reported of it and the others."""
         with self._alone():
-            return bool(claim.reported) and claim.trial.should_prune()
+            return claim.reported > 0 and bool(claim.trial.should_prune())
 
     def finish(self, claim: Claim, value: float, seconds: float) -> None:
         """Write down the value of a trial."""

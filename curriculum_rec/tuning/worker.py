@@ -56,14 +56,15 @@ class Worker:
         train: Trains a run.
         stopped: Whether a person wants it to end; asked between trials.
         changed: Called whenever there is something new to see.
+        clock: Gives seconds, for the timeout.
     """
 
     study: OptunaStudy
     train: Train
     stopped: Callable[[], bool] = lambda: False
     changed: Callable[[], None] = lambda: None
+    clock: Callable[[], float] = time.monotonic
     _failures: int = field(default=0, init=False)
-    _began: float = field(default_factory=time.monotonic, init=False)
 
     @property
     def search(self) -> Search:
@@ -77,9 +78,9 @@ class Worker:
             Interrupted: A signal came while a trial was trained; whoever comes next goes on with it.
             RunError: Too many trials failed one after the other.
         """
+        began, timeout = self.clock(), self.search.timeout
         while not self.stopped():
-            timeout = self.search.timeout
-            in_time = timeout is None or time.monotonic() - self._began < timeout
+            in_time = timeout is None or self.clock() - began < timeout
             claim = self.study.claim(new=in_time)
             if claim is None:
                 return
@@ -104,6 +105,8 @@ class Worker:
                 last = f"the last one, {claim.number}, because: {reason}"
                 raise RunError(f"{self._failures} trials failed one after the other, {last}") from error
             return
+        finally:
+            claim.lock.release()  # after a fault of the program, too, so that whoever comes next finds the trial
         self._failures = 0
 
     def _train_folds(self, claim: Claim) -> Outcome:
