@@ -161,7 +161,7 @@ class OptunaStudy:
             sequence = qmc.Sobol(len(space.entries), rng=stream)
             if number:  # fast_forward(0) fails
                 sequence.fast_forward(number)
-            return space.at(np.minimum(sequence.random()[0], np.nextafter(1.0, 0.0)))
+            return space.at(np.minimum(sequence.random()[0], np.nextafter(1.0, 0.0)).tolist())
         return None
 
     def _take(self, number: int, trial_id: int) -> Claim | None:
