@@ -19,7 +19,7 @@ from runs import lasting_rows, write_sequences
 pytest.importorskip("optuna", reason="the extra 'tune' is not installed")
 pytest.importorskip("matplotlib", reason="the extra 'figures' is not installed")
 
-from curriculum_rec import config
+from curriculum_rec import config, help_texts
 from curriculum_rec.cli import main
 from curriculum_rec.errors import OptionError
 from curriculum_rec.training.interrupt import InterruptGuard
@@ -135,6 +135,7 @@ def test_the_same_command_has_nothing_to_do_and_a_longer_one_goes_on(folder, cap
     assert trials_of("longer").head(2).equals(trials_of("study"))
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_says_how_to_go_on_and_its_trial_is_the_same_run(folder, capsys, monkeypatch):
     evaluate, guards, enter = Runner._evaluate, [], InterruptGuard.__enter__
 
@@ -210,6 +211,15 @@ def test_mistakes_are_sentences_before_anything_is_written(folder, capsys, conte
     assert len(output.err.splitlines()) == 1
     assert not Path("x").exists()
     write_space(folder)
+
+
+def test_help_names_every_option():
+    config.register()
+    with initialize_config_module("curriculum_rec.conf", version_base="1.3"):
+        data = config.to_data(compose("tune", ["space=x"]))
+    assert "hydra" not in data
+    for name in data:
+        assert f"  {name}=" in help_texts.COMMANDS["tune"]
 
 
 def test_without_optuna_the_extra_is_named(capsys, monkeypatch):

@@ -91,7 +91,7 @@ def test_an_interrupted_trial_goes_on_under_its_number(tmp_path, studies, whole,
 
 
 def test_the_value_is_found_where_it_is(tmp_path, studies):
-    study = studies(tmp_path, make_search(n_trials=16))
+    study = studies(tmp_path, make_search(n_trials=12))
     Worker(study, lambda directory, words, watch: pretend(directory, words, None)).work()
     rows = study.trials()
     best = best_trial(rows)
