@@ -47,7 +47,7 @@ def _run(command: str, rest: list[str]) -> int:
     warnings.showwarning = _show_warning
     logging.raiseExceptions = False  # a reader that left (`| head`) is no error of the log
     try:
-        hydra_door.call(command, rest, commands.task(command), searchpath=_own_configs())
+        hydra_door.call(command, rest, commands.task(command), searchpath=config_folders())
     except CurriculumRecError as error:
         return _refuse(str(error))
     except Interrupted as stop:
@@ -64,7 +64,7 @@ def _run(command: str, rest: list[str]) -> int:
     return OK
 
 
-def _own_configs() -> list[Path]:
+def config_folders() -> list[Path]:
     """List the folders whose groups join the packaged ones: ``experiments/`` here, and that of a source checkout."""
     checkout = Path(__file__).parents[1]
     places = [Path.cwd() / "experiments"]

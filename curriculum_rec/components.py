@@ -31,6 +31,7 @@ OWN = tuple(
         "models",
         "negatives",
         "objectives",
+        "studies.study",
         "training.freezing",
         "training.optimizers",
         "training.placement",

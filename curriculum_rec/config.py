@@ -226,6 +226,62 @@ class AuditConfig(TrainConfig):
 
 
 @dataclass
+class StudyConfig:
+    """``curriculum-rec study``.
+
+    Attributes:
+        study: Name of a file in ``experiments/studies``, or its path.
+        study_dir: Where its runs, its ledger and its report are kept; None makes ``runs/studies/NAME``.
+        folder: The folder that holds the data sets of the study.
+        arms: Arms that are run; None takes all. So for ``seeds``, ``data`` and ``conditions``.
+        seeds: See there.
+        data: See there.
+        conditions: See there.
+        options: Words for every run: what followed ``--``.
+        jobs: Runs at a time on this machine.
+        on_failure: Whether the others go on when a run fails: ``continue`` or ``stop``.
+        progress: Whether the table is shown.
+        report: Whether the report is written at the end.
+        trusted_packages: Packages besides our own and optax that runs may name.
+    """
+
+    study: str = MISSING
+    study_dir: str | None = None
+    folder: str | None = None
+    arms: list[str] | None = None
+    seeds: list[int] | None = None
+    data: list[str] | None = None
+    conditions: list[str] | None = None
+    options: list[str] = field(default_factory=list)
+    jobs: int = 1
+    on_failure: str = "continue"
+    progress: bool = True
+    report: bool = True
+    trusted_packages: list[str] = field(default_factory=list)
+
+
+@dataclass
+class ReportConfig:
+    """``curriculum-rec report``.
+
+    Attributes:
+        study: Folder of a study, or of a Hydra sweep.
+        runs: Run directories, instead of a study.
+        baseline: The arm that the others are compared with; None takes the study's, or the first.
+        metric: What decides; None takes the study's, or the runs' own.
+        output: Folder of the report; None takes that of the study.
+        into: Markdown file with two markers, between which the report is written too.
+    """
+
+    study: str | None = None
+    runs: list[str] = field(default_factory=list)
+    baseline: str | None = None
+    metric: str | None = None
+    output: str | None = None
+    into: str | None = None
+
+
+@dataclass
 class TuneConfig:
     """``curriculum-rec tune``; None takes what the file of the search says.
 
@@ -268,6 +324,8 @@ def register() -> None:
         ("compress", CompressConfig),
         ("inspect", InspectConfig),
         ("audit", AuditConfig),
+        ("study", StudyConfig),
+        ("report", ReportConfig),
         ("tune", TuneConfig),
     ):
         store.store(name=f"{name}_schema", node=schema)

@@ -14,6 +14,8 @@ commands:
   compress    store a run's model in fewer bytes, as a run of its own, and say what it costs
   inspect     draw what runs trained when, and what came of it
   audit       compare what is taken for hard, by itself and with what is known to be wrong
+  study       train arms under several seeds, whatever happens, and say what may be said of them
+  report      compare finished runs: a page, tables for a paper
   tune        search for the options by which a validation metric is highest
 
   curriculum-rec COMMAND --help   explains a command's options
@@ -61,7 +63,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 self_paced_polynomial, self_paced_logistic, self_paced_diverse, mentor, super_loss, gaussian, focal,
                 generalised_cross_entropy, truncated, selective, reducible (weighting.reference=FILE), group_robust,
                 inverse_propensity, screener, learn_to_reweight, meta_weight_net,
-                data_parameters
+                data_parameters, oracle (with noise=planted: a bound for the others)
   growth        none; copies behind gates of 0: interleave, stack, partial_stack, partial_interleave, gradual, middle;
                 interleaved blocks of other kinds: identity, norm_zero, copy, momentum; shrink (depth may fall)
                 wider, padded (model.norm=rms), deeper_and_wider, learned (stages.NAME.model={width:128})
@@ -246,8 +248,54 @@ examples:
   curriculum-rec audit experiment=quickstart difficulties=[] scores=[loss.parquet,teachers/] flagged=noise.parquet
 """
 
+STUDY = """\
+usage: curriculum-rec study study=NAME [folder=DIR] [OPTION=VALUE ...] [-- OPTION=VALUE ...]
+
+Trains every arm of a study under every seed, and writes a report. A study is a file of arms, seeds, data sets and
+conditions: experiments/studies/NAME.yaml, or a path (docs/studies.md says what can stand in it). It may be killed at
+any time; the same command goes on: finished runs are left alone, interrupted ones go on from their newest checkpoints,
+to the same bits, and failed ones are tried again. ledger.json in the folder of the study says how every run stands.
+What follows -- are options of train, for every run.
+
+options:
+  folder=DIR              where the data sets of the study lie
+  study_dir=DIR           where everything is kept (default runs/studies/NAME); a run's folder is
+                          DATA/CONDITION/ARM/seed-N, what its process printed lies beside it in seed-N.log
+  arms=[NAME,...]         a part of the arms; so for seeds, data and conditions
+  jobs=1                  runs at a time on this machine, each on cores of its own
+  hydra/launcher=NAME     a launcher of Hydra in place of them: joblib_local, slurm or ray_local (docs/launchers.md)
+  on_failure=continue     stop begins no more runs once one has failed (under a launcher: no more seeds)
+  progress=true           false prints a line a run in place of a table
+  report=true             false leaves the report out
+  trusted_packages=[]     your own packages that _target_ may name
+
+examples:
+  curriculum-rec study study=curricula folder=DIR jobs=2
+  curriculum-rec study study=curricula folder=DIR arms=[plain,length,length-random] seeds=[0,1] -- stages.train.epochs=5
+"""
+
+REPORT = """\
+usage: curriculum-rec report study=DIR | runs=[DIR,...] [OPTION=VALUE ...]
+
+Says what may be said of finished runs: report.html, one file that needs nothing else, report.md, and the tables as CSV
+and LaTeX. Runs are paired by seed and by user; runs on different data are refused. Needs the extra "report".
+
+options:
+  study=DIR               the folder of a study, or of a sweep (runs/sweeps/DATE_TIME)
+  runs=[DIR,...]          any runs in place of a study: those that differ by their seed alone are one arm
+  baseline=ARM            what the arms are compared with (default: the study's; else the first)
+  metric=ndcg@10          what decides (default: the study's; else the runs' own)
+  output=DIR              where the report is written (default: report/ in the study's folder)
+  into=README.md          write it into a Markdown file too, between the lines "<!-- report begin -->" and
+                          "<!-- report end -->"
+
+examples:
+  curriculum-rec report study=runs/studies/curricula
+  curriculum-rec report runs=[runs/a,runs/b] output=comparison
+"""
+
 TUNE = """\
-usage: curriculum-rec tune space=NAME|FILE [OPTION=VALUE ...]
+usage: curriculum-rec tune space=NAME|FILE [OPTION=VALUE ...] [-- OPTION=VALUE ...]
 
 Searches for the options by which an experiment's validation metric is highest. The space is a YAML file, and every
 trial an ordinary run in the study's folder, stopped early where its validation curve is worse than others'. The same
@@ -258,7 +306,7 @@ its checkpoint. Leaves study.db, trials/, trials.csv, tuning.md, tuning.html, an
 options:
   space=NAME|FILE         experiments/tuning/NAME.yaml, or a file that ends in .yaml: what is searched and how
   study_dir=DIR           the study's folder (default runs/tune/NAME)
-  overrides=[WORD,...]    words of train for every trial, after those of the file: "overrides=['data.path=x.txt']"
+  overrides=[WORD,...]    options of train for every trial, after those of the file; what follows -- is that, too
   n_trials=               all trials of the study, those of other processes among them (default: the file's, else 40)
   timeout=                seconds after which this process begins no new trial (default: the file's, else none)
   seed=                   decides what the sampler draws (default: the file's, else 0)
@@ -269,7 +317,7 @@ options:
   trusted_packages=[]     your own packages that _target_ may name
 
 examples:
-  curriculum-rec tune space=ml100k "overrides=['data.path=ml-100k/u.data']"
+  curriculum-rec tune space=ml100k -- data.path=ml-100k/u.data
   curriculum-rec tune space=my_space.yaml study_dir=runs/tune/mine n_trials=100 jobs=2
 """
 
@@ -282,5 +330,7 @@ COMMANDS = {
     "compress": COMPRESS,
     "inspect": INSPECT,
     "audit": AUDIT,
+    "study": STUDY,
+    "report": REPORT,
     "tune": TUNE,
 }

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import MissingConfigException
-from hydra.types import RunMode
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -29,6 +31,8 @@ from curriculum_rec.components import unknown_option
 from curriculum_rec.errors import CurriculumRecError, OptionError, RunError
 from curriculum_rec.training.interrupt import Interrupted
 
+FOR_RUNS = {"study": "options", "tune": "overrides"}
+"""Commands whose words after ``--`` go to every run that they start."""
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 PLUGINS = {
     "hydra/launcher/joblib": ("hydra-joblib-launcher", "joblib"),
@@ -79,11 +83,14 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
     parser.add_argument("--info", "-i", nargs="?", const="all", choices=INFO)
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("overrides", nargs="*")
-    given = parser.parse_intermixed_args(list(words))
+    words, for_runs = _cut_at_dashes(command, words)
+    given = parser.parse_intermixed_args(words)
+    given.overrides += for_runs
     given.overrides = _with_controls(given.overrides, sweeps=given.multirun)
     for word in given.overrides:
         _check_override(word, command)
-    if not (given.multirun or given.cfg or given.info or "hydra.mode=MULTIRUN" in given.overrides):
+    sweeps = given.multirun or command == "study"
+    if not (sweeps or given.cfg or given.info or "hydra.mode=MULTIRUN" in given.overrides):
         _check_no_launcher(given.overrides)
     flags = [flag for flag, wanted in (("--multirun", given.multirun), ("--resolve", given.resolve)) if wanted]
     for flag, value in (("cfg", given.cfg), ("package", given.package), ("info", given.info)):
@@ -97,6 +104,20 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
         places = ",".join(map(_quoted, searchpath))
         overrides.insert(0, f"hydra.searchpath=[{places}]")
     return flags + overrides
+
+
+def _cut_at_dashes(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take what follows ``--`` for options of the runs that a command starts."""
+    words = list(words)
+    if "--" not in words:
+        return words, []
+    if command not in FOR_RUNS:
+        raise OptionError(f"-- stands before options of the runs that {' or '.join(FOR_RUNS)} starts: leave it out")
+    place = words.index("--")
+    for word in words[place + 1 :]:
+        _check_override(word, "train")
+    quoted = ["'" + word.replace("\\", "\\\\").replace("'", "\\'") + "'" for word in words[place + 1 :]]
+    return words[:place], [f"{FOR_RUNS[command]}=[{','.join(quoted)}]"]
 
 
 def _with_controls(overrides: Sequence[str], *, sweeps: bool) -> list[str]:
@@ -159,7 +180,7 @@ def compose_choice(group: str, choice: str, option: str) -> dict[str, Any]:
     Raises:
         OptionError: There is no such choice.
     """
-    places = [word for word in HydraConfig.get().overrides.hydra if word.startswith("hydra.searchpath=")]
+    places = _search_path()
     there = GlobalHydra.instance().config_loader().get_group_options(group, overrides=places)
     if choice not in there:
         raise OptionError(f"{option}: there is no {group} '{choice}'; there are: {', '.join(there)}")
@@ -187,7 +208,7 @@ def compose_command(
     """
     for word in words:
         _check_override(word, command)
-    places = [word for word in HydraConfig.get().overrides.hydra if word.startswith("hydra.searchpath=")]
+    places = _search_path()
     if place is not None:
         before = places[0].partition("[")[2].removesuffix("]") + "," if places else ""
         places = [f"hydra.searchpath=[{before}{_quoted(place)}]"]
@@ -210,6 +231,57 @@ def search_places() -> list[Path]:
 
 def _quoted(place: Path) -> str:
     return "'file://" + str(place).replace("'", "\\'") + "'"
+
+
+def hashes(words: Sequence[str], seeds: Sequence[int]) -> list[str]:
+    """Give the hashes of the configurations that words make for ``curriculum-rec train``, one a seed.
+
+    Raises:
+        OptionError: They cannot be composed.
+    """
+    try:
+        composed = hydra.compose("train", [*_search_path(), *words])
+    except Exception as error:  # Hydra's or OmegaConf's
+        raise OptionError(explain(error)) from error
+    found = []
+    for seed in seeds:
+        composed.seed = seed
+        found.append(config.config_hash(config.absolute_paths(config.to_data(composed))))
+    return found
+
+
+def launcher() -> str:
+    """Name the launcher that the command line has chosen; ``basic`` unless it has."""
+    return str(HydraConfig.get().runtime.choices["hydra/launcher"])
+
+
+def launch(
+    command: str, task: Callable[[DictConfig], Any], jobs: Sequence[Sequence[str]], *, root: Path
+) -> list[str | None]:
+    """Have the chosen launcher run a command once for each list of words, as a sweep does.
+
+    Args:
+        command: Name of the primary configuration.
+        task: What to do with it.
+        jobs: Words of each job; ``hydra.sweep.subdir`` among them names its folder.
+        root: The folder of them all.
+
+    Returns:
+        Why each job failed, in a sentence; None for those that did not.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    words = [*HydraConfig.get().overrides.hydra, f"hydra.sweep.dir={root}", "hydra.mode=MULTIRUN"]
+    chosen = loader.load_configuration(command, overrides=words, run_mode=RunMode.MULTIRUN)
+    context = HydraContext(config_loader=loader, callbacks=Callbacks())
+    hydra_launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=_Job(task), config=chosen
+    )
+    done = hydra_launcher.launch([list(job) for job in jobs], initial_job_idx=0)
+    return [str(job._return_value) if job.status == JobStatus.FAILED else None for job in done]  # noqa: SLF001
+
+
+def _search_path() -> list[str]:
+    return [word for word in HydraConfig.get().overrides.hydra if word.startswith("hydra.searchpath=")]
 
 
 def runs_apart() -> bool:

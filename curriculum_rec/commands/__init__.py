@@ -13,6 +13,8 @@ TASKS = {
     "compress": "using.compress_command",
     "inspect": "looking.inspect",
     "audit": "looking.audit_command",
+    "study": "studying.study",
+    "report": "studying.report",
     "tune": "tuning.tune",
 }
 """Where each command's function is; its module is loaded when it is asked for, so that light commands start at once."""

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ Which = Literal["best", "newest"] | int
 """A checkpoint of a run: the best by the validation metric, the newest, or that of a step."""
 
 OnExisting = Literal["refuse", "replace", "resume"]
+
+LOCK_TRIES, LOCK_PAUSE_SECONDS = 5, 0.05
 
 
 @dataclass
@@ -147,14 +150,26 @@ class RunDirectory:
             self._lock = self._lock_path.open("w")
         except OSError as error:
             raise RunError(f"{self.path} cannot be written: {error.strerror}") from error
+        for _ in range(LOCK_TRIES):
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(LOCK_PAUSE_SECONDS)  # somebody may only be looking whether it is locked
+        self._lock.close()
+        self._lock = None
+        raise RunError(f"another process is training in {self.path}: wait for it or choose another run_dir")
+
+    def is_locked(self) -> bool:
+        """Tell whether another process trains here."""
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.close()
-            self._lock = None
-            raise RunError(
-                f"another process is training in {self.path}: wait for it or choose another run_dir"
-            ) from error
+            with self._lock_path.open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def unlock(self) -> None:
         """Let others in."""

@@ -194,9 +194,9 @@ def test_broken_trials_are_recorded_with_their_sentence(folder, capsys, monkeypa
         ({"base": ["modl=dnn"]}, ["space=small.yaml", "study_dir=x"], "option 'modl' does not exist"),
         ({"space": {"model.widht": {"int": [4, 8]}}}, ["space=small.yaml", "study_dir=x"], "is 'width' meant"),
         (
-            {"space": {"curriculum": {"choice": ["length", "lenght"]}}},
+            {"space": {"curriculum": {"choice": ["length", "lengthy"]}}},
             ["space=small.yaml", "study_dir=x"],
-            "the space has a point that cannot be trained, curriculum=lenght: there is no curriculum 'lenght'",
+            "the space has a point that cannot be trained, curriculum=lengthy: there is no curriculum 'lengthy'",
         ),
         ({"space": {"a": {"float": [2, 1]}}}, ["space=small.yaml", "study_dir=x"], "space.a: the first end must be"),
     ],

@@ -1,0 +1,86 @@
+"""What the arms of a place differ by, and what that allows to be claimed (host)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from curriculum_rec.evaluation.statistics import Comparison, compare, compare_by_user
+from curriculum_rec.studies.results import Cell, Options, Seeds, shared_seeds, user_differences, values
+
+LEVEL = 0.05
+Verdict = Literal["helps", "harms", "not shown"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Comparisons that are corrected together.
+
+    Attributes:
+        against: What every arm is compared with, by name.
+        over_seeds: What other runs on the same users would say.
+        over_users: What other users would say under the same seeds.
+    """
+
+    against: Mapping[str, str]
+    over_seeds: Mapping[str, Comparison]
+    over_users: Mapping[str, Comparison]
+
+    def __bool__(self) -> bool:
+        return bool(self.over_seeds)
+
+    @property
+    def n_arms(self) -> int:
+        """How many comparisons there are."""
+        return len(self.over_seeds)
+
+    @property
+    def fewest_seeds(self) -> int:
+        """The fewest pairs that a comparison has."""
+        return min(found.n for found in self.over_seeds.values())
+
+    @property
+    def smallest_p(self) -> tuple[float, float]:
+        """The smallest p that so few seeds can reach, before and after the correction."""
+        raw = 2 / 2**self.fewest_seeds
+        return min(1.0, raw), min(1.0, raw * self.n_arms)
+
+
+def against_baseline(cell: Cell, options: Options) -> Family:
+    """Compare every arm with the baseline."""
+    if options.baseline not in cell:
+        return Family({}, {}, {})
+    return _family(cell, {name: options.baseline for name in cell if name != options.baseline}, options.metric)
+
+
+def against_controls(cell: Cell, options: Options) -> Family:
+    """Compare every arm that has a control with it."""
+    pairs = {name: options.controls[name] for name in cell if options.controls.get(name) in cell}
+    return _family(cell, pairs, options.metric)
+
+
+def _family(cell: Cell, pairs: Mapping[str, str], metric: str) -> Family:
+    pairs = {name: other for name, other in pairs.items() if shared_seeds(cell[name], cell[other])}
+    of_seeds = {name: (values(cell[name], metric), values(cell[other], metric)) for name, other in pairs.items()}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*too few for a claim")  # the tables and the answer say it
+        over_seeds = compare(of_seeds)
+    return Family(pairs, over_seeds, compare_by_user(_of_users(cell, pairs, metric)))
+
+
+def _of_users(cell: Cell, pairs: Mapping[str, str], metric: str) -> dict:
+    return {name: user_differences(cell[name], cell[other], metric) for name, other in pairs.items()}
+
+
+def verdict(found: Comparison) -> Verdict:
+    """Say what the seeds allow to be claimed."""
+    if found.adjusted_p > LEVEL:
+        return "not shown"
+    return "helps" if found.difference > 0 else "harms"
+
+
+def mean_of(runs: Seeds, metric: str) -> float:
+    """Give the mean test metric of an arm."""
+    return sum(values(runs, metric).values()) / len(runs)

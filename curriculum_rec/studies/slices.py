@@ -1,0 +1,81 @@
+"""Who gains (host): slices of the users by activity, and of what was to be found by popularity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from curriculum_rec.data.split import Part, Split
+from curriculum_rec.studies.results import Seeds, user_values
+
+ACTIVITY = ("few events", "some events", "many events")
+POPULARITY = ("rare items", "known items", "popular items")
+SLICES = (*ACTIVITY, *POPULARITY)
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Which slice every test target lies in.
+
+    Attributes:
+        users: Id of every user, in the order of the results.
+        activity: int ``[n_users]``, the third by events in the training part, 0 the least active.
+        popularity: int ``[n_users]``, the third of the training events that the target's item belongs to, when items
+            are put in order of their counts, 0 the rarest.
+        bounds: The counts at which the thirds end.
+    """
+
+    users: pl.Series
+    activity: np.ndarray
+    popularity: np.ndarray
+    bounds: tuple[tuple[int, int], tuple[int, int]]
+
+    @classmethod
+    def of(cls, split: Split, results: pl.DataFrame) -> Slices:
+        """Cut the users of some results.
+
+        Args:
+            split: The data that the run was trained on.
+            results: One row a user: ``user`` and ``item``, ids.
+        """
+        interactions = split.interactions
+        train = split.part == Part.TRAIN
+        events = np.bincount(interactions.user[train], minlength=interactions.n_users + 1)
+        of_user = events[interactions.users.encode(results["user"])]
+        counts = split.item_counts(Part.TRAIN)
+        of_item = counts[interactions.items.encode(results["item"])]
+        user_bounds = _bounds(np.quantile(of_user, [1 / 3, 2 / 3], method="higher"))
+        ordered = np.sort(counts[1:])
+        ends = np.searchsorted(np.cumsum(ordered) / max(ordered.sum(), 1), [1 / 3, 2 / 3])
+        item_bounds = _bounds(ordered[np.minimum(ends, len(ordered) - 1)])
+        return cls(
+            results["user"],
+            np.searchsorted(user_bounds, of_user),
+            np.searchsorted(item_bounds, of_item),
+            (user_bounds, item_bounds),
+        )
+
+    def means(self, runs: Seeds, metric: str) -> dict[str, float]:
+        """Give the mean metric of every slice that has a user, over the seeds of an arm."""
+        of_user = user_values(runs.values(), metric).mean(axis=0)
+        found = {}
+        for names, slice_of in ((ACTIVITY, self.activity), (POPULARITY, self.popularity)):
+            for number, name in enumerate(names):
+                if (inside := slice_of == number).any():
+                    found[name] = float(of_user[inside].mean())
+        return found
+
+    def describe(self) -> str:
+        """Say where the slices end."""
+        (few, some), (rare, known) = self.bounds
+        return (
+            f"Users by events in the training part: up to {few:,}, up to {some:,}, more. Test items by training "
+            f"events: up to {rare:,}, up to {known:,}, more; each slice of the items has about a third of these."
+        )
+
+
+def _bounds(ends: np.ndarray) -> tuple[int, int]:
+    low, high = (int(end) for end in ends)
+    return low, high

@@ -1,0 +1,111 @@
+"""Runs that no study planned (host): which of them are one arm, and what an arm is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from curriculum_rec.errors import RunError
+from curriculum_rec.studies.grid import Place
+from curriculum_rec.studies.results import Options, Result, Results
+from curriculum_rec.training.run_directory import RunDirectory
+
+DATA_PARTS = ("data", "cleaning", "split", "noise")
+NO_PART = ("seed", "name", "run_dir", "progress", "on_existing", "compilation_cache", "score_cache", "profile",
+           "distributed", "trusted_packages", "compressed")  # fmt: skip
+TARGET = "_target_"
+Flat = dict[str, Any]
+
+
+def results_of_runs(
+    directories: Sequence[RunDirectory], configs: Sequence[Mapping[str, Any]], *, metric: str | None = None
+) -> Results:
+    """Put finished runs together: those that differ by their seed alone are one arm, those on the same data one place.
+
+    Args:
+        directories: The runs.
+        configs: Their configurations.
+        metric: What decides; None takes the first run's own.
+
+    Raises:
+        RunError: A run is not finished, two are of one arm and one seed, or runs of one place had different data.
+    """
+    runs = [flat(config, NO_PART) for config in configs]
+    places = _names([{k: v for k, v in run.items() if k.split(".")[0] in DATA_PARTS} for run in runs], "data")
+    arms = _names([{k: v for k, v in run.items() if k.split(".")[0] not in DATA_PARTS} for run in runs], "plain")
+    cells: dict[Place, dict[str, dict[int, Result]]] = {}
+    for directory, config, place, arm in zip(directories, configs, places, arms, strict=True):
+        seeds = cells.setdefault(Place(place, "all"), {}).setdefault(arm, {})
+        seed = int(config["seed"])
+        if seed in seeds:
+            raise RunError(
+                f"{seeds[seed].directory.path} and {directory.path} are the same arm and seed: name one of them"
+            )
+        seeds[seed] = Result(arm, seed, directory)
+    first = next(iter(cells.values()))
+    deciding = metric or str(configs[0]["evaluation"]["metric"])
+    cutoff = deciding.partition("@")[2]
+    options = Options(
+        "How do these runs compare?", next(iter(first)), deciding, tuple(dict.fromkeys((f"hr@{cutoff}", deciding)))
+    )
+    return Results(options, cells, len(directories))
+
+
+def runs_below(folder: Path) -> list[RunDirectory]:
+    """List the finished runs in a folder, such as that of a sweep, in their order.
+
+    Raises:
+        RunError: There is none.
+    """
+    found = [path.parent for path in folder.glob("**/summary.json")]
+    if not found:
+        raise RunError(f"{folder} holds no study and no finished run")
+    return [RunDirectory(path) for path in sorted(found, key=_order)]
+
+
+def _order(path: Path) -> tuple[Any, ...]:
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in path.parts)
+
+
+def flat(node: Mapping[str, Any], leave_out: Sequence[str] = (), *, prefix: str = "") -> Flat:
+    """Write nested options as one level of dotted names.
+
+    >>> flat({"model": {"width": 64}, "seed": 1}, ["seed"])
+    {'model.width': 64}
+    """
+    found: Flat = {}
+    for name, value in node.items():
+        if not prefix and name in leave_out:
+            continue
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, prefix=f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def differing(configs: Sequence[Flat]) -> list[str]:
+    """List the options in which configurations differ, the outermost choices in place of all that follows from them.
+
+    >>> differing([{"a._target_": "x.One", "a.b": 1, "c": 2}, {"a._target_": "x.Two", "c": 2}])
+    ['a._target_']
+    """
+    names = dict.fromkeys(name for config in configs for name in config)
+    missing = object()
+    differ = [name for name in names if len({repr(config.get(name, missing)) for config in configs}) > 1]
+    chosen = [name.removesuffix(TARGET) for name in differ if name.endswith(f".{TARGET}")]
+    return [name for name in differ if not any(name.startswith(part) and name != part + TARGET for part in chosen)]
+
+
+def _names(configs: Sequence[Flat], if_all_alike: str) -> list[str]:
+    options = differing(configs)
+    if not options:
+        return [if_all_alike] * len(configs)
+    return [", ".join(_word(name, config.get(name)) for name in options) for config in configs]
+
+
+def _word(name: str, value: Any) -> str:
+    if name.endswith(f".{TARGET}"):
+        return f"{name.removesuffix(f'.{TARGET}')}={str(value).rpartition('.')[2]}"
+    return f"{name}={value}"
