@@ -50,6 +50,14 @@ def check_installed() -> None:
         raise OptionError("tuning needs Optuna: pip install 'curriculum-rec[tune]'")
 
 
+def _optional() -> tuple[Any, Any]:
+    check_installed()
+    import optuna  # noqa: PLC0415 - optional
+    import sqlalchemy  # noqa: PLC0415 - what Optuna keeps studies by
+
+    return optuna, sqlalchemy
+
+
 @dataclass
 class Claim:
     """A trial that this process works on.
@@ -82,10 +90,7 @@ class OptunaStudy:
     """
 
     def __init__(self, folder: Path, search: Search) -> None:
-        check_installed()
-        import optuna  # noqa: PLC0415 - optional
-        import sqlalchemy  # noqa: PLC0415 - what Optuna keeps studies by
-
+        optuna, sqlalchemy = _optional()
         self._optuna, self.folder, self.search = optuna, folder, search
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # the program tells of trials itself
         self._lock = FileLock(folder / ".lock")
