@@ -58,7 +58,7 @@ def draw_history(found: Findings) -> Any:
         axis.set_xlabel("trial")
         axis.set_ylabel(f"validation {found.metric}")
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.legend(loc="lower right")
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside the points, so that it covers none
     return figure
 
 
@@ -127,6 +127,8 @@ def _draw_slice(axis: Any, entry: Entry, done: Sequence[TrialRow]) -> None:
         axis.set_xlim(entry.values.low, entry.values.high)
         if entry.values.log:
             axis.set_xscale("log")
+            axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")  # Matplotlib's own is mathematics
+            axis.xaxis.set_minor_formatter(lambda *_: "")
         axis.margins(x=0.05)
     numbers = [row.number for row in rows]
     axis.scatter(chosen, [row.value for row in rows], c=numbers, cmap="Blues", vmin=min(numbers, default=0) - 5, s=16)

@@ -190,6 +190,7 @@ def test_broken_trials_are_recorded_with_their_sentence(folder, capsys, monkeypa
         ({}, ["space=small.yaml", "study_dir=study/trials"], "study_dir=study/trials holds other files"),
         ({}, ["space=small.yaml", "study_dir=study", "seed=4"], "study holds a study with another seed"),
         ({}, ["space=small.yaml", "study_dir=x", "overrides=['data.path=no.txt']"], "no.txt does not exist"),
+        ({}, ["space=small.yaml", "study_dir=x", "--", "data.path=other.txt"], "other.txt does not exist"),
         ({}, ["space=small.yaml", "study_dir=x", "overrides=['run_dir=y']"], "run_dir=y: the search decides that"),
         ({"base": ["modl=dnn"]}, ["space=small.yaml", "study_dir=x"], "option 'modl' does not exist"),
         ({"space": {"model.widht": {"int": [4, 8]}}}, ["space=small.yaml", "study_dir=x"], "is 'width' meant"),

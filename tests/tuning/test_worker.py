@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from searches import NONE, make_search, pretend, quality
+from searches import NONE, SPACE, make_search, pretend, quality
 
 pytest.importorskip("optuna", reason="the extra 'tune' is not installed")
 
@@ -99,8 +99,10 @@ def test_the_value_is_found_where_it_is(tmp_path, studies):
     assert best.value == pytest.approx(quality([f"{name}={value}" for name, value in best.point.items()]))
     assert best_so_far(rows)[-1] == (best.number, best.value)
     assert 10**-2.7 < best.point["optimizer.learning_rate"] < 10**-1.3
-    assert 0 < study.importances()["model.depth"] < study.importances()["optimizer.learning_rate"] < 1
-    assert sum(study.importances().values()) == pytest.approx(1)
+    importances = study.importances()
+    assert set(importances) == set(SPACE)  # those with a condition, too
+    assert list(importances.values()) == sorted(importances.values(), reverse=True)
+    assert sum(importances.values()) == pytest.approx(1)
 
 
 def test_pruned_trials_are_those_below_the_median_of_the_others(tmp_path, studies):
