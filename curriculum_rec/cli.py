@@ -70,7 +70,7 @@ def _run(command: str, rest: list[str]) -> int:
     except CurriculumRecError as error:
         return _refuse(str(error))
     except Interrupted as stop:
-        print(f"\ninterrupted; go on with: curriculum-rec resume run={stop.args[0]}", file=sys.stderr)
+        print(f"\ninterrupted; go on with: {stop.advice}", file=sys.stderr)
         return INTERRUPTED
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)

@@ -358,7 +358,8 @@ class StudyConfig:
         options: Words for every run: what followed ``--``.
         jobs: Runs at a time on this machine.
         on_failure: Whether the others go on when a run fails: ``continue`` or ``stop``.
-        progress: ``auto`` and ``rich`` show a table, ``plain`` and ``none`` a line a run.
+        progress: ``rich`` shows a table, ``plain`` a line a run, ``none`` neither; ``auto`` is ``rich`` in a terminal,
+            ``plain`` elsewhere.
         report: Whether the report is written at the end.
         trusted_packages: Packages besides our own and optax that runs may name.
     """
@@ -399,6 +400,38 @@ class ReportConfig:
     into: str | None = None
 
 
+@dataclass
+class TuneConfig:
+    """``curriculum-rec tune``; None takes what the file of the search says.
+
+    Attributes:
+        space: A name in ``experiments/tuning/``, or a file.
+        study_dir: The folder of the study; None makes ``runs/tune/NAME``.
+        overrides: Words of ``curriculum-rec train`` for every trial, after those of the file.
+        n_trials: All trials of the study, those of other processes among them.
+        timeout: Seconds after which no new trial begins.
+        seed: Decides what the sampler draws.
+        jobs: Processes that work on the study.
+        progress: ``rich`` shows a table, ``plain`` a line a trial, ``none`` neither; ``auto`` is ``rich`` in a
+            terminal, ``plain`` elsewhere.
+        compilation_cache: Folder for compiled programs that later trials load; None compiles everything anew.
+        score_cache: Folder for what teachers said of targets; None keeps it in the run alone.
+        trusted_packages: Packages besides our own and optax that ``_target_`` may name.
+    """
+
+    space: str = MISSING
+    study_dir: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    n_trials: int | None = None
+    timeout: float | None = None
+    seed: int | None = None
+    jobs: int = 1
+    progress: str = "auto"
+    compilation_cache: str | None = CACHE
+    score_cache: str | None = SCORE_CACHE
+    trusted_packages: list[str] = field(default_factory=list)
+
+
 def register() -> None:
     """Make the typed schemas known to Hydra, where the YAML files extend them."""
     store = ConfigStore.instance()
@@ -419,6 +452,7 @@ def register() -> None:
         ("replay", ReplayConfig),
         ("study", StudyConfig),
         ("report", ReportConfig),
+        ("tune", TuneConfig),
     ):
         store.store(name=f"{name}_schema", node=schema)
 

@@ -23,6 +23,7 @@ commands:
   prequential  test an experiment on each window of time, then train it on that window
   study       train arms under several seeds, whatever happens, and say what may be said of them
   report      compare finished runs: a page, tables for a paper
+  tune        search for the options by which a validation metric is highest
 
   curriculum-rec COMMAND --help   explains a command's options
   curriculum-rec --version        prints the version
@@ -408,7 +409,7 @@ options:
   jobs=1                  runs at a time on this machine, each on cores of its own
   hydra/launcher=NAME     a launcher of Hydra in place of them: joblib_local, slurm or ray_local (docs/launchers.md)
   on_failure=continue     stop begins no more runs once one has failed (under a launcher: no more seeds)
-  progress=auto           auto or rich: a table; plain or none: a line a run
+  progress=auto           rich: a table; plain: a line a run; none; auto: rich in a terminal, plain elsewhere
   report=true             false leaves the report out
   trusted_packages=[]     your own packages that _target_ may name
 
@@ -437,6 +438,33 @@ examples:
   curriculum-rec report runs=[runs/a,runs/b] output=comparison
 """
 
+TUNE = """\
+usage: curriculum-rec tune space=NAME|FILE [OPTION=VALUE ...] [-- OPTION=VALUE ...]
+
+Searches for the options by which an experiment's validation metric is highest. The space is a YAML file, and every
+trial an ordinary run in the study's folder, stopped early where its validation curve is worse than others'. The same
+command goes on with a study, by as many processes as call it: after Ctrl-C or kill -9 an unfinished trial goes on from
+its checkpoint. Leaves study.db, trials/, trials.csv, tuning.md, tuning.html, and experiment/best.yaml, which
+'train --config-dir=STUDY_DIR experiment=best' trains. See docs/tuning.md. Needs the extra "tune".
+
+options:
+  space=NAME|FILE         experiments/tuning/NAME.yaml, or a file that ends in .yaml: what is searched and how
+  study_dir=DIR           the study's folder (default runs/tune/NAME)
+  overrides=[WORD,...]    options of train for every trial, after those of the file; what follows -- is that, too
+  n_trials=               all trials of the study, those of other processes among them (default: the file's, else 40)
+  timeout=                seconds after which this process begins no new trial (default: the file's, else none)
+  seed=                   decides what the sampler draws (default: the file's, else 0)
+  jobs=1                  processes that work on the study; more may be started by hand
+  progress=auto           rich: a table; plain: a line a trial; none; auto: rich in a terminal, plain elsewhere
+  compilation_cache=DIR   where compiled programs lie (default ~/.cache/curriculum_rec); null for none
+  score_cache=DIR         where what teachers said lies (default ~/.cache/curriculum_rec/scores); null for none
+  trusted_packages=[]     your own packages that _target_ may name
+
+examples:
+  curriculum-rec tune space=ml100k -- data.path=ml-100k/u.data
+  curriculum-rec tune space=my_space.yaml study_dir=runs/tune/mine n_trials=100 jobs=2
+"""
+
 COMMANDS = {
     "train": TRAIN,
     "resume": RESUME,
@@ -455,4 +483,5 @@ COMMANDS = {
     "prequential": PREQUENTIAL,
     "study": STUDY,
     "report": REPORT,
+    "tune": TUNE,
 }

@@ -23,7 +23,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import MissingConfigException
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from curriculum_rec import config
@@ -31,7 +31,7 @@ from curriculum_rec.components import unknown_option
 from curriculum_rec.errors import CurriculumRecError, OptionError, RunError
 from curriculum_rec.training.interrupt import Interrupted
 
-FOR_RUNS = ("study",)
+FOR_RUNS = {"study": "options", "tune": "overrides"}
 """Commands whose words after ``--`` go to every run that they start."""
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 PLUGINS = {
@@ -101,7 +101,7 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
         flags.append(f"--config-dir={given.config_dir}")
     overrides = list(given.overrides)
     if searchpath and not any(word.startswith("hydra.searchpath=") for word in overrides):
-        places = ",".join("'file://" + str(place).replace("'", "\\'") + "'" for place in searchpath)
+        places = ",".join(map(_quoted, searchpath))
         overrides.insert(0, f"hydra.searchpath=[{places}]")
     return flags + overrides
 
@@ -126,7 +126,7 @@ def _cut_at_dashes(command: str, words: Sequence[str]) -> tuple[list[str], list[
     for word in words[place + 1 :]:
         _check_override(word, "train")
     quoted = ["'" + word.replace("\\", "\\\\").replace("'", "\\'") + "'" for word in words[place + 1 :]]
-    return words[:place], [f"options=[{','.join(quoted)}]"]
+    return words[:place], [f"{FOR_RUNS[command]}=[{','.join(quoted)}]"]
 
 
 def _with_controls(overrides: Sequence[str], *, sweeps: bool) -> list[str]:
@@ -198,6 +198,49 @@ def compose_choice(group: str, choice: str, option: str) -> dict[str, Any]:
     for name in group.split("/"):
         node = node[name]
     return config.to_data(node)
+
+
+def compose_command(
+    command: str, words: Sequence[str], *, place: Path | None = None
+) -> tuple[DictConfig, dict[str, str]]:
+    """Compose the configuration of a command while another one runs, in the folders in which this one found its own.
+
+    Args:
+        command: Name of the primary configuration.
+        words: Overrides.
+        place: One more folder whose groups join.
+
+    Returns:
+        The configuration, and the choice in every group.
+
+    Raises:
+        OptionError: It cannot be composed.
+    """
+    for word in words:
+        _check_override(word, command)
+    places = _search_path()
+    if place is not None:
+        before = places[0].partition("[")[2].removesuffix("]") + "," if places else ""
+        places = [f"hydra.searchpath=[{before}{_quoted(place)}]"]
+    try:
+        composed = hydra.compose(command, overrides=[*places, *words], return_hydra_config=True)
+    except Exception as error:
+        raise OptionError(explain(error)) from error
+    choices = {
+        str(group): str(choice) for group, choice in composed.hydra.runtime.choices.items() if choice is not None
+    }
+    chosen = {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
+    return OmegaConf.masked_copy(composed, [str(name) for name in composed if name != "hydra"]), chosen
+
+
+def search_places() -> list[Path]:
+    """List the folders whose groups joined the packaged ones for the command that runs."""
+    sources = HydraConfig.get().runtime.config_sources
+    return [Path(source.path) for source in sources if source.schema == "file"]
+
+
+def _quoted(place: Path) -> str:
+    return "'file://" + str(place).replace("'", "\\'") + "'"
 
 
 def hashes(words: Sequence[str], seeds: Sequence[int]) -> list[str]:
@@ -276,8 +319,7 @@ class _Job:
             raise _TaskFailed(error) from error
         except Interrupted as stop:
             if runs_apart():  # a signal of the cluster; the process that waits for results knows nothing of it
-                message = f"interrupted; go on with: curriculum-rec resume run={stop.args[0]}"
-                raise _fit_to_send(RunError(message)) from None
+                raise _fit_to_send(RunError(f"interrupted; go on with: {stop.advice}")) from None
             raise
 
 

@@ -27,6 +27,7 @@ RANKS = {
     "inference": 4,
     "reports": 4,
     "studies": 5,
+    "tuning": 5,
 }
 FOR_ALL = {"errors": -2, "streams": -1, "files": -1, "ranges": -1, "components": -1}
 TOP = 6
@@ -133,6 +134,10 @@ def test_hydra_stays_behind_its_doors():
 
 def test_orbax_stays_behind_one_module():
     assert importers_of("orbax") == {"training.checkpoint"}
+
+
+def test_optuna_stays_behind_one_module():
+    assert importers_of("optuna") == {"tuning.optuna_study"}
 
 
 def test_host_code_does_not_name_jax():

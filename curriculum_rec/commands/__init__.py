@@ -21,6 +21,7 @@ TASKS = {
     "prequential": "prequential.prequential",
     "study": "studying.study",
     "report": "studying.report",
+    "tune": "tuning.tune",
 }
 """Where each command's function is; its module is loaded when it is asked for, so that light commands start at once."""
 

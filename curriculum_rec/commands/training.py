@@ -21,7 +21,7 @@ from curriculum_rec.training import hosts
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.progress import Mode
 from curriculum_rec.training.run_directory import OnExisting, RunDirectory
-from curriculum_rec.training.runner import Runner
+from curriculum_rec.training.runner import Runner, Watch
 
 
 def train(composed: DictConfig) -> float:
@@ -58,7 +58,7 @@ def train_into(
         experiment = config.build_experiment(data, trusted=trusted)
         dataset = experiment.read()
         mirror = config.build_mirror(data["tracking"], data, directory, trusted=trusted)
-        runner = _runner(
+        runner = make_runner(
             experiment, dataset, directory, data, config.config_hash(data), mirror=mirror, progress=progress
         )
         runner.check()
@@ -105,27 +105,29 @@ def _go_on(directory: RunDirectory, given: dict[str, Any], *, progress: Mode, sa
             trackers = (given if same else data).get("tracking")
             mirror = config.build_mirror(trackers, data, directory, trusted=tuple(given["trusted_packages"]))
             dataset = experiment.read()
-            runner = _runner(
+            runner = make_runner(
                 experiment, dataset, directory, given, config.config_hash(data), mirror=mirror, progress=progress
             )
             if hosts.is_first():
                 directory.lock()
     if finished:
         print(f"{directory.path} is finished: there is nothing to resume")
-        return _score(directory.read_summary())
+        return score_of(directory.read_summary())
     return _run(runner)
 
 
-def _runner(
+def make_runner(
     experiment: Experiment,
     dataset: Dataset,
     directory: RunDirectory,
     given: dict[str, Any],
     config_hash: str,
     *,
-    mirror: Mirror,
     progress: Mode,
+    mirror: Mirror | None = None,
+    watch: Watch | None = None,
 ) -> Runner:
+    """Make the runner of an experiment as a command's own options want it."""
     return Runner(
         experiment,
         dataset,
@@ -135,7 +137,8 @@ def _runner(
         given.get("profile", False),
         given["score_cache"],
         opener(tuple(given["trusted_packages"])),
-        mirror,
+        mirror or Mirror(),
+        watch,
     )
 
 
@@ -147,10 +150,11 @@ def _run(runner: Runner) -> float:
         runner.directory.unlock()
     if hosts.is_first():
         _print_summary(runner.directory, summary)
-    return _score(summary)
+    return score_of(summary)
 
 
-def _score(summary: dict[str, Any]) -> float:
+def score_of(summary: dict[str, Any]) -> float:
+    """Give the deciding validation metric of a finished run."""
     return float(summary["validation"][summary["metric"]])
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from curriculum_rec.studies.grid import PlannedRun
 from curriculum_rec.studies.ledger import Ledger
-from curriculum_rec.training.progress import Mode
+from curriculum_rec.training.progress import Mode, lives
 from curriculum_rec.training.run_directory import RunDirectory
 
 TAIL_BYTES = 16_384
@@ -45,7 +45,7 @@ class Watch:
     console: Console = field(default_factory=lambda: Console(stderr=True))
 
     def __post_init__(self) -> None:
-        self.live = self.mode == "rich" or (self.mode == "auto" and self.console.is_terminal)
+        self.live = lives(self.mode, self.console)
         self._by_name = {run.name: run for run in self.runs}
         self._began = time.monotonic()
         self._finished_before = self.ledger.count(self._by_name)["finished"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal
 
 import jax
@@ -34,10 +35,14 @@ class FitResult:
     Attributes:
         state: The state after the last step.
         loss: float32 ``[steps]``, the mean loss of every step.
+        evaluated_at: int64 ``[n_evaluations]``, the steps after which ``evaluate`` was asked.
+        quality: float64 ``[n_evaluations]``, what it said.
     """
 
     state: TrainState
     loss: np.ndarray
+    evaluated_at: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    quality: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def model(self) -> nnx.Module:
@@ -60,6 +65,8 @@ def fit(
     accumulate: int = 1,
     weighting: Weighting | None = None,
     workshop: Workshop | None = None,
+    evaluate: Callable[[nnx.Module], float] | None = None,
+    evaluate_every: int | None = None,
 ) -> FitResult:
     """Train a model on examples under a curriculum.
 
@@ -77,18 +84,24 @@ def fit(
         accumulate: Parts into which a device cuts its share of a batch, one after the other, for memory.
         weighting: How much each loss of a batch counts; None lets all count the same.
         workshop: Trains the teachers that the curriculum's difficulty asks, a ``TeacherWorkshop``.
+        evaluate: Says how good the model is, higher is better; asked every ``evaluate_every`` steps and at the end. The
+            batches are the same with and without it.
+        evaluate_every: Steps; None asks at the end alone.
 
     Returns:
-        The trained state and the losses.
+        The trained state, the losses, and what the evaluations said.
 
     Raises:
         OptionError: An option is out of range.
         TrainingError: A loss is not finite.
     """
     check_value("steps", steps, at_least(1))
+    check_value("evaluate_every", evaluate_every, at_least(1).or_null())
     curriculum = curriculum or Curriculum()
-    if len(curriculum.pacing.begin()):
-        raise OptionError(f"{type(curriculum.pacing).__name__} paces by evaluations, which fit does not make")
+    if evaluate is None and evaluate_every is not None:
+        raise OptionError(f"evaluate_every={evaluate_every} has no effect without evaluate")
+    if evaluate is None and len(curriculum.pacing.begin()):
+        raise OptionError(f"{type(curriculum.pacing).__name__} paces by evaluations: give fit the argument evaluate")
     placed = (placement if isinstance(placement, Placement) else Placement(placement)).place()
     examples, meta = hold_out_meta(examples, weighting, seed=seed)
     prepared = examples_for(objective, with_facts(examples, weighting))
@@ -104,5 +117,12 @@ def fit(
     # A copy: the engine donates its state, and the caller's model must stay alive.
     state = TrainState.create(model, optimizer, weighting, objective=objective, item_counts=examples.item_counts)
     state = placed.place_state(jax.tree.map(jnp.copy, state))
-    state, _ = engine.train(state, scheduler.begin(), stop_at=steps, on_chunk=on_chunk)
-    return FitResult(state, np.concatenate(losses))
+    position, every = scheduler.begin(), evaluate_every or steps
+    evaluated_at, quality = [], []
+    for stop in [*range(every, steps, every), steps]:
+        state, position = engine.train(state, position, stop_at=stop, on_chunk=on_chunk)
+        if evaluate is not None:
+            evaluated_at.append(stop)
+            quality.append(float(evaluate(join_model(state.structure, evaluation_parameters(state)))))
+            position = scheduler.evaluated(position, quality[-1])
+    return FitResult(state, np.concatenate(losses), np.array(evaluated_at, np.int64), np.array(quality, np.float64))

@@ -12,6 +12,11 @@ from typing import Any
 class Interrupted(KeyboardInterrupt):
     """The run stopped at a person's wish, after a checkpoint; its argument is the run directory."""
 
+    @property
+    def advice(self) -> str:
+        """How to go on."""
+        return f"curriculum-rec resume run={self.args[0]}"
+
 
 class InterruptGuard:
     """Turns the first signal into a flag; a second one stops at once, without a checkpoint."""

@@ -86,7 +86,7 @@ class RunProgress:
     _facts: dict[str, str] = field(default_factory=dict, init=False)
 
     def __enter__(self) -> RunProgress:  # noqa: PYI034 - run-time type checks cannot follow Self
-        if self.mode == "rich" or (self.mode == "auto" and self.console.is_terminal):
+        if lives(self.mode, self.console):
             if not self.console.is_terminal:
                 self.console = Console(stderr=True, force_terminal=True)
             self._bar = Progress(
@@ -160,6 +160,11 @@ class RunProgress:
         facts += [] if rate is None else [f"{rate:,.0f} positions/s"]
         facts += [] if left is None else [f"{timedelta(seconds=round(left))} left"]
         return "  ".join(facts)
+
+
+def lives(mode: Mode, console: Console) -> bool:
+    """Say whether something that moves is shown."""
+    return mode == "rich" or (mode == "auto" and console.is_terminal)
 
 
 def check_mode(value: str) -> Mode:

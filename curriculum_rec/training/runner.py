@@ -8,6 +8,7 @@ come from, in this order: the run's own newest checkpoint, a stage's warm start,
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -63,6 +64,9 @@ from curriculum_rec.training.tuition import Tuition, Tutor
 from curriculum_rec.training.workshop import OpenRun, TeacherWorkshop, stores
 from curriculum_rec.weighting.contract import with_facts
 
+Watch = Callable[[Sequence[float], bool], None]
+"""Takes the deciding validation metric of every evaluation so far, and whether training is over."""
+
 
 @dataclass
 class Runner:
@@ -78,6 +82,7 @@ class Runner:
         score_cache: A folder where what teachers said lies for other runs; None keeps it in the run directory alone.
         open_run: Builds the experiment of a finished run, for a difficulty that asks one.
         mirror: The trackers that get the rows of the log.
+        watch: Told of the evaluations once each is saved, and when a run goes on; what it raises ends the run.
     """
 
     experiment: Experiment
@@ -89,6 +94,7 @@ class Runner:
     score_cache: str | None = None
     open_run: OpenRun | None = None
     mirror: Mirror = field(default_factory=Mirror)
+    watch: Watch | None = None
     _record: RunRecord = field(default_factory=RunRecord, init=False)
     _traces_before: int = field(default=0, init=False)
     _clock: tuple[float, float] = field(default=(0.0, 0.0), init=False)
@@ -222,6 +228,7 @@ class Runner:
                 self._logbook = Logbook(self.directory, self._log, self._shown)
                 self.workshop.shown, self.workshop.interrupted = self._shown, lambda: self._guard.requested
                 state, position = self._resume() or self._start()
+                self._tell_watch()
                 self.workshop.release()
                 names = list(self.experiment.stages)
                 while True:
@@ -365,9 +372,17 @@ class Runner:
             if boundary == end or ends:
                 self._record = self._record.with_stage(done=True)
             self._save(state, position)
+            if evaluates:
+                self._tell_watch()
             if self.engine.stopped:
                 raise Interrupted(str(self.directory.path))
         return state, position
+
+    def _tell_watch(self) -> None:
+        curve = [standing.metric for stage in self._record.stages for standing in stage.evaluations]
+        if self.watch is not None and curve:
+            over = self._record.stage.done and len(self._record.stages) == len(self.experiment.stages)
+            self.watch(curve, over)
 
     def _frozen(self, step: int) -> tuple[Frozen, int]:
         """Say what is frozen at a step, and the step with which that changes."""

@@ -102,3 +102,31 @@ def test_options_out_of_range_are_refused(points, options, message):
     arguments = {"optimizer": optax.sgd(0.1), "steps": 1, "placement": "jit"} | options
     with pytest.raises(OptionError, match=message):
         fit(Classifier(rngs=nnx.Rngs(0)), classification, Examples.from_arrays(points, batch_size=32), **arguments)
+
+
+def test_evaluations_are_asked_for_in_time_and_change_no_batch(points):
+    def run(**others):
+        return fit(
+            Classifier(rngs=nnx.Rngs(0)),
+            classification,
+            Examples.from_arrays(points, batch_size=32),
+            optimizer=AdamW(learning_rate=0.03)(25),
+            steps=25,
+            curriculum=CURRICULUM,
+            placement="jit",
+            **others,
+        )
+
+    def accuracy(model):
+        return float((model(points["x"]).argmax(-1) == points["y"]).mean())
+
+    plain, watched = run(), run(evaluate=accuracy, evaluate_every=10)
+    np.testing.assert_array_equal(plain.loss, watched.loss)
+    assert watched.evaluated_at.tolist() == [10, 20, 25]
+    assert watched.quality[-1] == accuracy(watched.model) == accuracy(plain.model)
+    assert len(plain.quality) == len(plain.evaluated_at) == 0
+    assert run(evaluate=accuracy).evaluated_at.tolist() == [25]
+    with pytest.raises(OptionError, match="evaluate_every=5 has no effect without evaluate"):
+        run(evaluate_every=5)
+    with pytest.raises(OptionError, match="evaluate_every=0: it must be at least 1, or null"):
+        run(evaluate=accuracy, evaluate_every=0)

@@ -1,0 +1,1 @@
+"""Tuning (host): a search over an experiment's options, shared by processes, each trial an ordinary run."""
