@@ -20,7 +20,8 @@ from curriculum_rec.files import write_text
 from curriculum_rec.studies.conduct import Conductor, OnFailure
 from curriculum_rec.studies.grid import Choice, Place, plan
 from curriculum_rec.studies.processes import log_of
-from curriculum_rec.studies.report import Report, write_report
+from curriculum_rec.studies.report import Report
+from curriculum_rec.studies.report_files import write_report
 from curriculum_rec.studies.results import Results, results_of_study
 from curriculum_rec.studies.slices import Slices
 from curriculum_rec.studies.study import read_study

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from curriculum_rec.files import write_text
 from curriculum_rec.studies.answer import answer
 from curriculum_rec.studies.grid import Place
 from curriculum_rec.studies.results import Results
 from curriculum_rec.studies.slices import Slices
-from curriculum_rec.studies.table import Table, to_csv, to_latex, to_markdown
+from curriculum_rec.studies.table import Table, to_markdown
 from curriculum_rec.studies.tables import all_tables
 
 
@@ -23,12 +21,14 @@ class Report:
         results: The finished runs.
         answer: In words, a paragraph each.
         tables: By place; those across places under None.
+        slices: Of each place whose data could be read.
         command: What reproduces it.
     """
 
     results: Results
     answer: Sequence[str]
     tables: Mapping[Place | None, Sequence[Table]]
+    slices: Mapping[Place, Slices]
     command: str
 
     @classmethod
@@ -40,7 +40,7 @@ class Report:
             slices: Of each place whose data can be read.
             command: What reproduces the runs.
         """
-        return cls(results, answer(results), all_tables(results, slices), command)
+        return cls(results, answer(results), all_tables(results, slices), slices, command)
 
 
 def place_title(place: Place | None) -> str:
@@ -60,17 +60,3 @@ def to_page(report: Report) -> str:
             lines += [f"### {table.title}", "", table.note, "", to_markdown(table)]
     lines += ["## How to do it again", "", "```", report.command, "```"]
     return "\n".join(lines) + "\n"
-
-
-def write_report(folder: Path, report: Report) -> None:
-    """Write ``report.md`` and a CSV and a LaTeX file a table.
-
-    Args:
-        folder: Where to.
-        report: What.
-    """
-    write_text(folder / "report.md", f"# Report\n\n{to_page(report)}")
-    for tables in report.tables.values():
-        for table in tables:
-            write_text(folder / "tables" / f"{table.name}.csv", to_csv(table))
-            write_text(folder / "tables" / f"{table.name}.tex", to_latex(table))
