@@ -270,6 +270,7 @@ class ReportConfig:
         baseline: The arm that the others are compared with; None takes the study's, or the first.
         metric: What decides; None takes the study's, or the runs' own.
         output: Folder of the report; None takes that of the study.
+        into: Markdown file with two markers, between which the report is written too.
     """
 
     study: str | None = None
@@ -277,6 +278,7 @@ class ReportConfig:
     baseline: str | None = None
     metric: str | None = None
     output: str | None = None
+    into: str | None = None
 
 
 def register() -> None:

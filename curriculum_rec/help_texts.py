@@ -62,7 +62,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 self_paced_polynomial, self_paced_logistic, self_paced_diverse, mentor, super_loss, gaussian, focal,
                 generalised_cross_entropy, truncated, selective, reducible (weighting.reference=FILE), group_robust,
                 inverse_propensity, screener, learn_to_reweight, meta_weight_net,
-                data_parameters
+                data_parameters, oracle (with noise=planted: a bound for the others)
   growth        none; copies behind gates of 0: interleave, stack, partial_stack, partial_interleave, gradual, middle;
                 interleaved blocks of other kinds: identity, norm_zero, copy, momentum; shrink (depth may fall)
                 wider, padded (model.norm=rms), deeper_and_wider, learned (stages.NAME.model={width:128})
@@ -285,6 +285,8 @@ options:
   baseline=ARM            what the arms are compared with (default: the study's; else the first)
   metric=ndcg@10          what decides (default: the study's; else the runs' own)
   output=DIR              where the report is written (default: report/ in the study's folder)
+  into=README.md          write it into a Markdown file too, between the lines "<!-- report begin -->" and
+                          "<!-- report end -->"
 
 examples:
   curriculum-rec report study=runs/studies/curricula

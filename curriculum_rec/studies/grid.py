@@ -115,6 +115,8 @@ def plan(
             place = Place(data_name, condition)
             beside = str((root / data_name / condition).absolute())
             for name, arm in arms.items():
+                if arm.conditions is not None and condition not in arm.conditions:
+                    continue
                 own = tuple(word.replace("{beside}", beside) for word in arm.options)
                 words = (*source.options, *path, *differs, *study.options, *chosen.words, *own)
                 runs += [

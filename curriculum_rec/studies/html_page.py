@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.reports.page import make_page, paragraph
+from curriculum_rec.studies.findings import Report, place_title
 from curriculum_rec.studies.grid import Place
 from curriculum_rec.studies.html_plots import plot_block
 from curriculum_rec.studies.looks import THEMES, looks
 from curriculum_rec.studies.place_plots import place_plots
 from curriculum_rec.studies.plots import Looks, Plot
-from curriculum_rec.studies.report import Report, place_title
 from curriculum_rec.studies.settings import config_texts, settings_tables
 from curriculum_rec.studies.table import Table, to_csv, to_html, to_latex
 
@@ -77,9 +77,7 @@ def _contents(titles: Sequence[str]) -> str:
     return f'<nav aria-label="contents"><ul>{links}</ul></nav>'
 
 
-def _place(
-    place: Place | None, tables: Sequence[Table], plots: Sequence[Plot], first_plot: int, of_arms: Looks
-) -> str:
+def _place(place: Place | None, tables: Sequence[Table], plots: Sequence[Plot], first_plot: int, of_arms: Looks) -> str:
     """Tell a place by topics: the plots of each above its table."""
     by_topic: dict[str, list[str]] = {}
     titles: dict[str, str] = {}
@@ -97,8 +95,8 @@ def _place(
 def topic_of(table: Table, place: Place) -> str:
     """Name the subject of a place's table: what its name has besides the place's.
 
-    >>> topic_of(Table("ml-all-cost", "", "", ()), Place("ml", "all")), topic_of(Table("ml-all", "", "", ()), Place("ml", "all"))
-    ('cost', 'quality')
+    >>> [topic_of(Table(name, "", "", ()), Place("ml", "all")) for name in ("ml-all", "ml-all-cost")]
+    ['quality', 'cost']
     """
     return table.name.removeprefix(f"{place.data}-{place.condition}").removeprefix("-") or "quality"
 

@@ -53,7 +53,9 @@ def _legend(plot: Plot, looks: Looks) -> str:
     has_controls = any(looks[arm].is_control for arm in plot.legend)
     hide = has_controls and len(plot.legend) >= HIDE_CONTROLS_FROM
     tools = {"arms": "without controls", "all": "all"} if has_controls else {"all": "all"}
-    buttons = [f'<button type="button" data-show="{show}">{word}</button>' for show, word in (tools | {"none": "none"}).items()]
+    buttons = [
+        f'<button type="button" data-show="{show}">{word}</button>' for show, word in (tools | {"none": "none"}).items()
+    ]
     arms = [_legend_entry(arm, looks[arm], hidden=hide and looks[arm].is_control) for arm in plot.legend]
     return f'<div class="legend" role="group" aria-label="arms">{"".join((*arms, *buttons))}</div>'
 

@@ -85,7 +85,11 @@ def axis(title: str = "", **more: Any) -> dict[str, Any]:
 
 def arm_axis(arms: Sequence[str]) -> dict[str, Any]:
     """Describe a vertical axis that names an arm a row, the first on top."""
-    ticks = {"tickmode": "array", "tickvals": list(range(len(arms))), "ticktext": [label(arm) for arm in arms]}
+    ticks: dict[str, Any] = {
+        "tickmode": "array",
+        "tickvals": list(range(len(arms))),
+        "ticktext": [label(arm) for arm in arms],
+    }
     return axis(range=[len(arms) - 0.4, -0.6], **ticks) | {"gridcolor": "$panel", "fixedrange": True}
 
 

@@ -82,7 +82,9 @@ def gains(cell: Cell, options: Options, slices: Slices, looks: Looks) -> Plot:
         hover = f"{plain(arm)}, %{{customdata[0]}}<br>%{{customdata[1]:.4f}}"
         hover += "" if base is None else " (%{y:+.4f})"
         x = numbers([place + offset for place in there])
-        traces.append({"x": x, "y": numbers(y), "customdata": told, "hovertemplate": f"{hover}<extra></extra>", **marks})
+        traces.append(
+            {"x": x, "y": numbers(y), "customdata": told, "hovertemplate": f"{hover}<extra></extra>", **marks}
+        )
     title = f"test {options.metric}" if base is None else f"difference from {options.baseline}"
     edges = [_upright(place + 0.5) for place in range(len(SLICES) - 1)]
     names = [name.replace(" ", "<br>") for name in SLICES]

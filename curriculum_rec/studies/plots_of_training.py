@@ -173,8 +173,8 @@ def _heat_map(arm: str, run: Result) -> Iterator[Figure]:
         "hovertemplate": "tenth %{y}, step %{x:,.0f}: %{customdata:.1%}<extra></extra>",
     }
     line = {"x": numbers(edges), "y": numbers([*mean[:1], *mean]), "mode": "lines", "hoverinfo": "skip"}
-    shape = {"shape": "vh"}
-    lines = [{**line, "line": {**shape, "color": c, "width": w}} for c, w in (("#000000", 3.5), ("#ffffff", 1.5))]
+    styles = (("#000000", 3.5), ("#ffffff", 1.5))
+    lines = [{**line, "line": {"shape": "vh", "color": colour, "width": width}} for colour, width in styles]
     layout = {
         "title": {"text": plain(arm), "font": {"size": 13}, "x": 0, "xref": "paper", "y": 0.98, "yanchor": "top"},
         "xaxis": axis(showgrid=False, nticks=5, fixedrange=True),

@@ -61,7 +61,9 @@ def _arms(results: Results) -> Table:
         for arm in cell:
             if arm != base and arm not in seen:
                 seen.add(arm)
-                rows += [{"arm": arm, **row} for row in _differences(flat(config_of(first_of(cell, arm)), NO_PART), theirs)]
+                rows += [
+                    {"arm": arm, **row} for row in _differences(flat(config_of(first_of(cell, arm)), NO_PART), theirs)
+                ]
     names: dict[str, Any] = {"arm": "", "option": "", "value": "", "that of the baseline": ""}
     note = f"The options in which an arm differs from {base}; what follows from another kind of component is left out."
     return rows_to_table("settings-arms", "What the arms differ by", note, names, rows)
@@ -107,9 +109,14 @@ def _runs(results: Results) -> Table:
             for seed, run in seeds.items():
                 hashes = {f"{part} hash": run.summary[f"{part}_hash"] for part in ("config", "split")}
                 own = {"best step": run.summary["best_step"], "devices": _devices(run.summary)}
-                rows.append({"data": place.data, "condition": place.condition, "arm": arm, "seed": seed, **hashes, **own})
+                rows.append(
+                    {"data": place.data, "condition": place.condition, "arm": arm, "seed": seed, **hashes, **own}
+                )
     forms: dict[str, Any] = dict.fromkeys(("data", "condition", "arm", "seed", "config hash", "split hash"), "")
-    note = "Runs with one split hash had the same data, cut alike; the config hash names all options but those of the place and of the machine."
+    note = (
+        "Runs of one split hash had the same data, cut alike. The config hash names all options but those that say "
+        "where things lie and what the machine is like."
+    )
     return rows_to_table("settings-runs", "Runs", note, {**forms, "best step": ",", "devices": ""}, rows)
 
 

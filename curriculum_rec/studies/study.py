@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Arm:
             is tested against.
         control: Another arm that takes this place.
         after: An arm of which the run of the same seed must be finished first.
+        conditions: The conditions under which it runs; None for all.
     """
 
     options: tuple[str, ...] = ()
@@ -56,6 +57,7 @@ class Arm:
     controls: tuple[str, ...] = ()
     control: str | None = None
     after: str | None = None
+    conditions: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.control is not None and self.controls:
@@ -100,17 +102,22 @@ class Study:
             raise OptionError("a study needs at least one arm, one seed, one data set and one condition")
         for seed in self.seeds:
             check_value("seeds", seed, at_least(0))
-        for name in (*self.all_arms(), *self.data, *self.conditions):
+        self._check_names()
+
+    def _check_names(self) -> None:
+        arms = self.all_arms()
+        for name in (*arms, *self.data, *self.conditions):
             if not re.fullmatch(r"\w[\w.-]*", name):
                 raise OptionError(f"'{name}' becomes a folder's name: take letters, digits, '_', '-' and '.' only")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise OptionError(f"seeds={list(self.seeds)} names a seed twice, which would count one run as two")
+        named = [(f"arms.{n}", other) for n, arm in self.arms.items() for other in (arm.control, arm.after)]
+        for origin, other in (*named, ("baseline", self.baseline)):
+            if other is not None and other not in arms:
+                raise OptionError(f"{origin} names the arm '{other}'; there are: {', '.join(arms)}")
         for name, arm in self.arms.items():
-            for other in (arm.extends, arm.control, arm.after):
-                if other is not None and other not in self.all_arms():
-                    raise OptionError(f"arms.{name} names the arm '{other}'; there are: {', '.join(self.all_arms())}")
-        if self.baseline not in self.all_arms():
-            raise OptionError(f"baseline={self.baseline} is no arm; there are: {', '.join(self.all_arms())}")
+            for condition in arm.conditions or ():
+                if condition not in self.conditions:
+                    there = ", ".join(self.conditions)
+                    raise OptionError(f"arms.{name} names the condition '{condition}'; there are: {there}")
 
     def all_arms(self) -> dict[str, Arm]:
         """Give the arms, each followed by the controls that it makes; ``options`` of each are whole."""
@@ -119,7 +126,7 @@ class Study:
         for name, arm in self.arms.items():
             options = self._options(name)
             control = f"{name}-{arm.controls[0]}" if arm.controls else arm.control
-            arms[name] = Arm(options, control=control, after=arm.after)
+            arms[name] = replace(arm, options=options, extends=None, controls=(), control=control)
             for word in arm.controls:
                 if word not in known:
                     raise OptionError(
@@ -131,7 +138,7 @@ class Study:
                     )
                 # Controls after the first are looked at against the same control as the arm itself.
                 against = None if word == arm.controls[0] else control
-                arms[f"{name}-{word}"] = Arm((*options, *known[word]), control=against, after=arm.after)
+                arms[f"{name}-{word}"] = replace(arms[name], options=(*options, *known[word]), control=against)
         return arms
 
     def _options(self, name: str, seen: tuple[str, ...] = ()) -> tuple[str, ...]:

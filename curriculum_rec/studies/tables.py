@@ -90,8 +90,8 @@ def comparison(name: str, title: str, family: Family, options: Options) -> Table
         note = (
             f"Test {options.metric}, paired by seed. Exact sign-flip tests, BCa bootstrap intervals, Holm's "
             f"correction over the {family.n_arms} comparisons of the table, all that were made. With "
-            f"{family.fewest_seeds} seeds no p is below {raw:.2g}, and none below {corrected:.2g} after the correction. "
-            "The columns over users say what other users would say under the same seeds; they support no claim about "
+            f"{family.fewest_seeds} seeds no p is below {raw:.2g}, and none below {corrected:.2g} after the correction."
+            " The columns over users say what other users would say under the same seeds; they support no claim about "
             "other runs."
         )
     return rows_to_table(name, title, note, {**forms, "over seeds": ""}, rows)

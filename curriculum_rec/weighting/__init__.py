@@ -4,7 +4,7 @@ from curriculum_rec.weighting.contract import Seen, Weighting
 from curriculum_rec.weighting.groups import DiverseThreshold, GroupRobust, InversePropensity
 from curriculum_rec.weighting.learned import LearnToReweight, MetaWeightNet, Screener
 from curriculum_rec.weighting.robust import Focal, Gaussian, GeneralisedCrossEntropy, SuperLoss, Truncated
-from curriculum_rec.weighting.selection import Reducible, Selective
+from curriculum_rec.weighting.selection import Oracle, Reducible, Selective
 from curriculum_rec.weighting.self_paced import (
     HardThreshold,
     LinearThreshold,
@@ -32,6 +32,7 @@ __all__ = [
     "Mentor",
     "MetaWeightNet",
     "MixtureThreshold",
+    "Oracle",
     "PolynomialThreshold",
     "Reducible",
     "Screener",

@@ -11,9 +11,12 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.data.scores import read_target_scores
+from curriculum_rec.errors import OptionError
 from curriculum_rec.ranges import ABOVE_0_TO_1, SHARE, at_least, check_ranges
 from curriculum_rec.weighting.contract import Normalise, Rule, Seen
 from curriculum_rec.weighting.groups import REFERENCE
+
+PLANTED = "planted"
 
 
 def highest(values: Float[Array, " all"], counts: Bool[Array, " all"], n: Int32[Array, ""]) -> Bool[Array, " all"]:
@@ -101,3 +104,28 @@ class Reducible(Rule):
         n = jnp.maximum(jnp.floor(self.keep * seen.all_counts.sum() + 1e-4), 1).astype(jnp.int32)
         kept = highest(seen.all_losses - seen.all_facts[REFERENCE], seen.all_counts, n)
         return seen.own(kept.astype(jnp.float32))
+
+
+@dataclass(frozen=True)
+class Oracle(Rule):
+    """0 for targets that were planted as noise, else 1: what no rule that must guess them can do better.
+
+    A planted item still stands in the histories of the targets after it, so that what is lost even here is lost through
+    these. By default the gradient is divided by how many targets are kept.
+    """
+
+    normalise: Normalise = field(default="weight", kw_only=True)
+
+    def facts(self, examples: Examples) -> dict[str, np.ndarray]:
+        """Say of every target whether it was planted.
+
+        Raises:
+            OptionError: Nothing was.
+        """
+        if examples.noise is None:
+            raise OptionError("weighting=oracle leaves planted noise out, and none was planted: choose noise=planted")
+        return {PLANTED: examples.noise}
+
+    def weigh(self, seen: Seen) -> Float[Array, "batch *length"]:
+        """Give the weights of a batch."""
+        return seen.own(jnp.where(seen.all_facts[PLANTED], 0.0, 1.0).astype(jnp.float32))

@@ -25,7 +25,9 @@ from curriculum_rec.training.state import TrainState
 from curriculum_rec.weighting.contract import with_facts
 
 CONF = Path(str(resources.files("curriculum_rec.conf")))
-WEIGHTINGS = sorted(path.stem for path in (CONF / "weighting").glob("*.yaml") if path.stem not in ("none", "reducible"))
+WEIGHTINGS = sorted(
+    path.stem for path in (CONF / "weighting").glob("*.yaml") if path.stem not in ("none", "oracle", "reducible")
+)
 NEGATIVES = sorted(path.stem for path in (CONF / "objective" / "negatives").glob("*.yaml"))
 SMALL = {"cached_hard": {"size": 5, "every_steps": 3}, "hardest": {"schedule": "growing"}}
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +7,9 @@ import numpy as np
 import pytest
 
 from curriculum_rec.errors import OptionError
-from curriculum_rec.weighting import Reducible, Seen, Selective
+from curriculum_rec.weighting import Oracle, Reducible, Seen, Selective
 from curriculum_rec.weighting.groups import REFERENCE
+from curriculum_rec.weighting.selection import PLANTED
 
 N = 48
 RNG = np.random.default_rng(0)
@@ -83,6 +85,19 @@ def test_the_largest_reducible_losses_are_kept(keep):
 def test_of_equal_reducible_losses_the_first_are_kept():
     weight = Reducible("x", keep=0.5)(seen(np.ones(8), np.arange(8) > 0, **{REFERENCE: np.zeros(8)}), {})[0]
     np.testing.assert_array_equal(weight, [0, 1, 1, 1, 0, 0, 0, 0])
+
+
+def test_the_oracle_leaves_out_what_was_planted_and_nothing_else():
+    planted = RNG.random(N) < 0.4
+    weight = np.asarray(Oracle()(seen(**{PLANTED: planted}), {})[0])
+    np.testing.assert_array_equal(weight[COUNTS], ~planted[COUNTS])
+
+
+def test_the_oracle_needs_planted_noise(tiny_examples):
+    with pytest.raises(OptionError, match="choose noise=planted"):
+        Oracle().facts(tiny_examples)
+    planted = np.arange(len(tiny_examples.targets)) % 3 == 0
+    np.testing.assert_array_equal(Oracle().facts(replace(tiny_examples, noise=planted))[PLANTED], planted)
 
 
 @pytest.mark.parametrize("rule", [Selective(**ALWAYS), Reducible("x", keep=0.3)], ids=str)
