@@ -65,9 +65,9 @@ def to_html_page(report: Report) -> str:
 
 def _answer(report: Report) -> str:
     results = report.results
-    finished = f"{results.n_finished} of {results.n_planned} runs finished"
-    if results.n_planned == results.n_finished:
-        finished = f"{results.n_finished} runs"
+    finished = f"{results.n_finished} runs are finished"
+    if results.n_finished < results.n_planned:
+        finished = f"{results.n_finished} of {results.n_planned} planned runs are finished"
     said = [paragraph(text) for text in report.answer]
     return "\n".join([*said, f'<p class="soft">{finished}; test {escape(results.options.metric)} decides.</p>'])
 

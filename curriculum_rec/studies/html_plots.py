@@ -31,7 +31,7 @@ def plot_block(plot: Plot, number: int, looks: Looks) -> str:
     heights = (figure["layout"]["height"] for figure in plot.panels)
     panels = "".join(f'<div class="panel" style="min-height:{height}px"></div>' for height in heights)
     parts = [f'<figure class="{kind}" data-plot="{number}">', _choices(plot), f'<div class="panels">{panels}</div>']
-    parts += [_legend(plot, looks), f"<figcaption>{escape(plot.note)}</figcaption>", "</figure>"]
+    parts += [_scale(plot), _legend(plot, looks), f"<figcaption>{escape(plot.note)}</figcaption>", "</figure>"]
     return "\n".join(part for part in parts if part)
 
 
@@ -45,6 +45,11 @@ def _choices(plot: Plot) -> str:
         for name in plot.choices
     )
     return f'<div class="choices" role="group" aria-label="horizontal axis">against {buttons}</div>'
+
+
+def _scale(plot: Plot) -> str:
+    ticks = "".join(f'<span style="left:{place:.1%}">{escape(word)}</span>' for word, place in plot.scale.items())
+    return f'<div class="scale">{ticks}</div>' if ticks else ""
 
 
 def _legend(plot: Plot, looks: Looks) -> str:

@@ -32,6 +32,7 @@ class Plot:
         panels: The figures.
         choices: Figures that buttons put in the place of the only panel, by the buttons' words.
         legend: The arms that a click hides; none where the arms are named beside the axis.
+        scale: What the colours of Viridis stand for, words by their places from 0 to 1.
     """
 
     topic: str
@@ -40,6 +41,7 @@ class Plot:
     panels: Sequence[Figure]
     choices: Mapping[str, Figure] = field(default_factory=dict)
     legend: Sequence[str] = ()
+    scale: Mapping[str, float] = field(default_factory=dict)
 
 
 def chosen(topic: str, title: str, note: str, choices: Mapping[str, Figure], legend: Sequence[str] = ()) -> Plot:

@@ -27,7 +27,9 @@ from curriculum_rec.studies.tables import UNITS
 
 MOST_POINTS = 100
 MOST_COLUMNS = 80
-MOST_SHARE = 0.5
+MOST_TICKS = 12
+SCALE_TICKS = (0, 0.02, 0.1, 0.2, 0.5)
+MOST_SHARE = SCALE_TICKS[-1]
 """Of what was trained, in a tenth of the difficulties: from here on the heat map has one colour."""
 
 
@@ -125,7 +127,9 @@ def depth(cell: Cell, looks: Looks) -> Plot | None:
             traces.append(_steps(arm, x, [*blocks, blocks[-1]], looks, shape="hv", form="d"))
     if not changes:
         return None
-    axes = {"xaxis": axis("steps", rangemode="tozero"), "yaxis": axis("blocks", rangemode="tozero", tickformat="d")}
+    deepest = max(filter(None, (block for trace in traces for block in trace["y"])))
+    whole = {"rangemode": "tozero", "tickformat": "d"} | ({"dtick": 1} if deepest <= MOST_TICKS else {})
+    axes = {"xaxis": axis("steps", rangemode="tozero"), "yaxis": axis("blocks", **whole)}
     note = "How many blocks the model had; the first seed."
     legend = [trace["meta"] for trace in traces]
     return Plot("depth", "Depth", note, (figure(traces, axes, height=320),), legend=legend)
@@ -145,9 +149,10 @@ def trained_when(cell: Cell) -> Plot | None:
         return None
     note = (
         "Of what an epoch trained, the share that fell into each tenth of the difficulty; the line is the mean "
-        f"difficulty. The first seed. The colours are by the square root of the share, up to {MOST_SHARE:.0%}."
+        "difficulty. The first seed."
     )
-    return Plot("trained", "What was trained when", note, panels)
+    scale = {f"{share:.0%}": float(np.sqrt(share / MOST_SHARE)) for share in SCALE_TICKS}
+    return Plot("trained", "What was trained when", note, panels, scale=scale)
 
 
 def _heat_map(arm: str, run: Result) -> Iterator[Figure]:
