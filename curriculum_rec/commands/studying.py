@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from contextlib import redirect_stdout
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from curriculum_rec.files import write_text
 from curriculum_rec.studies.conduct import Conductor, OnFailure
 from curriculum_rec.studies.findings import Report
 from curriculum_rec.studies.grid import Choice, Place, plan
-from curriculum_rec.studies.html_page import check_installed
+from curriculum_rec.studies.html_page import check_installed, is_installed
 from curriculum_rec.studies.processes import log_of
 from curriculum_rec.studies.report import check_markers, put_into, write_report
 from curriculum_rec.studies.results import Results, results_of_study
@@ -74,7 +73,7 @@ def study(composed: DictConfig) -> None:
 
 def _report_study(root: Path, trusted: tuple[str, ...]) -> None:
     """Write what can be said of a study so far; a report that cannot be written is no reason to hide failed runs."""
-    has_page = find_spec("plotly") is not None
+    has_page = is_installed()
     try:
         results, command = _results({"study": str(root), "runs": []}, root)
         made = Report.of(results, _slices(results, trusted), command=command)

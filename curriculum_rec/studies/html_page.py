@@ -25,13 +25,18 @@ TOPICS = ("quality", "curves", "baseline", "controls", "pacing", "depth", "train
 """The order in which a place is told."""
 
 
+def is_installed() -> bool:
+    """Say whether Plotly is there."""
+    return find_spec("plotly") is not None
+
+
 def check_installed() -> None:
     """Look for Plotly, before anything is computed in vain.
 
     Raises:
         OptionError: It is not installed.
     """
-    if find_spec("plotly") is None:
+    if not is_installed():
         raise OptionError("report.html needs Plotly: pip install 'curriculum-rec[report]'")
 
 
