@@ -16,20 +16,18 @@ QUESTION = "Is 1 < 2, and does </script><script>window.broken = 1</script> stay 
 N_USERS, STEPS = 30, 40
 CLEAN, NOISY = Place("d", "clean"), Place("d", "noisy")
 QUALITIES = {"plain": 0.2, "order": 0.3, "order-random": 0.21, "order-anti": 0.15, "grown": 0.22, "weighted": 0.19}
-STUDY = study_of(
-    {
-        "question": QUESTION,
-        "data": {"d": []},
-        "conditions": {"clean": [], "noisy": []},
-        "arms": {
-            "plain": {},
-            "order": {"controls": ["random", "anti"]},
-            "grown": {"control": "plain"},
-            "weighted": {"control": "plain"},
-        },
+CONTENT = {
+    "question": QUESTION,
+    "data": {"d": []},
+    "conditions": {"clean": [], "noisy": []},
+    "arms": {
+        "plain": {},
+        "order": {"controls": ["random", "anti"]},
+        "grown": {"control": "plain"},
+        "weighted": {"control": "plain"},
     },
-    "study",
-)
+}
+STUDY = study_of(CONTENT, "study")
 
 
 def rows_of(arm, value, *, seed):
