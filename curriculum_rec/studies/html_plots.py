@@ -61,7 +61,8 @@ def _legend(plot: Plot, looks: Looks) -> str:
     buttons = [
         f'<button type="button" data-show="{show}">{word}</button>' for show, word in (tools | {"none": "none"}).items()
     ]
-    arms = [_legend_entry(arm, looks[arm], hidden=hide and looks[arm].is_control) for arm in plot.legend]
+    ordered = sorted(plot.legend, key=lambda arm: looks[arm].is_control)
+    arms = [_legend_entry(arm, looks[arm], hidden=hide and looks[arm].is_control) for arm in ordered]
     return f'<div class="legend" role="group" aria-label="arms">{"".join((*arms, *buttons))}</div>'
 
 

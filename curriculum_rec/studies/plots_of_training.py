@@ -28,6 +28,7 @@ from curriculum_rec.studies.tables import UNITS
 MOST_POINTS = 100
 MOST_COLUMNS = 80
 MOST_TICKS = 12
+FEW_ARMS = 8
 SCALE_TICKS = (0, 0.02, 0.1, 0.2, 0.5)
 MOST_SHARE = SCALE_TICKS[-1]
 """Of what was trained, in a tenth of the difficulties: from here on the heat map has one colour."""
@@ -53,6 +54,7 @@ def _know(curves: Sequence[Curve], unit: Unit) -> bool:
 def _curve_figure(curves: Mapping[str, Sequence[Curve]], unit: Unit, options: Options, looks: Looks) -> Figure:
     bands: list[Trace] = []
     lines: list[Trace] = []
+    strength = 0.16 if len(curves) <= FEW_ARMS else 0.08
     for arm, found in curves.items():
         if not _know(found, unit):
             continue
@@ -60,7 +62,7 @@ def _curve_figure(curves: Mapping[str, Sequence[Curve]], unit: Unit, options: Op
         look = looks[arm]
         if len(found) > 1:
             outline = {"x": numbers([*x, *x[::-1]]), "y": numbers([*high, *low[::-1]])}
-            paint = {"fill": "toself", "fillcolor": look.colour, "line": {"width": 0}, "opacity": 0.16}
+            paint = {"fill": "toself", "fillcolor": look.colour, "line": {"width": 0}, "opacity": strength}
             bands.append({"mode": "lines", "meta": arm, "hoverinfo": "skip", **outline, **paint})
         hover = f"{plain(arm)}<br>%{{x:.4~s}} {UNIT_TITLES[unit]}: %{{y:.4f}}<extra></extra>"
         marks = {"mode": "lines+markers", "marker": mark_of(look, size=5), "line": line_of(look)}
@@ -98,12 +100,12 @@ def _first(runs: Seeds) -> Result:
 
 
 def pacing(cell: Cell, looks: Looks) -> Plot | None:
-    """Draw which share of the data was available; None where no arm has a curriculum."""
+    """Draw which share of the data was available; None where every arm had all of them."""
     traces = []
     for arm, runs in cell.items():
         rows = _events(_first(runs), "curriculum")
         share = [row["share"] for row in rows]
-        if share:
+        if share and min(share) < 1:
             x = [0, *(row["step"] for row in rows)]
             traces.append(_steps(arm, x, [share[0], *share], looks, shape="vh", form=".1%"))
     if not traces:

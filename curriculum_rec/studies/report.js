@@ -4,7 +4,9 @@
   const content = JSON.parse(document.getElementById("plots").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const coarse = window.matchMedia("(pointer: coarse)").matches;
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  // Plotly's own choice of buttons holds one that sends the figure to a service.
+  const buttons = { modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]], plotlyServerURL: "" };
+  const config = { ...buttons, responsive: true, displaylogo: false };
   let printing = false;
 
   function coloured(value, colours) {
@@ -27,7 +29,8 @@
       for (const trace of figure.data) trace.visible = !isHidden(plot, trace.meta);
       figure.layout.dragmode = coarse ? false : "zoom"; // a finger scrolls the page
       if (printing) figure.layout.width = panel.clientWidth;
-      Plotly.react(panel, figure.data, figure.layout, config);
+      const isBare = coarse || plot.classList.contains("many");
+      Plotly.react(panel, figure.data, figure.layout, isBare ? { ...config, displayModeBar: false } : config);
     });
   }
 
