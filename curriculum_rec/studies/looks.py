@@ -23,7 +23,7 @@ THEMES: Mapping[str, Mapping[str, str]] = {
     "dark": {
         "$ink": "#e8eaed", "$soft": "#a6adb5", "$line": "#3a4048", "$paper": "#16191d", "$panel": "#20242a",
         "$link": "#7fbcf5", "$arm0": "#4c9fe0", "$arm1": "#ff8a3d", "$arm2": "#27c79a", "$arm3": "#e08cbe",
-        "$arm4": "#f0b429", "$arm5": "#9bdcff",
+        "$arm4": "#f0b429", "$arm5": "#6fd3e8",
     },
 }  # fmt: skip
 """What the names of colours stand for: those of Okabe and Ito (2008), as dark or as light as the paper asks."""
