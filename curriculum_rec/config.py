@@ -226,6 +226,64 @@ class AuditConfig(TrainConfig):
 
 
 @dataclass
+class PrequentialConfig(TrainConfig):
+    """``curriculum-rec prequential``: an experiment, and how time is cut.
+
+    Attributes:
+        windows: How many windows are tested and then trained on.
+        warm_up: Share of the data before the first window.
+        cut: ``interactions`` makes windows of equally many interactions, ``time`` equally long ones.
+        tested: ``all`` interactions of a window, or each user's ``first``.
+        validation: Share of what came before a window, the latest, that decides which checkpoint is best.
+        update_epochs: Length of the training from the second window on; None takes that of the last stage.
+    """
+
+    windows: int = 8
+    warm_up: float = 0.5
+    cut: str = "interactions"
+    tested: str = "all"
+    validation: float = 0.05
+    update_epochs: float | None = None
+
+
+@dataclass
+class ReplayConfig:
+    """``curriculum-rec replay``.
+
+    Attributes:
+        run: The run whose model is the policy.
+        log: The log, a ``.parquet``, ``.csv`` or ``.jsonl`` file.
+        policy: How scores become probabilities.
+        candidates: ``column``, ``log`` or ``catalogue``; None takes the log's column where there is one, else ``log``.
+        filter_seen: Whether items of the user's history are no candidates.
+        reward_model: A model of rewards for the doubly robust estimate; None leaves it out.
+        clip: The largest weight of the clipped estimate; None takes the square root of the number of rows.
+        level: How often the intervals shall hold the true value.
+        seed: Decides what is resampled, and what rejection keeps.
+        checkpoint: ``best``, ``newest`` or the number of a step.
+        output: A file for the table of estimates.
+        data_path: Where the run's data file lies now, if it moved.
+        compilation_cache: Folder for compiled programs; None compiles everything anew.
+        trusted_packages: Packages besides our own and optax that ``_target_`` may name.
+    """
+
+    run: str = MISSING
+    log: str = MISSING
+    policy: Node = field(default_factory=dict)
+    candidates: str | None = None
+    filter_seen: bool = True
+    reward_model: Any = None
+    clip: float | None = None
+    level: float = 0.95
+    seed: int = 0
+    checkpoint: str = "best"
+    output: str | None = None
+    data_path: str | None = None
+    compilation_cache: str | None = CACHE
+    trusted_packages: list[str] = field(default_factory=list)
+
+
+@dataclass
 class StudyConfig:
     """``curriculum-rec study``.
 
@@ -237,7 +295,7 @@ class StudyConfig:
         seeds: See there.
         data: See there.
         conditions: See there.
-        options: Words for every run, such as ``stages.train.epochs=2``.
+        options: Words for every run: what followed ``--``.
         jobs: Runs at a time on this machine.
         on_failure: Whether the others go on when a run fails: ``continue`` or ``stop``.
         progress: Whether the table is shown.
@@ -293,6 +351,8 @@ def register() -> None:
         ("compress", CompressConfig),
         ("inspect", InspectConfig),
         ("audit", AuditConfig),
+        ("prequential", PrequentialConfig),
+        ("replay", ReplayConfig),
         ("study", StudyConfig),
         ("report", ReportConfig),
     ):
@@ -347,6 +407,8 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
     source = within(data.get("data"), "path")
     if isinstance(source, dict) and isinstance(source.get("sources"), dict):
         source = source | {"sources": {name: within(node, "path") for name, node in source["sources"].items()}}
+    if isinstance(source, dict) and isinstance(source.get("source"), dict):
+        source = source | {"source": _map_paths({"data": source["source"]}, change)["data"]}
     changed = {"data": source, "weighting": within(data.get("weighting"), "reference"), "curriculum": curriculum}
     return data | changed | {"stages": stages}
 
@@ -402,8 +464,15 @@ def experiment_of_run(
     """
     data = config_of_run(directory)
     if data_path is not None:
-        data["data"] = data["data"] | {"path": data_path}
+        data["data"] = _with_path(data["data"], data_path)
     return build_experiment(data, trusted=trusted), data
+
+
+def _with_path(source: Node, path: str) -> Node:
+    """Say where a source's file lies, be it within a window of time."""
+    if isinstance(source.get("source"), dict):
+        return source | {"source": _with_path(source["source"], path)}
+    return source | {"path": path}
 
 
 def config_text(data: dict[str, Any]) -> str:

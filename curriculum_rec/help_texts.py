@@ -14,6 +14,8 @@ commands:
   compress    store a run's model in fewer bytes, as a run of its own, and say what it costs
   inspect     draw what runs trained when, and what came of it
   audit       compare what is taken for hard, by itself and with what is known to be wrong
+  replay      estimate what a run's model would have earned, from the log of another policy
+  prequential  test an experiment on each window of time, then train it on that window
   study       train arms under several seeds, whatever happens, and say what may be said of them
   report      compare finished runs: a page, tables for a paper
 
@@ -247,20 +249,87 @@ examples:
   curriculum-rec audit experiment=quickstart difficulties=[] scores=[loss.parquet,teachers/] flagged=noise.parquet
 """
 
+PREQUENTIAL = """\
+usage: curriculum-rec prequential [experiment=NAME] [GROUP=CHOICE ...] [windows=8] [OPTION=VALUE ...]
+
+Cuts time into windows and, window after window, trains on all that came before it and ranks what it brought among all
+items; from the second window on, training begins with the weights of the window before. Needs timestamps. Leaves a run
+directory a window (window-01, ...), and beside them prequential.csv (one row a window, MostPop's metrics beside the
+model's), interactions.parquet (one row a tested interaction) and summary.json (means over all tested interactions with
+intervals over users). Groups and options are those of train; an experiment's own split is not taken. See
+docs/online_evaluation.md.
+
+options:
+  windows=8               how many
+  warm_up=0.5             share of the data before the first window
+  cut=interactions        windows of equally many interactions; or time: equally long ones
+  tested=all              all interactions of a window, or first: each user's first
+  validation=0.05         share of what came before a window, the latest, that decides which checkpoint is best; it is
+                          trained on with the next windows
+  update_epochs=          length of the training from the second window on (default: that of the last stage)
+  run_dir=DIR             where the windows are kept (default runs/NAME/DATE_TIME)
+  on_existing=refuse      what to do if run_dir holds windows: refuse, replace or resume (go on, finished ones stay)
+  seed=0                  decides everything random
+  checkpoint_every_steps=, precision=, accumulate=, profile=, compilation_cache=, score_cache=, progress=,
+  trusted_packages=[]     as in train; distributed= is refused
+
+examples:
+  curriculum-rec prequential experiment=quickstart windows=4
+  curriculum-rec prequential data=table data.path=log.csv curriculum=popularity update_epochs=3 run_dir=runs/weekly
+"""
+
+REPLAY = """\
+usage: curriculum-rec replay run=DIR log=FILE [policy=greedy|softmax] [policy.OPTION=VALUE ...] [OPTION=VALUE ...]
+
+Estimates the mean reward that a policy made of a run's model would have earned, from a log of what another policy
+showed, what that brought, and how probable it was. Prints the logging policy's own mean beside replay, IPS, clipped
+IPS, self-normalised IPS, the reward model's and the doubly robust estimate, each with a bootstrap interval over users,
+and how far the log can tell anything of the policy. See docs/online_evaluation.md.
+
+The log is a .parquet, .csv or .jsonl file with one row a shown item:
+  user, item              ids as in the run's data
+  reward                  a number, such as 1 for a click and 0 for none
+  propensity              the probability with which the logging policy showed the item there, in (0, 1]
+  position                optional: the slot of a list, from 1; propensity is then that of the item in that slot
+  candidates              optional: the list of items that might have been shown (.parquet, .jsonl)
+  timestamp               optional, in the unit of the run's data: the history is then what came before
+
+policy=
+  greedy                  policy.k=1 items of the highest scores, or slots of a list; policy.epsilon=0 of chance
+  softmax                 policy.temperature=1 of the scores; policy.epsilon=0 of chance
+
+options:
+  candidates=             column, log (all items that the log shows) or catalogue (default: column, else log)
+  filter_seen=true        items of the user's history are no candidates
+  reward_model=           null leaves out the estimates that need one; reward_model.folds=5, .prior_rows=10, .seed=0
+  clip=                   largest weight of clipped IPS (default: the square root of the rows)
+  level=0.95              how often the intervals shall hold the truth
+  seed=0                  decides what is resampled, and what replay keeps
+  checkpoint=best         best, newest, or a step that has a checkpoint
+  output=FILE             write the estimates: .parquet, .csv or .jsonl
+  data_path=FILE          where the run's data file lies now, if it moved
+  compilation_cache=DIR   where compiled programs lie (default ~/.cache/curriculum_rec); null for none
+  trusted_packages=[]     your own packages that _target_ may name
+
+examples:
+  curriculum-rec replay run=runs/quickstart/... log=shown.parquet
+  curriculum-rec replay run=runs/quickstart/... log=shown.parquet policy=softmax policy.temperature=0.5
+"""
+
 STUDY = """\
-usage: curriculum-rec study study=NAME [folder=DIR] [OPTION=VALUE ...]
+usage: curriculum-rec study study=NAME [folder=DIR] [OPTION=VALUE ...] [-- OPTION=VALUE ...]
 
 Trains every arm of a study under every seed, and writes a report. A study is a file of arms, seeds, data sets and
 conditions: experiments/studies/NAME.yaml, or a path (docs/studies.md says what can stand in it). It may be killed at
 any time; the same command goes on: finished runs are left alone, interrupted ones go on from their newest checkpoints,
 to the same bits, and failed ones are tried again. ledger.json in the folder of the study says how every run stands.
+What follows -- are options of train, for every run.
 
 options:
   folder=DIR              where the data sets of the study lie
   study_dir=DIR           where everything is kept (default runs/studies/NAME); a run's folder is
                           DATA/CONDITION/ARM/seed-N, what its process printed lies beside it in seed-N.log
   arms=[NAME,...]         a part of the arms; so for seeds, data and conditions
-  options=[WORD,...]      words for every run, such as options=[stages.train.epochs=2]
   jobs=1                  runs at a time on this machine, each on cores of its own
   hydra/launcher=NAME     a launcher of Hydra in place of them: joblib_local, slurm or ray_local (docs/launchers.md)
   on_failure=continue     stop begins no more runs once one has failed (under a launcher: no more seeds)
@@ -271,7 +340,7 @@ options:
 
 examples:
   curriculum-rec study study=curricula folder=DIR jobs=2
-  curriculum-rec study study=curricula folder=DIR arms=[plain,length,length-random] seeds=[0,1]
+  curriculum-rec study study=curricula folder=DIR arms=[plain,length,length-random] seeds=[0,1] -- stages.train.epochs=5
 """
 
 REPORT = """\
@@ -304,6 +373,8 @@ COMMANDS = {
     "compress": COMPRESS,
     "inspect": INSPECT,
     "audit": AUDIT,
+    "replay": REPLAY,
+    "prequential": PREQUENTIAL,
     "study": STUDY,
     "report": REPORT,
 }

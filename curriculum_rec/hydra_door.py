@@ -31,6 +31,8 @@ from curriculum_rec.components import unknown_option
 from curriculum_rec.errors import CurriculumRecError, OptionError, RunError
 from curriculum_rec.training.interrupt import Interrupted
 
+FOR_RUNS = ("study",)
+"""Commands whose words after ``--`` go to every run that they start."""
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 PLUGINS = {
     "hydra/launcher/joblib": ("hydra-joblib-launcher", "joblib"),
@@ -81,7 +83,9 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
     parser.add_argument("--info", "-i", nargs="?", const="all", choices=INFO)
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("overrides", nargs="*")
-    given = parser.parse_intermixed_args(list(words))
+    words, for_runs = _cut_at_dashes(command, words)
+    given = parser.parse_intermixed_args(words)
+    given.overrides += for_runs
     given.overrides = _with_controls(given.overrides, sweeps=given.multirun)
     for word in given.overrides:
         _check_override(word, command)
@@ -100,6 +104,20 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
         places = ",".join("'file://" + str(place).replace("'", "\\'") + "'" for place in searchpath)
         overrides.insert(0, f"hydra.searchpath=[{places}]")
     return flags + overrides
+
+
+def _cut_at_dashes(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take what follows ``--`` for options of the runs that a command starts."""
+    words = list(words)
+    if "--" not in words:
+        return words, []
+    if command not in FOR_RUNS:
+        raise OptionError(f"-- stands before options of the runs that {' or '.join(FOR_RUNS)} starts: leave it out")
+    place = words.index("--")
+    for word in words[place + 1 :]:
+        _check_override(word, "train")
+    quoted = ["'" + word.replace("\\", "\\\\").replace("'", "\\'") + "'" for word in words[place + 1 :]]
+    return words[:place], [f"options=[{','.join(quoted)}]"]
 
 
 def _with_controls(overrides: Sequence[str], *, sweeps: bool) -> list[str]:

@@ -25,9 +25,10 @@ RANKS = {
     "training": 3,
     "inference": 4,
     "reports": 4,
+    "studies": 5,
 }
 FOR_ALL = {"errors": -2, "streams": -1, "files": -1, "ranges": -1, "components": -1}
-TOP = 5
+TOP = 6
 BESIDE = {
     ("negatives", "models"),
     ("objectives", "models"),
@@ -109,6 +110,8 @@ def test_no_import_points_back(path):
         ("data", "errors", True),
         ("errors", "data", False),
         ("cli", "commands", True),
+        ("studies", "training", True),
+        ("reports", "studies", False),
     ],
 )
 def test_the_rule_itself(importer, imported, allowed):

@@ -12,15 +12,17 @@ from curriculum_rec import config, help_texts
 from curriculum_rec.components import _find, build
 from curriculum_rec.compression import Compression
 from curriculum_rec.errors import OptionError
+from curriculum_rec.evaluation.policies import Policy
 from curriculum_rec.training.experiment import Experiment
 
 CONF = Path(str(resources.files("curriculum_rec.conf")))
-COMMANDS = ("train", "resume", "evaluate", "recommend", "score", "compress", "inspect")
+COMMANDS = ("train", "resume", "evaluate", "recommend", "score", "compress", "inspect", "replay", "prequential")
 ALL_CHOICES = sorted(
     (path.parent.relative_to(CONF).as_posix(), path.stem) for path in CONF.rglob("*.yaml") if path.parent != CONF
 )
-CHOICES = [(group, name) for group, name in ALL_CHOICES if group != "method"]
+CHOICES = [(group, name) for group, name in ALL_CHOICES if group not in ("method", "policy")]
 METHODS = [name for group, name in ALL_CHOICES if group == "method"]
+POLICIES = [name for group, name in ALL_CHOICES if group == "policy"]
 PLACES = {
     "distillation/term": "distillation/term@stages.student.distil.terms.first",
     "distillation/teacher": "distillation/teacher@stages.student.distil.teacher",
@@ -118,6 +120,15 @@ def test_every_method_composes_builds_and_lists_all_options(choice):
     assert all(f".{option}=" in lines[0] for option in set(node) - {"_target_"})
 
 
+@pytest.mark.parametrize("choice", POLICIES)
+def test_every_policy_composes_builds_and_lists_all_options(choice):
+    data = config.to_data(composed("replay", ["run=x", "log=y", f"policy={choice}"]))
+    assert isinstance(build(data["policy"], "policy"), Policy)
+    for path, node in nodes(data):
+        assert set(node) - {"_target_"} == set(inspect.signature(_find(node["_target_"], path, ())).parameters)
+        assert all(f".{option}=" in help_texts.REPLAY for option in set(node) - {"_target_"})
+
+
 @pytest.mark.parametrize(("group", "choice"), ALL_CHOICES)
 def test_defaults_in_yaml_are_those_of_the_class(group, choice):
     # A person who calls the class gets what a person who names the YAML gets, stages' lengths and growth's map aside.
@@ -136,11 +147,12 @@ def test_defaults_in_yaml_are_those_of_the_class(group, choice):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_compose(command):
-    data = config.to_data(composed(command, [] if command == "train" else ["run=x"]))
+    needed = {"train": [], "prequential": [], "replay": ["run=x", "log=y"]}
+    data = config.to_data(composed(command, needed.get(command, ["run=x"])))
     assert "hydra" not in data
-    if command not in ("train", "score"):
+    if command not in ("train", "score", "prequential"):
         with pytest.raises(OptionError, match="run is not set: give it as run=VALUE"):
-            config.to_data(composed(command))
+            config.to_data(composed(command, needed.get(command, ["run=x"])[1:]))
 
 
 def test_help_names_every_group_and_choice():

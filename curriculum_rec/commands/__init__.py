@@ -13,6 +13,8 @@ TASKS = {
     "compress": "using.compress_command",
     "inspect": "looking.inspect",
     "audit": "looking.audit_command",
+    "replay": "replay.replay",
+    "prequential": "prequential.prequential",
     "study": "studying.study",
     "report": "studying.report",
 }

@@ -18,7 +18,7 @@ from curriculum_rec.components import build, check_type
 from curriculum_rec.curriculum.quantile import quantiles
 from curriculum_rec.data.scores import score_table
 from curriculum_rec.errors import OptionError
-from curriculum_rec.evaluation.statistics import Unit
+from curriculum_rec.evaluation.curves import Unit
 from curriculum_rec.files import check_frame_path, check_output, write_frame, write_text
 from curriculum_rec.hydra_door import compose_choice
 from curriculum_rec.objectives.losses import examples_for

@@ -60,8 +60,9 @@ def study(composed: DictConfig) -> None:
     )
     write_text(root / STUDY_FILE, path.read_text())
     ledger = conductor.conduct(runs)
-    failed = [entry for entry in ledger.entries.values() if entry.state == "failed"]
-    print(f"{sum(entry.state == 'finished' for entry in ledger.entries.values())} of {len(runs)} runs finished: {root}")
+    entries = [ledger.entries[run.name] for run in runs]
+    failed = [entry for entry in entries if entry.state == "failed"]
+    print(f"{sum(entry.state == 'finished' for entry in entries)} of {len(runs)} runs finished: {root}")
     if data["report"] and any(entry.state == "finished" for entry in ledger.entries.values()):
         _report_study(root, trusted)
     if failed:

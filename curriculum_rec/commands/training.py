@@ -18,7 +18,7 @@ from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.files import write_text
 from curriculum_rec.training import hosts
 from curriculum_rec.training.experiment import Dataset, Experiment
-from curriculum_rec.training.run_directory import RunDirectory
+from curriculum_rec.training.run_directory import OnExisting, RunDirectory
 from curriculum_rec.training.runner import Runner
 
 
@@ -29,7 +29,26 @@ def train(composed: DictConfig) -> float:
     on_existing, progress = config.on_existing(data["on_existing"]), shows_progress(data)
     begin(data)
     with hosts.together():
-        directory = RunDirectory(_run_directory(data))
+        directory = RunDirectory(default_directory(data))
+    return train_into(directory, data, trusted=trusted, on_existing=on_existing, progress=progress)
+
+
+def train_into(
+    directory: RunDirectory, data: dict[str, Any], *, trusted: tuple[str, ...], on_existing: OnExisting, progress: bool
+) -> float:
+    """Train a configuration into a run directory.
+
+    Args:
+        directory: Where the run is kept.
+        data: The configuration as plain data, its paths absolute.
+        trusted: Packages that a person trusts.
+        on_existing: What happens if the directory holds a run.
+        progress: Whether progress is shown.
+
+    Returns:
+        The validation metric of the best checkpoint.
+    """
+    with hosts.together():
         goes_on = on_existing == "resume" and directory.config.exists()
     if goes_on:
         return _go_on(directory, data, progress=progress, same=True)
@@ -55,7 +74,12 @@ def resume(composed: DictConfig) -> float:
     return _go_on(directory, data, progress=shows_progress(data), same=False)
 
 
-def _run_directory(data: dict[str, Any]) -> Path:
+def default_directory(data: dict[str, Any]) -> Path:
+    """Say where a run is kept: where it is said, in its place in a sweep, or under its name and the time.
+
+    Raises:
+        OptionError: A sweep's runs are all to be kept in one place.
+    """
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
         if data["run_dir"] is not None:

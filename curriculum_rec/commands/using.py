@@ -47,7 +47,7 @@ def evaluate(composed: DictConfig) -> None:
     ranks = evaluation.ranks(structure, placed.replicate(params))
     if data["output"] is not None:
         write_frame(Path(data["output"]), user_results(evaluation, ranks, dataset))
-    title = f"{data['run']}: {part.name.lower()}, {len(rows):,} users, checkpoint {snapshot.step:,}:"
+    title = f"{data['run']}: {part.name.lower()}, {len(rows):,} targets, checkpoint {snapshot.step:,}:"
     print_quality(title, mean_metrics(ranks, options.metrics), reference_metrics(dataset, evaluation, part))
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from flax import nnx
 
+from curriculum_rec.evaluation.intervals import bootstrap_interval
 from curriculum_rec.evaluation.metrics import ndcg
-from curriculum_rec.evaluation.statistics import bootstrap_interval
 from curriculum_rec.inference.recommend import recommend
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.training.experiment import Dataset, Experiment

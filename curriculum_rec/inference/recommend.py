@@ -61,18 +61,8 @@ def recommend(
         return pl.DataFrame(schema={"user": ids["user"], "rank": pl.Int32, "item": ids["item"], "score": pl.Float32})
     offsets = interactions.user_offsets()
     start, stop = offsets[codes], offsets[codes + 1]
-    used = np.minimum(stop - start, max_length)
-    all_lengths = bucket_lengths(lengths, max_length)
-    bucket_of = np.searchsorted(all_lengths, used)
-    order, vectors = [], []
-    for number, length in enumerate(all_lengths):
-        chosen = np.flatnonzero(bucket_of == number)
-        if len(chosen):
-            history = pad_left_aligned(interactions.item, stop[chosen] - used[chosen], stop[chosen], length)
-            order.append(chosen)
-            vectors.append(_user_vectors(structure, params, fold(history, BATCH))[: len(chosen)])
-    place = np.argsort(np.concatenate(order))
-    queries = fold(np.asarray(jnp.concatenate(vectors))[place], BATCH)
+    vectors = history_vectors(structure, params, interactions.item, start, stop, max_length=max_length, lengths=lengths)
+    queries = fold(vectors, BATCH)
     n_seen = stop - start if filter_seen else np.zeros(len(codes), np.int64)
     score, item = _top_k(structure, params, queries, _seen(interactions.item, start, n_seen), k=k)
     score, item = (np.asarray(array).reshape(-1, k)[: len(codes)] for array in (score, item))
@@ -85,6 +75,43 @@ def recommend(
         }
     )
     return frame.filter(pl.col("score").is_finite())
+
+
+def history_vectors(
+    structure: nnx.GraphDef,
+    params: Tree,
+    items: np.ndarray,
+    start: np.ndarray,
+    stop: np.ndarray,
+    *,
+    max_length: int,
+    lengths: tuple[int, ...],
+) -> np.ndarray:
+    """Give the vector after each history, whose product with an item's is its score.
+
+    Args:
+        structure: The model's static structure.
+        params: Its parameters.
+        items: int32, histories in any order.
+        start: int64 ``[m]``, where each begins in ``items``; at least one.
+        stop: int64 ``[m]``, one past its last item; at least one more than ``start``.
+        max_length: Longest history that the model takes; of longer ones the most recent part is used.
+        lengths: Lengths to which histories are padded.
+
+    Returns:
+        float32 ``[m, width]``.
+    """
+    used = np.minimum(stop - start, max_length)
+    all_lengths = bucket_lengths(lengths, max_length)
+    bucket_of = np.searchsorted(all_lengths, used)
+    order, vectors = [], []
+    for number, length in enumerate(all_lengths):
+        chosen = np.flatnonzero(bucket_of == number)
+        if len(chosen):
+            history = pad_left_aligned(items, stop[chosen] - used[chosen], stop[chosen], length)
+            order.append(chosen)
+            vectors.append(_user_vectors(structure, params, fold(history, BATCH))[: len(chosen)])
+    return np.asarray(jnp.concatenate(vectors))[np.argsort(np.concatenate(order))]
 
 
 @partial(jax.jit, static_argnames="structure")

@@ -15,7 +15,7 @@ from curriculum_rec.curriculum.quantile import quantiles
 from curriculum_rec.curriculum.trained import N_DECILES
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
-from curriculum_rec.evaluation.statistics import roc_auc
+from curriculum_rec.evaluation.scorers import roc_auc
 from curriculum_rec.ranges import at_least, check_value
 
 

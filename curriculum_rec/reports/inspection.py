@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from curriculum_rec.errors import OptionError
-from curriculum_rec.evaluation.statistics import Unit
+from curriculum_rec.evaluation.curves import Unit
 from curriculum_rec.reports.figures import BLUE, GREEN, GREY, ORANGE, SCALE, SKY, new_figure, styled, to_svg
 from curriculum_rec.reports.page import make_page, table
 from curriculum_rec.reports.run_log import RunLog

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from curriculum_rec.errors import RunError
-from curriculum_rec.evaluation.statistics import Curve, Unit
+from curriculum_rec.evaluation.curves import Curve, Unit
 from curriculum_rec.training.run_directory import RunDirectory
 
 Row = Mapping[str, Any]

@@ -32,7 +32,7 @@ def _of_place(place: Place, cell: Cell, options: Options) -> Iterator[str]:
     else:
         yield f"{where}: no run of {base} is finished."
     controls, baseline = against_controls(cell, options), against_baseline(cell, options)
-    yield from _claims("its control", controls)
+    yield from _claims("its control" if controls and controls.n_arms == 1 else "their controls", controls)
     yield from _claims(base, baseline)
 
 
@@ -40,18 +40,17 @@ def _claims(against: str, family: Family) -> Iterator[str]:
     """Say which arms differ from what they are compared with."""
     if not family:
         return
-    found = {word: [n for n, c in family.over_seeds.items() if verdict(c) == word] for word in ("helps", "harms")}
-    n = family.n_arms
-    compared = f"the {n} arms that were" if n > 1 else "the one arm that was"
-    for word, names in found.items():
-        if names:
-            shown = f"{len(names)} {_are(names)} shown to be {'better' if word == 'helps' else 'worse'}"
-            yield f"Of {compared} compared with {against}, {shown}: {_list(names, family)}."
-    if not any(found.values()):
-        best = max(family.over_seeds, key=lambda name: family.over_seeds[name].difference)
-        subject = f"none of {compared}" if n > 1 else f"{best}"
-        sentence = f"Compared with {against}, {subject} {'is' if n > 1 else 'is not'} shown to differ over seeds"
-        yield f"{sentence}; the largest difference is that of {_list([best], family)}."
+    compared = f"the {family.n_arms} arms" if family.n_arms > 1 else next(iter(family.over_seeds))
+    shown = False
+    for word, comparative in (("helps", "better"), ("harms", "worse")):
+        if names := [name for name, found in family.over_seeds.items() if verdict(found) == word]:
+            shown = True
+            count = f"{len(names)} of {compared} {_are(names)}" if family.n_arms > 1 else f"{compared} is"
+            yield f"Against {against}, {count} shown to be {comparative}: {_list(names, family)}."
+    if not shown:
+        largest = max(family.over_seeds, key=lambda name: abs(family.over_seeds[name].difference))
+        nobody = f"none of {compared} is" if family.n_arms > 1 else f"{compared} is not"
+        yield f"Against {against}, {nobody} shown to differ; the largest difference is {_list([largest], family)}."
 
 
 def _are(names: Sequence[str]) -> str:

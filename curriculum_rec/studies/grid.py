@@ -35,8 +35,8 @@ class PlannedRun:
         root: The folder of the whole study.
         place: Its data.
         arm: Name of its arm.
-        seed: Its seed.
-        words: What ``curriculum-rec train`` is told, but for the seed and where the run is kept.
+        seed: The seed by which it is paired.
+        words: What ``curriculum-rec train`` is told, but for where the run is kept.
         config_hash: Identifies the configuration that the words and the seed make.
         after: The name of the run that must be finished before, or None.
     """
@@ -119,9 +119,10 @@ def plan(
                     continue
                 own = tuple(word.replace("{beside}", beside) for word in arm.options)
                 words = (*source.options, *path, *differs, *study.options, *chosen.words, *own)
+                own_seeds = [seed + arm.seed_offset for seed in seeds]
                 runs += [
-                    PlannedRun(root, place, name, seed, words, config_hash, _after(arm, place, seed))
-                    for seed, config_hash in zip(seeds, hashes(words, seeds), strict=True)
+                    PlannedRun(root, place, name, seed, (*words, f"seed={own_seed}"), hash_, _after(arm, place, seed))
+                    for seed, own_seed, hash_ in zip(seeds, own_seeds, hashes(words, own_seeds), strict=True)
                 ]
     return sorted(runs, key=lambda run: seeds.index(run.seed))
 

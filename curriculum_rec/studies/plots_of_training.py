@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from curriculum_rec.evaluation.statistics import Curve, Unit
+from curriculum_rec.evaluation.curves import Curve, Unit
 from curriculum_rec.studies.plots import (
     UNIT_TITLES,
     Figure,

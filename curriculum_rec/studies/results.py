@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from curriculum_rec.errors import RunError
-from curriculum_rec.evaluation.statistics import Curve
+from curriculum_rec.evaluation.curves import Curve
 from curriculum_rec.studies.grid import Place
 from curriculum_rec.studies.ledger import Ledger
 from curriculum_rec.studies.study import BASELINE, Study

@@ -50,6 +50,7 @@ class Arm:
         control: Another arm that takes this place.
         after: An arm of which the run of the same seed must be finished first.
         conditions: The conditions under which it runs; None for all.
+        seed_offset: What is added to the study's seeds. An arm and its twin under another offset differ by chance only.
     """
 
     options: tuple[str, ...] = ()
@@ -58,6 +59,7 @@ class Arm:
     control: str | None = None
     after: str | None = None
     conditions: tuple[str, ...] | None = None
+    seed_offset: int = 0
 
     def __post_init__(self) -> None:
         if self.control is not None and self.controls:
@@ -102,6 +104,8 @@ class Study:
             raise OptionError("a study needs at least one arm, one seed, one data set and one condition")
         for seed in self.seeds:
             check_value("seeds", seed, at_least(0))
+        if len(set(self.seeds)) < len(self.seeds):
+            raise OptionError(f"seeds={list(self.seeds)} names a seed twice, which would count one run as two")
         self._check_names()
 
     def _check_names(self) -> None:

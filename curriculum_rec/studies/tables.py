@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from curriculum_rec.evaluation.statistics import Comparison, Unit
+from curriculum_rec.evaluation.curves import Unit
+from curriculum_rec.evaluation.statistics import Comparison
 from curriculum_rec.studies.comparisons import Family, against_baseline, against_controls, mean_of, verdict
 from curriculum_rec.studies.grid import Place
 from curriculum_rec.studies.results import Cell, Options, Result, Results, Seeds, shared_seeds
@@ -79,20 +80,24 @@ def comparison(name: str, title: str, family: Family, options: Options) -> Table
     for arm, seeds in family.over_seeds.items():
         users = family.over_users[arm]
         row: Row = {"arm": arm, "against": family.against[arm], "seeds": seeds.n, "difference": seeds.difference}
+        row |= {"effect": seeds.effect, "won": seeds.won, "Wilcoxon over seeds": seeds.wilcoxon_p}
         row |= _tested(seeds, "seeds") | _tested(users, "users") | {"over seeds": verdict(seeds)}
         rows.append(row)
     forms: dict[str, str | Form] = {"arm": "", "against": "", "seeds": "", "difference": "+.4f"}
+    forms |= {"effect": "+.2f", "won": ".0%"}
     for over in ("seeds", "users"):
         forms |= {f"95 % over {over}": interval, f"p over {over}": chance, f"Holm over {over}": chance}
+        forms |= {"Wilcoxon over seeds": chance} if over == "seeds" else {}
     note = ""
     if family:
         raw, corrected = family.smallest_p
         note = (
             f"Test {options.metric}, paired by seed. Exact sign-flip tests, BCa bootstrap intervals, Holm's "
             f"correction over the {family.n_arms} comparisons of the table, all that were made. With "
-            f"{family.fewest_seeds} seeds no p is below {raw:.2g}, and none below {corrected:.2g} after the correction."
-            " The columns over users say what other users would say under the same seeds; they support no claim about "
-            "other runs."
+            f"{family.fewest_seeds} seeds no p is below {raw:.2g}, and none below {corrected:.2g} after the "
+            "correction. The effect is the mean difference in standard deviations over seeds (with Hedges' "
+            "correction); won is the share of seeds that are better, level ones counting half. The columns over users "
+            "say what other users would say under the same seeds; they support no claim about other runs."
         )
     return rows_to_table(name, title, note, {**forms, "over seeds": ""}, rows)
 

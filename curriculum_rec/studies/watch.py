@@ -67,7 +67,8 @@ class Watch:
         if state == "running":
             self._since[run.name] = time.monotonic()
             return
-        seconds = time.monotonic() - self._since.get(run.name, time.monotonic())
+        now = time.monotonic()
+        seconds = now - self._since.get(run.name, now)
         said = f"{self.metric} {self._test(run):.4f}" if state == "finished" else error or ""
         if not self.live or state == "failed":
             self.console.print(Text(f"{MARKS[state]} {run.name}: {state}, {seconds:.0f} s; {said}"), soft_wrap=True)

@@ -1,29 +1,16 @@
-"""Paired statistics: size, direction, independent oracles, and cases by hand."""
+"""Paired tests and whole comparisons: size, power, direction, independent oracles, and cases by hand."""
 
 import itertools
-import json
 import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
-from sklearn.metrics import roc_auc_score
 
 from curriculum_rec.errors import OptionError, RunError
-from curriculum_rec.evaluation.statistics import (
-    Curve,
-    bootstrap_interval,
-    cluster_interval,
-    compare,
-    compare_by_user,
-    holm,
-    paired,
-    rank_agreement,
-    roc_auc,
-    sign_flip_test,
-)
+from curriculum_rec.evaluation.intervals import cluster_interval
+from curriculum_rec.evaluation.statistics import compare, compare_by_user, holm, paired, sign_flip_test
 
 NUMBERS = st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=7)
 
@@ -98,36 +85,6 @@ def test_holm_by_hand():
     assert holm([0.03, 0.01, 0.5, 0.02]).tolist() == pytest.approx([0.06, 0.04, 0.5, 0.06])
 
 
-def test_bootstrap_interval_covers_as_often_as_it_says():
-    rng = np.random.default_rng(4)
-    intervals = [bootstrap_interval(rng.exponential(1.0, 40), resamples=400, seed=run) for run in range(300)]
-    covered = np.mean([low <= 1 <= high for low, high in intervals])
-    assert 0.88 <= covered <= 0.98  # BCa of a skewed sample of 40 is known to be a little short of .95
-
-
-def test_bootstrap_interval_repeats_by_seed():
-    values = np.random.default_rng(5).normal(size=20)
-    assert bootstrap_interval(values) == bootstrap_interval(values)
-    assert bootstrap_interval(values) != bootstrap_interval(values, seed=1)
-
-
-def test_cluster_interval_by_hand():
-    # Two users of opposite values, each the same under 50 seeds: a resample has both users (mean 0, half of the time),
-    # or twice the same one (mean 1 or -1, a quarter each). Resampled as 100 values the mean would stay near 0.
-    values = np.tile([1.0, -1.0], (50, 1))
-    assert cluster_interval(values) == (-1.0, 1.0)
-    low, high = bootstrap_interval(values.ravel())
-    assert -0.3 < low < high < 0.3
-
-
-def test_cluster_interval_is_that_of_independent_users():
-    rng = np.random.default_rng(6)
-    user, seed_noise = rng.normal(0.1, 1, 400), rng.normal(0, 0.1, (3, 400))
-    low, high = cluster_interval(user + seed_noise)
-    half = 1.96 * np.sqrt((1 + 0.01 / 3) / 400)
-    assert (high - low) / 2 == pytest.approx(half, rel=0.1)
-
-
 def test_pairs_are_of_equal_seeds():
     assert paired({1: 0.5, 0: 0.25, 7: 9.0}, {0: 0.125, 1: 0.5, 2: 4.0}).tolist() == [0.125, 0.0]
     with pytest.raises(RunError, match=r"no seed is on both sides: \[0\] here, \[1\] there"):
@@ -143,6 +100,10 @@ def test_comparison_of_several_arms():
     assert found["better"].p == found["better"].smallest_p == 2 / 64
     assert found["better"].adjusted_p == 4 / 64
     assert found["better"].difference == pytest.approx(0.0225)
+    assert (found["better"].won, found["better"].rank_biserial, found["better"].wilcoxon_p) == (1, 1, 2 / 64)
+    # Mean .0225, standard deviation .001 sqrt(3.5), J(5) = .8408.
+    assert found["better"].effect == pytest.approx(0.0225 / (0.001 * np.sqrt(3.5)) * 0.8408, rel=1e-4)
+    assert (found["level"].won, found["level"].rank_biserial, found["level"].wilcoxon_p) == (0.5, 0, 1)
     assert 0 < found["better"].low < found["better"].difference < found["better"].high
     assert found["level"].p == found["level"].adjusted_p == 1.0
     assert found["level"].low < 0 < found["level"].high
@@ -164,57 +125,12 @@ def test_few_seeds_are_warned_of():
         found = compare({"a": (three, dict.fromkeys(three, 0.0))})
     assert found["a"].p == 0.25
     with pytest.warns(UserWarning, match="1 paired seeds"):
-        assert compare({"a": ({0: 1.0}, {0: 0.0})})["a"].low is None
+        found = compare({"a": ({0: 1.0}, {0: 0.0})})["a"]
+    assert (found.low, found.effect, found.won, found.wilcoxon_p) == (None, None, 1, 1)
     five = dict.fromkeys(range(5), 1.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         compare({"a": (five, five)})
-
-
-def rows_of(events):
-    return [json.loads(json.dumps(row)) for row in events]
-
-
-def test_matched_budgets():
-    rows = rows_of(
-        [
-            {"event": "stage", "step": 0},
-            {"event": "speed", "step": 10, "seconds": 5.0, "compile_seconds": 4.0},
-            {"event": "evaluation", "step": 10, "ndcg@10": 0.1},
-            {"event": "speed", "step": 15, "seconds": 1.0, "compile_seconds": 0.0},
-            {"event": "speed", "step": 20, "seconds": 2.0, "compile_seconds": 0.0},
-            {"event": "evaluation", "step": 20, "ndcg@10": 0.3},
-            {"event": "speed", "step": 30, "seconds": 3.0, "compile_seconds": 0.5},
-            {"event": "evaluation", "step": 30, "ndcg@10": 0.25},
-        ]
-    )
-    curve = Curve.from_rows(rows, "ndcg@10")
-    assert curve.step.tolist() == [10, 20, 30]
-    assert curve.seconds.tolist() == [1.0, 4.0, 6.5]
-    assert [curve.best_within(step) for step in (10, 19, 20, 99)] == [0.1, 0.1, 0.3, 0.3]
-    assert np.isnan(curve.best_within(9))
-    assert curve.best_within(3.9, "seconds") == 0.1
-    assert [curve.first_at(value) for value in (0.05, 0.3, 0.31)] == [10, 20, np.inf]
-    assert curve.first_at(0.2, "seconds") == 4.0
-    with pytest.raises(RunError, match="no evaluation with hr@10"):
-        Curve.from_rows(rows, "hr@10")
-
-
-def test_rank_agreement_is_the_mean_spearman_correlation():
-    scores = np.random.default_rng(7).integers(0, 20, (3, 50)).astype(float)
-    pairs = [stats.spearmanr(scores[a], scores[b]).statistic for a, b in ((0, 1), (0, 2), (1, 2))]
-    assert rank_agreement(scores) == pytest.approx(np.mean(pairs))
-    assert rank_agreement(np.stack([scores[0], -(scores[0] ** 3)])) == pytest.approx(-1)
-    with pytest.raises(OptionError, match="at least two seeds"):
-        rank_agreement(scores[:1])
-
-
-def test_roc_auc_equals_scikit_learns():
-    rng = np.random.default_rng(8)
-    score, positive = rng.integers(0, 9, 200).astype(float), rng.random(200) < 0.3
-    assert roc_auc(score, positive) == pytest.approx(roc_auc_score(positive, score))
-    with pytest.raises(OptionError, match="positives and negatives"):
-        roc_auc(score, np.ones(200, bool))
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((3, 0)), np.array([1.0, np.nan]), np.array(1.0)])
@@ -226,8 +142,6 @@ def test_nothing_to_test(wrong):
 def test_other_mistakes():
     with pytest.raises(OptionError, match="alternative=less: it must be one of two-sided, greater"):
         sign_flip_test(np.ones(3), alternative="less")
-    with pytest.raises(OptionError, match="at least two values"):
-        bootstrap_interval(np.ones(1))
 
 
 def test_arms_that_are_tested_together_have_the_p_that_each_has_alone():

@@ -1,10 +1,12 @@
 """Figures of a report against the numbers they were made of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from told_study import CLEAN, QUALITIES, STEPS, make_report
 
-from curriculum_rec.evaluation.statistics import Curve
+from curriculum_rec.evaluation.curves import Curve
 from curriculum_rec.studies.comparisons import Family, against_baseline
 from curriculum_rec.studies.looks import CONTROL_DASHES, looks
 from curriculum_rec.studies.place_plots import place_plots
@@ -80,10 +82,8 @@ def test_a_band_reaches_as_far_as_all_seeds_and_no_further():
 
 def test_a_forest_has_the_comparisons_numbers_and_fills_what_is_shown(report, of_arms):
     family = against_baseline(report.results.cells[CLEAN], report.results.options)
-    changed = {
-        **family.over_seeds,
-        "order": family.over_seeds["order"].__class__(6, 0.1, 0.05, 0.2, 0.01, 0.01, 0.04, 5),
-    }
+    shown = replace(family.over_seeds["order"], difference=0.1, low=0.05, high=0.2, adjusted_p=0.04)
+    changed = {**family.over_seeds, "order": shown}
     figure = forest("baseline", Family(family.against, changed), report.results.options, of_arms).panels[0]
     drawn = [trace["meta"] for trace in figure["data"]]
     assert drawn == sorted(changed, key=lambda arm: -changed[arm].difference)

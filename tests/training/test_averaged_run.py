@@ -10,8 +10,8 @@ from runs import lasting_rows, make_runner
 from curriculum_rec import config
 from curriculum_rec.data.split import Part
 from curriculum_rec.errors import RunError
+from curriculum_rec.evaluation.curves import Curve
 from curriculum_rec.evaluation.metrics import mean_metrics
-from curriculum_rec.evaluation.statistics import Curve
 from curriculum_rec.reports.run_log import RunLog
 from curriculum_rec.training.borrow import Borrower
 from curriculum_rec.training.progress import RunProgress

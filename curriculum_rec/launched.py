@@ -1,6 +1,6 @@
 """A command in a process of its own that does not outlive the process that started it (host).
 
-``python -m curriculum_rec.studies.launched COMMAND [OPTION=VALUE ...]``: if the starting process is gone, however it
+``python -m curriculum_rec.launched COMMAND [OPTION=VALUE ...]``: if the starting process is gone, however it
 ended, this one gets SIGTERM, by which a run takes a checkpoint and ends.
 """
 
