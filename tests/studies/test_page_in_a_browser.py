@@ -9,7 +9,6 @@ from curriculum_rec.studies.html_page import to_html_page
 
 pytestmark = pytest.mark.slow
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-FRAME_MS = 100
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +119,9 @@ def test_what_has_no_number_stands_last_either_way(open_page):
 def test_a_button_changes_what_the_axis_counts(open_page):
     page = open_page()
     title = page.locator('[data-plot="0"] .xtitle')
-    assert title.inner_text() == "steps"
+    assert title.text_content() == "steps"
     page.locator('[data-plot="0"] [data-choice="operations"]').click()
-    assert title.inner_text() == "operations"
+    assert title.text_content() == "operations"
 
 
 def test_the_plots_follow_the_theme_when_it_changes(open_page):
@@ -131,7 +130,7 @@ def test_the_plots_follow_the_theme_when_it_changes(open_page):
     ground = "getComputedStyle(document.body).backgroundColor"
     light = [page.evaluate(paper), page.evaluate(ground)]
     page.emulate_media(color_scheme="dark")
-    page.wait_for_timeout(FRAME_MS)
+    page.wait_for_function(f"{paper} !== '{light[0]}'")
     dark = [page.evaluate(paper), page.evaluate(ground)]
     assert (light, dark) == (["rgb(255, 255, 255)"] * 2, ["rgb(22, 25, 29)"] * 2)
 
