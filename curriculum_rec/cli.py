@@ -32,12 +32,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"curriculum-rec {__version__}")
         return OK
     command, rest = words[0], words[1:]
+    if command == "__complete":
+        return _complete(rest)
     if command not in help_texts.COMMANDS:
         return _refuse(f"there is no command '{command}'; there are {', '.join(help_texts.COMMANDS)}")
     if any(word in ("-h", "--help") for word in rest):
         print(help_texts.COMMANDS[command], end="")
         return OK
-    return _run(command, rest)
+    return _print_script(rest) if command == "completion" else _run(command, rest)
+
+
+def _complete(words: list[str]) -> int:
+    """Answer a shell, a line a word."""
+    from curriculum_rec.completion import complete  # noqa: PLC0415 - help need not load it
+
+    print("\n".join(complete(words, config_folders())))
+    return OK
+
+
+def _print_script(words: list[str]) -> int:
+    from curriculum_rec.completion_scripts import SCRIPTS  # noqa: PLC0415
+
+    if len(words) != 1 or words[0] not in SCRIPTS:
+        return _refuse(f"completion takes the name of a shell: {', '.join(SCRIPTS)}")
+    print(SCRIPTS[words[0]], end="")
+    return OK
 
 
 def _run(command: str, rest: list[str]) -> int:

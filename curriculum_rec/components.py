@@ -32,6 +32,7 @@ OWN = tuple(
         "negatives",
         "objectives",
         "studies.study",
+        "tracking",
         "training.freezing",
         "training.optimizers",
         "training.placement",

@@ -1,13 +1,16 @@
-"""Hydra and OmegaConf (host): typed top-level configuration, and from it to an experiment. Below here: dataclasses."""
+"""Hydra and OmegaConf (host): typed top-level configuration, and from it to an experiment. Below here: dataclasses.
+
+What an experiment is made of is imported when one is built, so that commands that only read runs start at once.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -15,9 +18,12 @@ from yaml import YAMLError
 
 from curriculum_rec.components import build, check_type
 from curriculum_rec.errors import OptionError, RunError
-from curriculum_rec.training.experiment import Experiment
+from curriculum_rec.tracking.contract import Tracker
+from curriculum_rec.tracking.mirror import Mirror
 from curriculum_rec.training.run_directory import OnExisting, RunDirectory
-from curriculum_rec.training.stage_plans import StagePlan
+
+if TYPE_CHECKING:
+    import curriculum_rec.training.experiment
 
 Node = dict[str, Any]
 COMPONENTS = (
@@ -51,6 +57,7 @@ NOT_PART_OF_THE_EXPERIMENT = (
     "profile",
     "compilation_cache",
     "score_cache",
+    "tracking",
 )
 
 
@@ -63,7 +70,7 @@ class TrainConfig:
         seed: Decides everything random.
         run_dir: Where the run is kept; None makes ``runs/NAME/DATE_TIME``.
         on_existing: What happens if ``run_dir`` holds a run: ``refuse``, ``replace`` or ``resume``.
-        progress: Whether progress is shown.
+        progress: How it is shown: ``rich``, ``plain`` or ``none``; ``auto`` is rich in a terminal and plain elsewhere.
         steps_per_dispatch: Most steps that one call to the device makes.
         checkpoint_every_steps: Steps between checkpoints, besides those at evaluations.
         keep_checkpoints: The newest checkpoints that are kept, besides the best.
@@ -80,7 +87,7 @@ class TrainConfig:
     seed: int = 0
     run_dir: str | None = None
     on_existing: str = "refuse"
-    progress: bool = True
+    progress: str = "auto"
     steps_per_dispatch: int = 16
     checkpoint_every_steps: int | None = None
     keep_checkpoints: int = 3
@@ -105,6 +112,7 @@ class TrainConfig:
     stages: Node = field(default_factory=dict)
     placement: Node = field(default_factory=dict)
     evaluation: Node = field(default_factory=dict)
+    tracking: Node = field(default_factory=dict)
 
 
 @dataclass
@@ -112,7 +120,7 @@ class ResumeConfig:
     """``curriculum-rec resume``."""
 
     run: str = MISSING
-    progress: bool = True
+    progress: str = "auto"
     distributed: str | None = None
     compilation_cache: str | None = CACHE
     score_cache: str | None = SCORE_CACHE
@@ -202,6 +210,58 @@ class InspectConfig:
     run: Any = MISSING
     against: str = "step"
     output: str | None = None
+
+
+@dataclass
+class ListConfig:
+    """``curriculum-rec list``.
+
+    Attributes:
+        folders: Where run directories are looked for.
+        sort: A column; with a minus before it, the greatest first.
+        metric: The metric that is shown; None takes each run's own.
+        output: ``table``, ``csv`` or ``json`` on standard output, or a file that ends in .csv or .json.
+    """
+
+    folders: list[str] = field(default_factory=lambda: ["runs"])
+    sort: str = "age"
+    metric: str | None = None
+    output: str = "table"
+
+
+@dataclass
+class ShowConfig:
+    """``curriculum-rec show``."""
+
+    run: str = MISSING
+
+
+@dataclass
+class CompareConfig:
+    """``curriculum-rec compare``.
+
+    Attributes:
+        runs: Run directories; the first is what the others are compared with.
+        metric: The metric whose differences are tested; None takes the first run's own.
+    """
+
+    runs: list[str] = MISSING
+    metric: str | None = None
+
+
+@dataclass
+class TrackConfig:
+    """``curriculum-rec track``.
+
+    Attributes:
+        run: The run whose rows are sent.
+        trusted_packages: Packages besides our own and optax that ``_target_`` may name.
+        tracking: Where they are sent.
+    """
+
+    run: str = MISSING
+    trusted_packages: list[str] = field(default_factory=list)
+    tracking: Node = field(default_factory=dict)
 
 
 @dataclass
@@ -298,7 +358,7 @@ class StudyConfig:
         options: Words for every run: what followed ``--``.
         jobs: Runs at a time on this machine.
         on_failure: Whether the others go on when a run fails: ``continue`` or ``stop``.
-        progress: Whether the table is shown.
+        progress: ``auto`` and ``rich`` show a table, ``plain`` and ``none`` a line a run.
         report: Whether the report is written at the end.
         trusted_packages: Packages besides our own and optax that runs may name.
     """
@@ -313,7 +373,7 @@ class StudyConfig:
     options: list[str] = field(default_factory=list)
     jobs: int = 1
     on_failure: str = "continue"
-    progress: bool = True
+    progress: str = "auto"
     report: bool = True
     trusted_packages: list[str] = field(default_factory=list)
 
@@ -350,6 +410,10 @@ def register() -> None:
         ("score", ScoreConfig),
         ("compress", CompressConfig),
         ("inspect", InspectConfig),
+        ("track", TrackConfig),
+        ("list", ListConfig),
+        ("show", ShowConfig),
+        ("compare", CompareConfig),
         ("audit", AuditConfig),
         ("prequential", PrequentialConfig),
         ("replay", ReplayConfig),
@@ -410,10 +474,24 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
     if isinstance(source, dict) and isinstance(source.get("source"), dict):
         source = source | {"source": _map_paths({"data": source["source"]}, change)["data"]}
     changed = {"data": source, "weighting": within(data.get("weighting"), "reference"), "curriculum": curriculum}
-    return data | changed | {"stages": stages}
+    return data | changed | {"stages": stages, "tracking": _map_tracker_paths(data.get("tracking"), change)}
 
 
-def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Experiment:
+def _map_tracker_paths(tracking: Any, change: Callable[[str], str]) -> Any:
+    """Change the folders and the files of databases that trackers name."""
+    file = "sqlite:///"
+
+    def of_tracker(node: Any) -> Any:
+        if isinstance(node, dict) and str(node.get("uri")).startswith(file):
+            return node | {"uri": file + change(node["uri"].removeprefix(file))}
+        return node | {"folder": change(node["folder"])} if isinstance(node, dict) and node.get("folder") else node
+
+    return {name: of_tracker(node) for name, node in tracking.items()} if isinstance(tracking, dict) else tracking
+
+
+def build_experiment(
+    data: dict[str, Any], *, trusted: tuple[str, ...]
+) -> curriculum_rec.training.experiment.Experiment:
     """Build all components of an experiment.
 
     Args:
@@ -423,6 +501,9 @@ def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Exper
     Raises:
         OptionError: Anything in it is wrong.
     """
+    from curriculum_rec.training.experiment import Experiment  # noqa: PLC0415 - loads JAX
+    from curriculum_rec.training.stage_plans import StagePlan  # noqa: PLC0415
+
     built = {name: build(data.get(name), name, trusted=trusted) for name in COMPONENTS}
     for name in set(COMPONENTS) - {"growth", "cleaning", "noise", "weighting"}:
         if built[name] is None:
@@ -433,6 +514,26 @@ def build_experiment(data: dict[str, Any], *, trusted: tuple[str, ...]) -> Exper
     hints = get_type_hints(Experiment)
     plain = {f.name: data.get(f.name, f.default) for f in fields(Experiment) if f.name not in COMPONENTS}
     return Experiment(**{name: check_type(value, hints[name], name) for name, value in (built | plain).items()})
+
+
+def build_mirror(
+    tracking: Node | None, data: Mapping[str, Any], directory: RunDirectory, *, trusted: tuple[str, ...]
+) -> Mirror:
+    """Build what mirrors a run's log in its trackers.
+
+    Args:
+        tracking: Trackers by name; none in a run from before there were any.
+        data: The run's configuration.
+        directory: The run's.
+        trusted: Packages that ``_target_`` may name.
+
+    Raises:
+        OptionError: A tracker is wrong, or its package is not installed.
+    """
+    trackers = build(tracking or {}, "tracking", trusted=trusted) or {}
+    for name, tracker in trackers.items():
+        check_type(tracker, Tracker, f"tracking.{name}")
+    return Mirror(trackers, f"{data['name']}-{directory.path.absolute().name}", directory.path, data)
 
 
 def config_of_run(directory: RunDirectory) -> dict[str, Any]:
@@ -453,7 +554,7 @@ def config_of_run(directory: RunDirectory) -> dict[str, Any]:
 
 def experiment_of_run(
     directory: RunDirectory, *, trusted: tuple[str, ...], data_path: str | None = None
-) -> tuple[Experiment, dict[str, Any]]:
+) -> tuple[curriculum_rec.training.experiment.Experiment, dict[str, Any]]:
     """Build the experiment of a run from its ``config.yaml``, which is data: it cannot widen what is trusted.
 
     Returns:

@@ -14,6 +14,11 @@ commands:
   compress    store a run's model in fewer bytes, as a run of its own, and say what it costs
   inspect     draw what runs trained when, and what came of it
   audit       compare what is taken for hard, by itself and with what is known to be wrong
+  list        list the runs below a folder, finished, running, interrupted or broken
+  show        say what a run is, what it cost, how good it is and how to go on with it
+  compare     say in which options runs differ, and whether users are better off with one of them
+  track       send what a run has logged to TensorBoard, MLflow, Weights & Biases or trackio
+  completion  print a script that completes commands, options and choices in bash, zsh or fish
   replay      estimate what a run's model would have earned, from the log of another policy
   prequential  test an experiment on each window of time, then train it on that window
   study       train arms under several seeds, whatever happens, and say what may be said of them
@@ -82,6 +87,8 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                          item_side_ranking
   placement     auto, jit, pmap, shard_map
   evaluation    full_ranking
+  tracking      none, tensorboard, mlflow, wandb, trackio, or several: tracking=[tensorboard,mlflow]  (docs/tracking.md)
+                (tracking.mlflow.uri=, tracking.wandb.mode=offline|online, tracking.NAME.project=)
   hydra/launcher   where the runs of a sweep go: basic (one after the other, here), joblib_local, slurm, ray_local
 
 options:
@@ -96,7 +103,8 @@ options:
   compilation_cache=DIR   where compiled programs lie for later runs (default ~/.cache/curriculum_rec); null for none
   score_cache=DIR         where what teachers said lies for later runs (default ~/.cache/curriculum_rec/scores); null:
                           in the run directory alone
-  progress=true           false prints only the result (as do runs beside each other, unless it is asked for)
+  progress=auto           rich: a bar; plain: a line an evaluation; none: only the result (as do runs beside each other,
+                          unless it is asked for); auto: rich in a terminal, plain elsewhere
   trusted_packages=[]     your own packages that _target_ may name
 
 examples:
@@ -116,7 +124,7 @@ CPU the metrics and the final parameters are the same, bit for bit, as those of 
 number of hosts may be another; sums then differ by rounding.
 
 options:
-  progress=true           false prints only the result
+  progress=auto           rich, plain, none, or auto: rich in a terminal, plain elsewhere
   distributed=            env, slurm or auto: this is one process of a run on several hosts
   compilation_cache=DIR   where compiled programs lie (default ~/.cache/curriculum_rec); null for none
   score_cache=DIR         where what teachers said lies (default ~/.cache/curriculum_rec/scores); null for none
@@ -172,10 +180,10 @@ options:
   accumulate=1            cut each device's share of a batch into so many parts, for memory
   compilation_cache=DIR   where compiled programs lie (default ~/.cache/curriculum_rec); null for none
   score_cache=DIR         where what teachers said lies (default ~/.cache/curriculum_rec/scores); null for none
-  progress=true           false prints only the result
+  progress=auto           rich, plain, none, or auto: rich in a terminal, plain elsewhere
   trusted_packages=[]     your own packages that _target_ may name
-  Without effect, so that any experiment can be scored: run_dir=, on_existing=, checkpoint_every_steps=, profile=; and
-  distributed= is refused.
+  Without effect, so that any experiment can be scored: run_dir=, on_existing=, checkpoint_every_steps=, profile=,
+  tracking=; and distributed= is refused.
 
 examples:
   curriculum-rec score experiment=quickstart curriculum=cross_validated curriculum.unit=target
@@ -247,6 +255,73 @@ options:
 examples:
   curriculum-rec audit experiment=quickstart difficulties=[sequence_rarity,transition_surprisal,history_entropy]
   curriculum-rec audit experiment=quickstart difficulties=[] scores=[loss.parquet,teachers/] flagged=noise.parquet
+"""
+
+LIST = """\
+usage: curriculum-rec list [FOLDER ...] [OPTION=VALUE ...]
+
+Prints a row for every run directory at or below the folders (default: runs): its state, how long ago it was written to,
+its stages with the model's depth, steps, the metric of the best checkpoint, seed and the configuration's hash. A run is
+finished, running (a process holds its lock), interrupted, or broken (a file of it cannot be read).
+
+options:
+  sort=age                a column: run, state, age, stages, depth, steps, metric, validation, test, seed or config;
+                          with a minus the greatest first: sort=-test
+  metric=                 the metric that is shown, such as hr@10 (default: each run's own)
+  output=table            table, csv or json on standard output, or a file that ends in .csv or .json
+
+examples:
+  curriculum-rec list
+  curriculum-rec list runs/sweeps /disk/runs sort=-test output=csv
+"""
+
+SHOW = """\
+usage: curriculum-rec show run=DIR
+
+Prints what a run is (data, model, curriculum), its stages, what it cost, its quality beside MostPop's, the versions of
+what it was made with, its files, and how to go on with it.
+"""
+
+COMPARE = """\
+usage: curriculum-rec compare runs=[DIR,DIR,...] [metric=NAME]
+
+Prints the options in which runs differ, their metrics side by side and, for runs on the same split, how much better off
+users are than with the first run: the mean difference over users, its 95 % bootstrap interval, and the p of a sign-flip
+test, as it is and corrected for so many comparisons. Where that cannot be, it says why.
+
+options:
+  metric=                 the metric that is tested, such as hr@10 (default: the first run's own)
+"""
+
+TRACK = """\
+usage: curriculum-rec track run=DIR tracking=NAME [tracking.NAME.OPTION=VALUE ...]
+
+Sends the rows of a run's metrics.jsonl to trackers, as if they had been there from the start. What a tracker knows
+already is not doubled. See docs/tracking.md.
+
+tracking=
+  tensorboard           event files; tracking.tensorboard.folder=
+  mlflow                a database in the run directory, or tracking.mlflow.uri=; .experiment=
+  wandb                 files for 'wandb sync'; tracking.wandb.mode=offline|online, .project=, .entity=, .folder=
+  trackio               trackio's folder on this machine; tracking.trackio.project=
+  [NAME,NAME]           several at once
+
+options:
+  trusted_packages=[]     your own packages that _target_ may name
+
+examples:
+  curriculum-rec track run=runs/quickstart/... tracking=tensorboard
+  curriculum-rec track run=runs/quickstart/... tracking=[mlflow,trackio] tracking.mlflow.uri=sqlite:///runs/mlflow.db
+"""
+
+COMPLETION = """\
+usage: curriculum-rec completion bash|zsh|fish
+
+Prints a script that completes commands, options, choices of groups and run directories when Tab is pressed.
+
+  bash    eval "$(curriculum-rec completion bash)"          in ~/.bashrc
+  zsh     eval "$(curriculum-rec completion zsh)"           in ~/.zshrc, after compinit
+  fish    curriculum-rec completion fish | source           in ~/.config/fish/config.fish
 """
 
 PREQUENTIAL = """\
@@ -333,7 +408,7 @@ options:
   jobs=1                  runs at a time on this machine, each on cores of its own
   hydra/launcher=NAME     a launcher of Hydra in place of them: joblib_local, slurm or ray_local (docs/launchers.md)
   on_failure=continue     stop begins no more runs once one has failed (under a launcher: no more seeds)
-  progress=true           false prints a line a run in place of a table
+  progress=auto           auto or rich: a table; plain or none: a line a run
   report=true             false leaves the report out, which is written to report/ in study_dir once an arm is finished;
                           its page needs the extra "report"
   trusted_packages=[]     your own packages that _target_ may name
@@ -373,6 +448,11 @@ COMMANDS = {
     "compress": COMPRESS,
     "inspect": INSPECT,
     "audit": AUDIT,
+    "list": LIST,
+    "show": SHOW,
+    "compare": COMPARE,
+    "track": TRACK,
+    "completion": COMPLETION,
     "replay": REPLAY,
     "prequential": PREQUENTIAL,
     "study": STUDY,

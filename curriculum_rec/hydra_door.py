@@ -86,7 +86,7 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
     words, for_runs = _cut_at_dashes(command, words)
     given = parser.parse_intermixed_args(words)
     given.overrides += for_runs
-    given.overrides = _with_controls(given.overrides, sweeps=given.multirun)
+    given.overrides = _with_controls(_with_folders(given.overrides, command), sweeps=given.multirun)
     for word in given.overrides:
         _check_override(word, command)
     sweeps = given.multirun or command == "study"
@@ -104,6 +104,15 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
         places = ",".join("'file://" + str(place).replace("'", "\\'") + "'" for place in searchpath)
         overrides.insert(0, f"hydra.searchpath=[{places}]")
     return flags + overrides
+
+
+def _with_folders(words: Sequence[str], command: str) -> list[str]:
+    """Take the words of ``list`` that are no options for its folders."""
+    folders = [word for word in words if "=" not in word and not word.startswith("~")] if command == "list" else []
+    if not folders:
+        return list(words)
+    quoted = ",".join("'" + word.replace("'", "\\'") + "'" for word in folders)
+    return [*(word for word in words if word not in folders), f"folders=[{quoted}]"]
 
 
 def _cut_at_dashes(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -146,7 +155,8 @@ def _check_override(word: str, command: str) -> None:
     if not equals and not word.startswith("~"):
         raise OptionError(f"'{word}' is no option: write OPTION=VALUE; see 'curriculum-rec {command} --help'")
     group = resources.files("curriculum_rec.conf").joinpath(*name.split("/"))
-    if group.is_dir() and name != "experiment" and (value == "null" or value.startswith(("[", "{"))):
+    no_choice = ("[", "{") if name != "tracking" else ("{",)  # a run may have several trackers
+    if group.is_dir() and name != "experiment" and (value == "null" or value.startswith(no_choice)):
         choices = sorted(entry.name.removesuffix(".yaml") for entry in group.iterdir() if entry.name.endswith(".yaml"))
         raise OptionError(f"{word}: {name} takes the name of a choice: {', '.join(choices)}")
 

@@ -29,7 +29,7 @@ OVERRIDES = [
     "stages.shallow.depth=1",
     "stages.deep.depth=2",
     "evaluation.k=[5,10]",
-    "progress=false",
+    "progress=none",
     "steps_per_dispatch=4",
 ]
 
@@ -82,7 +82,7 @@ def make_runner(folder: Path, name: str, *overrides: str, base: Sequence[str] = 
         experiment.read(),
         directory,
         config.config_hash(data),
-        progress=False,
+        progress="none",
         open_run=lambda other: opened(other)[0],
     )
 

@@ -229,7 +229,7 @@ def finished_run(tmp_path_factory):
     place = tmp_path_factory.mktemp("finished")
     (place / "good.txt").write_text(HISTORIES)
     (place / "changed.txt").write_text(HISTORIES.replace("u1 i1", "u1 i2"))
-    options = ["stages.train.epochs=null", "stages.train.steps=1", "model.width=8", "model.depth=1", "progress=false"]
+    options = ["stages.train.epochs=null", "stages.train.steps=1", "model.width=8", "model.depth=1", "progress=none"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setattr(warnings, "showwarning", warnings.showwarning)

@@ -99,7 +99,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_resume_finishes_it(folder, cap
         patch.setattr(RunProgress, "chunk", stop)
         assert main(["train", *OVERRIDES, *SHORT, "run_dir=stopped", "curriculum=popularity"]) == 130
     assert "curriculum-rec resume run=stopped" in capsys.readouterr().err
-    assert main(["resume", "run=stopped", "progress=false"]) == 0
+    assert main(["resume", "run=stopped", "progress=none"]) == 0
     whole, resumed = (json.loads((folder / name / "summary.json").read_text()) for name in ("run", "stopped"))
     assert whole["test"] == resumed["test"]
     assert main(["resume", "run=stopped"]) == 0

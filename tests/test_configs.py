@@ -16,7 +16,19 @@ from curriculum_rec.evaluation.policies import Policy
 from curriculum_rec.training.experiment import Experiment
 
 CONF = Path(str(resources.files("curriculum_rec.conf")))
-COMMANDS = ("train", "resume", "evaluate", "recommend", "score", "compress", "inspect", "replay", "prequential")
+COMMANDS = (
+    "train",
+    "resume",
+    "evaluate",
+    "recommend",
+    "score",
+    "compress",
+    "inspect",
+    "replay",
+    "prequential",
+    "show",
+    "track",
+)
 ALL_CHOICES = sorted(
     (path.parent.relative_to(CONF).as_posix(), path.stem) for path in CONF.rglob("*.yaml") if path.parent != CONF
 )

@@ -97,7 +97,7 @@ def test_joblib_runs_what_the_basic_launcher_runs(tmp_path, reference, capfd):
 
 def test_submitit_runs_a_job_and_keeps_its_log(tmp_path, reference, capfd):
     capfd.readouterr()
-    words = ["train", "-m", *TINY, "seed=0,-1", "hydra/launcher=submitit_local", "progress=true"]
+    words = ["train", "-m", *TINY, "seed=0,-1", "hydra/launcher=submitit_local", "progress=plain"]
     assert main([*words, "hydra.sweep.dir=sweep"]) == 2
     assert re.fullmatch(f"curriculum-rec: run 1: {MISTAKE}.*\n", capfd.readouterr().err)
     assert_same_runs(tmp_path / "sweep", reference, 1)

@@ -24,7 +24,7 @@ WORDS = [
     "objective.n_negatives=8",
     "stages.train.epochs=2",
     "evaluation.k=[5,10]",
-    "progress=false",
+    "progress=none",
     "warm_up=0.6",
     "validation=0.1",
 ]

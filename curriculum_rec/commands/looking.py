@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, opener, read_log, shows_progress, trusted_packages
+from curriculum_rec.commands.opening import begin, opener, progress_mode, read_log, trusted_packages
 from curriculum_rec.commands.printing import print_table
 from curriculum_rec.components import build, check_type
 from curriculum_rec.curriculum.quantile import quantiles
@@ -60,7 +60,7 @@ def score(composed: DictConfig) -> None:
         raise OptionError("there is no difficulty to score by: choose one by curriculum=NAME")
     dataset = experiment.read()
     run = None if data["run"] is None else RunDirectory(Path(data["run"])).scores
-    with RunProgress(0, shows_progress(data)) as shown:
+    with RunProgress(0, progress_mode(data)) as shown:
         workshop = TeacherWorkshop.of(
             experiment,
             dataset,

@@ -15,6 +15,7 @@ from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Snapshot
 from curriculum_rec.training.compilation import use_cache
 from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.progress import Mode, check_mode
 from curriculum_rec.training.restore import load_snapshot
 from curriculum_rec.training.run_directory import RunDirectory, Which
 from curriculum_rec.training.workshop import OpenRun
@@ -40,10 +41,11 @@ def begin(data: dict[str, Any]) -> None:
     use_cache(data["compilation_cache"])
 
 
-def shows_progress(data: dict[str, Any]) -> bool:
+def progress_mode(data: dict[str, Any]) -> Mode:
     """Show no progress of runs beside each other, whose lines would mix, unless the command line asks for it."""
     asked_for = any(word.startswith("progress=") for word in HydraConfig.get().overrides.task)
-    return data["progress"] and (asked_for or not runs_apart())
+    mode = check_mode(data["progress"])
+    return mode if asked_for or not runs_apart() else "none"
 
 
 def opener(trusted: tuple[str, ...]) -> OpenRun:

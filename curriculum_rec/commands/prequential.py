@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, shows_progress, trusted_packages
+from curriculum_rec.commands.opening import begin, progress_mode, trusted_packages
 from curriculum_rec.commands.printing import print_table
 from curriculum_rec.commands.training import default_directory, train_into
 from curriculum_rec.data.interactions import TIMESTAMP
@@ -35,6 +35,7 @@ from curriculum_rec.training.prequential import (
     window_table,
     windows_between,
 )
+from curriculum_rec.training.progress import Mode
 from curriculum_rec.training.run_directory import OnExisting, RunDirectory, to_json
 
 
@@ -49,7 +50,7 @@ def prequential(composed: DictConfig) -> float:
             raise OptionError(f"{word}: windows of time are the split; leave it out")
     cutting = {name: data[name] for name in OF_PREQUENTIAL}
     _check_cutting(cutting)
-    on_existing, progress = config.on_existing(data["on_existing"]), shows_progress(data)
+    on_existing, progress = config.on_existing(data["on_existing"]), progress_mode(data)
     begin(data)
     plain = {name: value for name, value in data.items() if name not in OF_PREQUENTIAL}
     experiment = config.build_experiment(plain, trusted=trusted)
@@ -132,7 +133,7 @@ RESULTS = ("prequential.csv", "interactions.parquet", "summary.json")
 """What is written beside the windows' run directories at the end."""
 
 
-def _train_window(directory: RunDirectory, data: dict[str, Any], *, trusted: tuple[str, ...], progress: bool) -> None:
+def _train_window(directory: RunDirectory, data: dict[str, Any], *, trusted: tuple[str, ...], progress: Mode) -> None:
     if directory.summary.is_file():
         if directory.read_summary()["config_hash"] != config.config_hash(data):
             raise RunError(f"{directory.path} holds a run with another configuration: choose another run_dir")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+WIDTH = 200
+"""Most letters a line where no terminal says it: a file takes any, and a table is as wide as it must be."""
 
 
 def print_quality(title: str, quality: dict[str, float], reference: dict[str, Any], *after: str) -> None:
@@ -21,7 +25,8 @@ def print_table(header: list[str], rows: list[list[str]], *after: str, title: st
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*row)
-    with Console() as console:  # written at once, so that runs beside each other do not mix their lines
+    # Written at once, so that runs beside each other do not mix their lines.
+    with Console(width=None if sys.stdout.isatty() else WIDTH) as console:
         if title is not None:
             console.out(title, highlight=False)
         console.print(table)

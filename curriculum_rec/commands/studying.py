@@ -27,6 +27,7 @@ from curriculum_rec.studies.results import Results, results_of_study
 from curriculum_rec.studies.slices import Slices
 from curriculum_rec.studies.study import read_study
 from curriculum_rec.studies.unplanned import results_of_runs, runs_below
+from curriculum_rec.training.progress import check_mode
 from curriculum_rec.training.run_directory import RunDirectory
 
 STUDY_FILE = "study.yaml"
@@ -49,7 +50,7 @@ def study(composed: DictConfig) -> None:
         data["jobs"],
         launch,
         check_type(data["on_failure"], OnFailure, "on_failure"),
-        data["progress"],
+        check_mode(data["progress"]) in ("auto", "rich"),
     )
     runs = plan(
         asked,

@@ -12,12 +12,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, opener, shows_progress, trusted_packages
+from curriculum_rec.commands.opening import begin, opener, progress_mode, trusted_packages
 from curriculum_rec.commands.printing import print_quality
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.files import write_text
+from curriculum_rec.tracking.mirror import Mirror
 from curriculum_rec.training import hosts
 from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.progress import Mode
 from curriculum_rec.training.run_directory import OnExisting, RunDirectory
 from curriculum_rec.training.runner import Runner
 
@@ -26,7 +28,7 @@ def train(composed: DictConfig) -> float:
     """Train an experiment; nothing is written before its data and options are known to be good."""
     data = config.absolute_paths(config.to_data(composed))
     trusted = trusted_packages(data)
-    on_existing, progress = config.on_existing(data["on_existing"]), shows_progress(data)
+    on_existing, progress = config.on_existing(data["on_existing"]), progress_mode(data)
     begin(data)
     with hosts.together():
         directory = RunDirectory(default_directory(data))
@@ -34,7 +36,7 @@ def train(composed: DictConfig) -> float:
 
 
 def train_into(
-    directory: RunDirectory, data: dict[str, Any], *, trusted: tuple[str, ...], on_existing: OnExisting, progress: bool
+    directory: RunDirectory, data: dict[str, Any], *, trusted: tuple[str, ...], on_existing: OnExisting, progress: Mode
 ) -> float:
     """Train a configuration into a run directory.
 
@@ -43,7 +45,7 @@ def train_into(
         data: The configuration as plain data, its paths absolute.
         trusted: Packages that a person trusts.
         on_existing: What happens if the directory holds a run.
-        progress: Whether progress is shown.
+        progress: How progress is shown.
 
     Returns:
         The validation metric of the best checkpoint.
@@ -55,12 +57,15 @@ def train_into(
     with hosts.together():
         experiment = config.build_experiment(data, trusted=trusted)
         dataset = experiment.read()
-        runner = _runner(experiment, dataset, directory, data, config.config_hash(data), progress=progress)
+        mirror = config.build_mirror(data["tracking"], data, directory, trusted=trusted)
+        runner = _runner(
+            experiment, dataset, directory, data, config.config_hash(data), mirror=mirror, progress=progress
+        )
         runner.check()
         if hosts.is_first():
             directory.create("refuse" if on_existing == "resume" else on_existing)
             write_text(directory.config, config.config_text(data | {"run_dir": str(directory.path)}))
-    if progress and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if progress != "none" and HydraConfig.get().mode == RunMode.MULTIRUN:
         print(f"run {HydraConfig.get().job.num}: {HydraConfig.get().job.override_dirname}", file=sys.stderr)
     return _run(runner)
 
@@ -71,7 +76,7 @@ def resume(composed: DictConfig) -> float:
     begin(data)
     with hosts.together():
         directory = RunDirectory.existing(data["run"])
-    return _go_on(directory, data, progress=shows_progress(data), same=False)
+    return _go_on(directory, data, progress=progress_mode(data), same=False)
 
 
 def default_directory(data: dict[str, Any]) -> Path:
@@ -90,15 +95,19 @@ def default_directory(data: dict[str, Any]) -> Path:
     return Path("runs") / data["name"] / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
-def _go_on(directory: RunDirectory, given: dict[str, Any], *, progress: bool, same: bool) -> float:
+def _go_on(directory: RunDirectory, given: dict[str, Any], *, progress: Mode, same: bool) -> float:
     with hosts.together():
         experiment, data = config.experiment_of_run(directory, trusted=tuple(given["trusted_packages"]))
         if same and config.config_hash(data) != config.config_hash(given):
             raise RunError(f"{directory.path} holds a run with another configuration: choose another run_dir")
         finished = directory.summary.is_file()
         if not finished:
+            trackers = (given if same else data).get("tracking")
+            mirror = config.build_mirror(trackers, data, directory, trusted=tuple(given["trusted_packages"]))
             dataset = experiment.read()
-            runner = _runner(experiment, dataset, directory, given, config.config_hash(data), progress=progress)
+            runner = _runner(
+                experiment, dataset, directory, given, config.config_hash(data), mirror=mirror, progress=progress
+            )
             if hosts.is_first():
                 directory.lock()
     if finished:
@@ -114,7 +123,8 @@ def _runner(
     given: dict[str, Any],
     config_hash: str,
     *,
-    progress: bool,
+    mirror: Mirror,
+    progress: Mode,
 ) -> Runner:
     return Runner(
         experiment,
@@ -125,6 +135,7 @@ def _runner(
         given.get("profile", False),
         given["score_cache"],
         opener(tuple(given["trusted_packages"])),
+        mirror,
     )
 
 

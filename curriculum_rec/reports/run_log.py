@@ -11,6 +11,7 @@ import numpy as np
 
 from curriculum_rec.errors import RunError
 from curriculum_rec.evaluation.curves import Curve, Unit
+from curriculum_rec.reports.description import describe
 from curriculum_rec.training.run_directory import RunDirectory
 
 Row = Mapping[str, Any]
@@ -121,22 +122,8 @@ class RunLog:
 
     def describe(self) -> str:
         """Say in a line what the run's curriculum is."""
-        curriculum = self.config["curriculum"]
-        parts = [_kind(self.config["model"])]
-        if curriculum["order"] == "standard":
-            parts.append("no curriculum")
-        else:
-            parts += [_kind(curriculum["difficulty"]), f"{_kind(curriculum['pacing'])} pacing"]
-            parts += [f"{_kind(curriculum['sampler'])} sampler", f"order {curriculum['order']}"]
-            parts.append(f"unit {curriculum['unit']}")
-        if self.config.get("weighting"):
-            parts.append(f"{_kind(self.config['weighting'])} weighting")
-        return ", ".join(parts)
+        return describe(self.config)
 
 
 def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
-
-
-def _kind(node: Mapping[str, Any]) -> str:
-    return str(node["_target_"]).rpartition(".")[2]

@@ -86,7 +86,7 @@ class Conductor:
 
 def launched_words(run: PlannedRun) -> list[str]:
     """Give the words of a run for a launcher, which names its folder in a way of its own."""
-    return [*run.words, "on_existing=resume", "progress=false", f"hydra.sweep.subdir={run.name}"]
+    return [*run.words, "on_existing=resume", "progress=none", f"hydra.sweep.subdir={run.name}"]
 
 
 def batches(runs: Sequence[PlannedRun], *, by_seed: bool) -> Iterator[list[PlannedRun]]:

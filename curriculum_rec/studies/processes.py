@@ -109,7 +109,7 @@ def start(run: PlannedRun, cores: set[int] | None) -> subprocess.Popen[bytes]:
     """Begin or go on with a run, which Ctrl-C reaches only through this process."""
     directory = run.directory.absolute()
     directory.parent.mkdir(parents=True, exist_ok=True)
-    words = [*run.words, f"run_dir={directory}", "on_existing=resume", "progress=false"]
+    words = [*run.words, f"run_dir={directory}", "on_existing=resume", "progress=none"]
     with log_of(directory).open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - the words are options of our own program
             [sys.executable, "-m", "curriculum_rec.launched", "train", *words],

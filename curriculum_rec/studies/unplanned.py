@@ -13,7 +13,7 @@ from curriculum_rec.training.run_directory import RunDirectory
 
 DATA_PARTS = ("data", "cleaning", "split", "noise")
 NO_PART = ("seed", "name", "run_dir", "progress", "on_existing", "compilation_cache", "score_cache", "profile",
-           "distributed", "trusted_packages", "compressed")  # fmt: skip
+           "distributed", "tracking", "trusted_packages", "compressed")  # fmt: skip
 TARGET = "_target_"
 Flat = dict[str, Any]
 

@@ -50,7 +50,7 @@ class Logbook:
             grown_from=grown_from,
             preserves_function=preserves_function,
         )
-        self.shown.stage(stage.name, stage.depth, stage.first_step)
+        self.shown.stage(stage.name, stage.depth, stage.first_step, number=len(record.stages))
 
     def borrowed(self, stage: str, step: int, borrowed: Borrowed) -> None:
         """Tell what became of every parameter: in a sentence, in the log by names, in a file with shapes."""
@@ -79,6 +79,7 @@ class Logbook:
         )
         if chunk.draw.trained is not None:
             self.log.write("curriculum", step=chunk.step, **chunk.draw.trained.row(chunk.decile_losses))
+        self.shown.trained(chunk.step, chunk.positions)
         self.shown.chunk(chunk.step, loss, chunk.draw.share)
 
     def evaluation(self, step: int, quality: Mapping[str, float], record: RunRecord, *, metric: str) -> None:

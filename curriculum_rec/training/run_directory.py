@@ -15,6 +15,8 @@ from typing import IO, Any, Literal
 import polars as pl
 
 from curriculum_rec.errors import RunError
+from curriculum_rec.tracking.mirror import IDENTITIES, Mirror
+from curriculum_rec.tracking.rows import read_rows
 
 Which = Literal["best", "newest"] | int
 """A checkpoint of a run: the best by the validation metric, the newest, or that of a step."""
@@ -86,6 +88,16 @@ class RunDirectory:
         return self.path / "compression.md"
 
     @property
+    def tracking(self) -> Path:
+        """What trackers keep here, as long as a person does not say otherwise."""
+        return self.path / "tracking"
+
+    @property
+    def tracking_identities(self) -> Path:
+        """Under which identity each tracker knows the run, as JSON."""
+        return self.path / IDENTITIES
+
+    @property
     def _lock_path(self) -> Path:
         return self.path / ".lock"
 
@@ -114,10 +126,11 @@ class RunDirectory:
             raise RunError(f"{self.path} cannot be made: {error.strerror}") from error
         self.lock()
         if on_existing == "replace":
-            for entry in (self.checkpoints, self.evaluation, self.scores):
+            for entry in (self.checkpoints, self.evaluation, self.scores, self.tracking):
                 shutil.rmtree(entry, ignore_errors=True)
             of_a_compressed_run = (self.compression, self.compression_page)
-            for file in (self.metrics, self.summary, self.noise, self.items, *of_a_compressed_run, self.config):
+            kept = (self.metrics, self.summary, self.noise, self.items, self.tracking_identities)
+            for file in (*kept, *of_a_compressed_run, self.config):
                 file.unlink(missing_ok=True)
 
     def check_free(self, on_existing: OnExisting) -> None:
@@ -210,9 +223,11 @@ class MetricsLog:
 
     Args:
         path: The file.
+        mirror: Gets the rows, too.
     """
 
     path: Path
+    mirror: Mirror = field(default_factory=Mirror)
     _file: IO[bytes] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -220,8 +235,10 @@ class MetricsLog:
 
     def write(self, event: str, **values: Any) -> None:
         """Append one row."""
-        self._file.write((json.dumps({"event": event, **values}, allow_nan=False) + "\n").encode())
+        row = {"event": event, **values}
+        self._file.write((json.dumps(row, allow_nan=False) + "\n").encode())
         self._file.flush()
+        self.mirror.row(row)
 
     def position(self) -> int:
         """Put everything on disk and give the length in bytes."""
@@ -230,11 +247,12 @@ class MetricsLog:
         return self._file.tell()
 
     def rewind(self, position: int) -> None:
-        """Forget the rows after a checkpoint, which the resumed run writes again."""
+        """Forget the rows after a checkpoint, which the resumed run writes again; the mirror begins with the rest."""
         if self._file.seek(0, os.SEEK_END) < position:
             raise RunError(f"{self.path} is shorter than when its checkpoint was written: put it back")
         self._file.truncate(position)
         self._file.seek(position)
+        self.mirror.begin(read_rows(self.path))
 
     def close(self) -> None:
         """Close the file."""

@@ -30,6 +30,7 @@ from curriculum_rec.files import write_frame, write_text
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.objectives.losses import examples_for
+from curriculum_rec.tracking.mirror import Mirror
 from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, below, flatten, unflatten
 from curriculum_rec.training.compilation import METER
@@ -41,7 +42,7 @@ from curriculum_rec.training.interrupt import Interrupted, InterruptGuard
 from curriculum_rec.training.logbook import Logbook
 from curriculum_rec.training.operations import Operations, run_peak
 from curriculum_rec.training.profile import Profile
-from curriculum_rec.training.progress import RunProgress
+from curriculum_rec.training.progress import Mode, RunProgress
 from curriculum_rec.training.record import RunRecord, StageRecord
 from curriculum_rec.training.restore import (
     CURRICULUM,
@@ -72,20 +73,22 @@ class Runner:
         dataset: Its data.
         directory: An existing directory of this run.
         config_hash: Identifies the configuration; a checkpoint of another one is refused.
-        progress: Whether progress is shown.
+        progress: How progress is shown.
         profile: Whether a few chunks of every stage are traced, into ``profile/`` of the run directory.
         score_cache: A folder where what teachers said lies for other runs; None keeps it in the run directory alone.
         open_run: Builds the experiment of a finished run, for a difficulty that asks one.
+        mirror: The trackers that get the rows of the log.
     """
 
     experiment: Experiment
     dataset: Dataset
     directory: RunDirectory
     config_hash: str
-    progress: bool = True
+    progress: Mode = "auto"
     profile: bool = False
     score_cache: str | None = None
     open_run: OpenRun | None = None
+    mirror: Mirror = field(default_factory=Mirror)
     _record: RunRecord = field(default_factory=RunRecord, init=False)
     _traces_before: int = field(default=0, init=False)
     _clock: tuple[float, float] = field(default=(0.0, 0.0), init=False)
@@ -206,12 +209,15 @@ class Runner:
             Interrupted: A signal came; everything up to the last chunk is saved.
         """
         self._checkpoints = Checkpoints(self.directory.checkpoints, keep=self.experiment.keep_checkpoints)
-        self._log = MetricsLog(self.directory.metrics) if hosts.is_first() else NoLog()
+        self._log = MetricsLog(self.directory.metrics, self.mirror) if hosts.is_first() else NoLog()
         self._clock = time.perf_counter(), METER.seconds
         try:
             with (
                 InterruptGuard() as self._guard,
-                RunProgress(self.total_steps, self.progress and hosts.is_first()) as self._shown,
+                self.mirror,
+                RunProgress(
+                    self.total_steps, self.progress if hosts.is_first() else "none", len(self.experiment.stages)
+                ) as self._shown,
             ):
                 self._logbook = Logbook(self.directory, self._log, self._shown)
                 self.workshop.shown, self.workshop.interrupted = self._shown, lambda: self._guard.requested
@@ -261,7 +267,7 @@ class Runner:
         state = TrainState(params, opt_state, jnp.int32(snapshot.step), structure, memory)
         arrays = below(snapshot.arrays, CURRICULUM)
         self._shown.say(f"resumed at step {snapshot.step}")
-        self._shown.stage(self._record.stage.name, self._record.stage.depth, snapshot.step)
+        self._shown.stage(stage.name, stage.depth, snapshot.step, number=len(self._record.stages))
         return self.placed.place_state(state), CurriculumState.from_arrays(arrays)
 
     def _begin_memory(self, tuition: Tuition | None = None) -> Tree:

@@ -40,7 +40,7 @@ CHEAP = [
     "evaluation.every_epochs=5",
     "evaluation.filter_seen=false",
     "placement=jit",
-    "progress=false",
+    "progress=none",
 ]
 """One small program, compiled once."""
 
@@ -229,7 +229,7 @@ def test_a_run_that_starts_from_a_pruned_one_keeps_its_zeros(capsys):
 @pytest.mark.slow
 def test_eight_bits_keep_the_lists_of_the_packaged_data(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    words = ["experiment=quickstart", "stages.shallow.epochs=2", "stages.deep.epochs=2", "progress=false"]
+    words = ["experiment=quickstart", "stages.shallow.epochs=2", "stages.deep.epochs=2", "progress=none"]
     assert main(["train", *words, "run_dir=demo"]) == 0
     assert main(["compress", "run=demo", "run_dir=small"]) == 0
     report = json.loads((tmp_path / "small" / "compression.json").read_text())

@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
     """A finished study."""
     place = tmp_path_factory.mktemp("study")
     path = write_study(place)
-    run_in(place, "study", f"study={path}", "study_dir=out", "folder=.", "jobs=2", "progress=false", "report=false")
+    run_in(place, "study", f"study={path}", "study_dir=out", "folder=.", "jobs=2", "progress=plain", "report=false")
     return place
 
 
@@ -63,7 +63,7 @@ def inside(folder, monkeypatch):
 
 def call(*words):
     where = [] if any(word.startswith("study_dir=") for word in words) else ["study_dir=out"]
-    return main(["study", "study=tiny.yaml", *where, "folder=.", "progress=false", *words])
+    return main(["study", "study=tiny.yaml", *where, "folder=.", "progress=plain", *words])
 
 
 def test_every_run_is_an_ordinary_run_and_the_ledger_says_so(folder):
@@ -172,7 +172,7 @@ def test_a_study_killed_three_times_ends_in_the_same_tables(tmp_path):
     write_sequences(tmp_path / "sequences.txt")
     arms = {"plain": [], "length": {"options": ["curriculum=length"], "controls": ["random", "anti"]}}
     write_study(tmp_path, arms=arms, seeds=[0, 1, 2, 3, 4])
-    words = [sys.executable, "-m", "curriculum_rec", "study", "study=tiny.yaml", "folder=.", "jobs=2", "progress=false"]
+    words = [sys.executable, "-m", "curriculum_rec", "study", "study=tiny.yaml", "folder=.", "jobs=2", "progress=plain"]
 
     def start(root):
         return subprocess.Popen([*words, f"study_dir={root}"], cwd=tmp_path, stdout=subprocess.DEVNULL)

@@ -32,7 +32,7 @@ class Run:
             shared = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": str(n_hosts)}
             own = {"JAX_PROCESS_ID": str(number), "JAX_NUM_CPU_DEVICES": "1"}
             command = [sys.executable, "-m", "curriculum_rec", *words]
-            command += ["progress=false", f"compilation_cache={folder / 'cache'}"]
+            command += ["progress=none", f"compilation_cache={folder / 'cache'}"]
             command += ["distributed=env"] if n_hosts > 1 else []
             self.processes.append(
                 subprocess.Popen(

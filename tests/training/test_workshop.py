@@ -208,7 +208,7 @@ def killed_after(teachers):
 def test_what_died_among_its_teachers_goes_on_with_those_that_were_ready(
     tmp_path, examples, monkeypatch, trained_steps
 ):
-    difficulty, shown = ErrorNorm(teachers=3, epochs=2), RunProgress(0, show=False)
+    difficulty, shown = ErrorNorm(teachers=3, epochs=2), RunProgress(0, "none")
     whole = difficulty(examples, "target", None, make_workshop(shown=shown))
     store = ScoreStore((tmp_path,))
     with monkeypatch.context() as patch:
