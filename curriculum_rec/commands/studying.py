@@ -50,7 +50,7 @@ def study(composed: DictConfig) -> None:
         data["jobs"],
         launch,
         check_type(data["on_failure"], OnFailure, "on_failure"),
-        check_mode(data["progress"]) in ("auto", "rich"),
+        check_mode(data["progress"]),
     )
     runs = plan(
         asked,

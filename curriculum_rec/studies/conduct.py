@@ -16,6 +16,7 @@ from curriculum_rec.studies.grid import PlannedRun
 from curriculum_rec.studies.ledger import Ledger, State, state_of
 from curriculum_rec.studies.processes import Processes
 from curriculum_rec.studies.watch import Watch
+from curriculum_rec.training.progress import Mode
 
 OnFailure = Literal["continue", "stop"]
 Launch = Callable[[Sequence[Sequence[str]]], Sequence[str | None]]
@@ -35,7 +36,7 @@ class Conductor:
         jobs: Runs at a time as processes of this machine.
         launch: A launcher that takes their place.
         on_failure: Whether the others go on when a run fails.
-        live: Whether a table lives in the terminal.
+        progress: How it is shown.
     """
 
     root: Path
@@ -43,7 +44,7 @@ class Conductor:
     jobs: int = 1
     launch: Launch | None = None
     on_failure: OnFailure = "continue"
-    live: bool = True
+    progress: Mode = "auto"
 
     def conduct(self, runs: Sequence[PlannedRun]) -> Ledger:
         """Train what is not finished.
@@ -62,7 +63,7 @@ class Conductor:
             ledger = Ledger.read(self.root / LEDGER)
             ledger.plan(runs)
             open_runs = [run for run in runs if ledger.entries[run.name].state != "finished"]
-            with Watch(list(runs), ledger, self.metric, self.live) as watch:
+            with Watch(list(runs), ledger, self.metric, self.progress) as watch:
                 _wait_for_orphans(open_runs)
                 if self.launch is None:
                     pool = Processes(self.jobs, stop_on_failure=self.on_failure == "stop")

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from curriculum_rec.studies.grid import PlannedRun
 from curriculum_rec.studies.ledger import Ledger
+from curriculum_rec.training.progress import Mode
 from curriculum_rec.training.run_directory import RunDirectory
 
 TAIL_BYTES = 16_384
@@ -33,16 +34,18 @@ class Watch:
         runs: All of them, those of earlier calls too.
         ledger: Says how each stands.
         metric: What is shown of the quality.
-        live: Whether the table lives; else every run that ends is a line.
+        mode: ``rich`` for the table, ``plain`` for a line a run that ends, ``none`` for failures alone; ``auto`` is
+            ``rich`` in a terminal, else ``plain``.
     """
 
     runs: list[PlannedRun]
     ledger: Ledger
     metric: str
-    live: bool
+    mode: Mode
     console: Console = field(default_factory=lambda: Console(stderr=True))
 
     def __post_init__(self) -> None:
+        self.live = self.mode == "rich" or (self.mode == "auto" and self.console.is_terminal)
         self._by_name = {run.name: run for run in self.runs}
         self._began = time.monotonic()
         self._finished_before = self.ledger.count(self._by_name)["finished"]
@@ -70,7 +73,7 @@ class Watch:
         now = time.monotonic()
         seconds = now - self._since.get(run.name, now)
         said = f"{self.metric} {self._test(run):.4f}" if state == "finished" else error or ""
-        if not self.live or state == "failed":
+        if state == "failed" or not (self.live or self.mode == "none"):
             self.console.print(Text(f"{MARKS[state]} {run.name}: {state}, {seconds:.0f} s; {said}"), soft_wrap=True)
 
     def _test(self, run: PlannedRun) -> float:

@@ -36,12 +36,12 @@ def test_what_is_finished_is_left_alone_and_what_failed_is_tried_again(tmp_path)
     runs = [planned(tmp_path, arm) for arm in ("a", "b", "c")]
     finished_run(runs[0].directory)
     given, launch = launcher(tmp_path, runs, failing=[runs[1].name])
-    ledger = Conductor(tmp_path, "ndcg@10", launch=launch, live=False).conduct(runs)
+    ledger = Conductor(tmp_path, "ndcg@10", launch=launch, progress="none").conduct(runs)
     assert given == [[runs[1].name, runs[2].name]]
     assert [entry.state for entry in ledger.entries.values()] == ["finished", "failed", "finished"]
     assert ledger.entries[runs[1].name].error == "no luck"
     given, launch = launcher(tmp_path, runs)
-    ledger = Conductor(tmp_path, "ndcg@10", launch=launch, live=False).conduct(runs)
+    ledger = Conductor(tmp_path, "ndcg@10", launch=launch, progress="none").conduct(runs)
     assert given == [[runs[1].name]]
     assert {entry.state for entry in Ledger.read(tmp_path / "ledger.json").entries.values()} == {"finished"}
 
@@ -49,7 +49,7 @@ def test_what_is_finished_is_left_alone_and_what_failed_is_tried_again(tmp_path)
 def test_a_failure_stops_before_the_next_seed_if_asked_for(tmp_path):
     runs = [planned(tmp_path, arm, seed) for seed in (0, 1) for arm in ("a", "b")]
     given, launch = launcher(tmp_path, runs, failing=[runs[0].name])
-    Conductor(tmp_path, "ndcg@10", launch=launch, on_failure="stop", live=False).conduct(runs)
+    Conductor(tmp_path, "ndcg@10", launch=launch, on_failure="stop", progress="none").conduct(runs)
     assert given == [[runs[0].name, runs[1].name]]
 
 
@@ -73,19 +73,19 @@ def test_a_second_process_is_kept_out(tmp_path):
     with (tmp_path / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(RunError, match="another process conducts the study"):
-            Conductor(tmp_path, "ndcg@10", live=False).conduct([])
+            Conductor(tmp_path, "ndcg@10", progress="none").conduct([])
 
 
-def watch(tmp_path, *, live):
+def watch(tmp_path, mode):
     runs = [planned(tmp_path, arm, seed) for arm in ("a", "b") for seed in (0, 1)]
     ledger = Ledger(tmp_path / "ledger.json")
     ledger.plan(runs)
-    console = Console(file=io.StringIO(), width=120, force_terminal=live)
-    return runs, Watch(runs, ledger, "ndcg@10", live, console)
+    console = Console(file=io.StringIO(), width=120, force_terminal=mode == "rich")
+    return runs, Watch(runs, ledger, "ndcg@10", mode, console)
 
 
 def test_every_run_that_ends_is_a_line_where_no_table_lives(tmp_path):
-    runs, shown = watch(tmp_path, live=False)
+    runs, shown = watch(tmp_path, "auto")
     with shown:
         shown.tell(runs[0], "running", None)
         finished_run(runs[0].directory)
@@ -97,7 +97,7 @@ def test_every_run_that_ends_is_a_line_where_no_table_lives(tmp_path):
 
 
 def test_the_table_shows_arms_and_what_runs(tmp_path):
-    runs, shown = watch(tmp_path, live=True)
+    runs, shown = watch(tmp_path, "rich")
     finished_run(runs[0].directory)
     shown.ledger.change(runs[0].name, "finished")
     shown.ledger.change(runs[1].name, "running")
