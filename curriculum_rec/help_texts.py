@@ -410,7 +410,8 @@ options:
   hydra/launcher=NAME     a launcher of Hydra in place of them: joblib_local, slurm or ray_local (docs/launchers.md)
   on_failure=continue     stop begins no more runs once one has failed (under a launcher: no more seeds)
   progress=auto           rich: a table; plain: a line a run; none; auto: rich in a terminal, plain elsewhere
-  report=true             false leaves the report out
+  report=true             false leaves the report out, which is written to report/ in study_dir once an arm is finished;
+                          its page needs the extra "report"
   trusted_packages=[]     your own packages that _target_ may name
 
 examples:
@@ -422,7 +423,8 @@ REPORT = """\
 usage: curriculum-rec report study=DIR | runs=[DIR,...] [OPTION=VALUE ...]
 
 Says what may be said of finished runs: report.html, one file that needs nothing else, report.md, and the tables as CSV
-and LaTeX. Runs are paired by seed and by user; runs on different data are refused. Needs the extra "report".
+and LaTeX (docs/report.md). Runs are paired by seed and by user; runs on different data are refused. Needs the extra
+"report".
 
 options:
   study=DIR               the folder of a study, or of a sweep (runs/sweeps/DATE_TIME)

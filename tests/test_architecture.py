@@ -140,6 +140,10 @@ def test_optuna_stays_behind_one_module():
     assert importers_of("optuna") == {"tuning.optuna_study"}
 
 
+def test_plotly_stays_behind_one_module():
+    assert importers_of("plotly") == {"studies.html_page"}
+
+
 def test_host_code_does_not_name_jax():
     users = importers_of("jax", "flax", "optax")
     assert "models.sasrec" in users

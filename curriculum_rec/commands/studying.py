@@ -18,9 +18,11 @@ from curriculum_rec.components import check_type
 from curriculum_rec.errors import CurriculumRecError, OptionError, RunError
 from curriculum_rec.files import write_text
 from curriculum_rec.studies.conduct import Conductor, OnFailure
+from curriculum_rec.studies.findings import Report
 from curriculum_rec.studies.grid import Choice, Place, plan
+from curriculum_rec.studies.html_page import check_installed, is_installed
 from curriculum_rec.studies.processes import log_of
-from curriculum_rec.studies.report import Report, check_markers, put_into, write_report
+from curriculum_rec.studies.report import check_markers, put_into, write_report
 from curriculum_rec.studies.results import Results, results_of_study
 from curriculum_rec.studies.slices import Slices
 from curriculum_rec.studies.study import read_study
@@ -29,6 +31,7 @@ from curriculum_rec.training.progress import check_mode
 from curriculum_rec.training.run_directory import RunDirectory
 
 STUDY_FILE = "study.yaml"
+REPORT_FOLDER = "report"
 
 
 def study(composed: DictConfig) -> None:
@@ -61,11 +64,28 @@ def study(composed: DictConfig) -> None:
     entries = [ledger.entries[run.name] for run in runs]
     failed = [entry for entry in entries if entry.state == "failed"]
     print(f"{sum(entry.state == 'finished' for entry in entries)} of {len(runs)} runs finished: {root}")
+    if data["report"] and any(entry.state == "finished" for entry in ledger.entries.values()):
+        _report_study(root, trusted)
     if failed:
         raise RunError(
             f"{len(failed)} of {len(runs)} runs failed, the first of them {failed[0].name}: {failed[0].error}; mend "
             "it, and the same command tries them again"
         )
+
+
+def _report_study(root: Path, trusted: tuple[str, ...]) -> None:
+    """Write what can be said of a study so far; a report that cannot be written is no reason to hide failed runs."""
+    has_page = is_installed()
+    try:
+        results, command = _results({"study": str(root), "runs": []}, root)
+        made = Report.of(results, _slices(results, trusted), command=command)
+        write_report(root / REPORT_FOLDER, made, page=has_page)
+    except CurriculumRecError as error:
+        warnings.warn(f"no report: {error}", stacklevel=2)
+        return
+    print(f"report: {root / REPORT_FOLDER}")
+    if not has_page:
+        print("report.html is left out, it needs the extra: pip install 'curriculum-rec[report]'")
 
 
 def _launch(jobs: int, root: Path) -> Any:
@@ -109,8 +129,9 @@ def report(composed: DictConfig) -> None:
         raise OptionError("name either study=DIR or runs=[DIR,...]")
     if data["study"] is None and data["output"] is None:
         raise OptionError("output=DIR is not set: say where the report of these runs is written")
+    check_installed()
     root = Path(data["study"] or ".")
-    output = Path(data["output"] or root / "report")
+    output = Path(data["output"] or root / REPORT_FOLDER)
     into = None if data["into"] is None else Path(data["into"])
     if into is not None:
         check_markers(into)
@@ -123,7 +144,7 @@ def report(composed: DictConfig) -> None:
         options = replace(options, baseline=data["baseline"])
     if data["metric"] is not None:
         options = replace(options, metric=data["metric"])
-    made = Report.of(replace(results, options=options), _slices(results), command=command)
+    made = Report.of(replace(results, options=options), _slices(results, ()), command=command)
     write_report(output, made)
     if into is not None:
         put_into(into, made)
@@ -143,13 +164,13 @@ def _results(data: dict[str, Any], root: Path) -> tuple[Results, str]:
     return results_of_runs(directories, configs, metric=data["metric"]), command
 
 
-def _slices(results: Results) -> dict[Place, Slices]:
+def _slices(results: Results, trusted: tuple[str, ...]) -> dict[Place, Slices]:
     """Cut the users of every place whose data can still be read."""
     found = {}
     for place, cell in results.cells.items():
         run = next(iter(next(iter(cell.values())).values()))
         try:
-            experiment, _ = config.experiment_of_run(run.directory, trusted=())
+            experiment, _ = config.experiment_of_run(run.directory, trusted=trusted)
             split = experiment.read().split
         except CurriculumRecError as error:
             warnings.warn(f"no slices of {place.data}: {error}", stacklevel=2)

@@ -13,28 +13,31 @@ HEAD = """\
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }}
-h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1.15rem; margin-top: 2.2rem; }}
-p {{ max-width: 48rem; }}
-svg {{ max-width: 100%; height: auto; }}
-table {{ border-collapse: collapse; }}
-th, td {{ padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #ddd; text-align: right; }}
-th {{ font-weight: 600; }} th:first-child, td:first-child {{ text-align: left; }}
-</style>
+{style}</style>
 </head>
 <body>
 <h1>{title}</h1>
 """
+STYLE = """\
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+p { max-width: 48rem; }
+svg { max-width: 100%; height: auto; }
+table { border-collapse: collapse; }
+th, td { padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #ddd; text-align: right; }
+th { font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+"""
 
 
-def make_page(title: str, parts: Sequence[str]) -> str:
+def make_page(title: str, parts: Sequence[str], *, style: str = STYLE) -> str:
     """Put pieces of HTML below a title.
 
     Args:
         title: Plain text.
         parts: From the functions below, or SVG elements.
+        style: CSS.
     """
-    return HEAD.format(title=escape(title)) + "\n".join(parts) + "\n</body>\n</html>\n"
+    return HEAD.format(title=escape(title), style=style) + "\n".join(parts) + "\n</body>\n</html>\n"
 
 
 def heading(text: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Literal
+
+import numpy as np
 
 from curriculum_rec.evaluation.statistics import Comparison, compare, compare_by_user
 from curriculum_rec.studies.results import Cell, Options, Seeds, shared_seeds, user_differences, values
@@ -21,15 +24,20 @@ class Family:
     Attributes:
         against: What every arm is compared with, by name.
         over_seeds: What other runs on the same users would say.
-        over_users: What other users would say under the same seeds.
+        of_users: Gives every user's differences, ``[n_seeds, n_users]`` an arm.
     """
 
     against: Mapping[str, str]
     over_seeds: Mapping[str, Comparison]
-    over_users: Mapping[str, Comparison]
+    of_users: Callable[[], Mapping[str, np.ndarray]] = dict
 
     def __bool__(self) -> bool:
         return bool(self.over_seeds)
+
+    @cached_property
+    def over_users(self) -> Mapping[str, Comparison]:
+        """What other users would say under the same seeds; it is dear, and few ask."""
+        return compare_by_user(self.of_users())
 
     @property
     def n_arms(self) -> int:
@@ -51,7 +59,7 @@ class Family:
 def against_baseline(cell: Cell, options: Options) -> Family:
     """Compare every arm with the baseline."""
     if options.baseline not in cell:
-        return Family({}, {}, {})
+        return Family({}, {})
     return _family(cell, {name: options.baseline for name in cell if name != options.baseline}, options.metric)
 
 
@@ -67,10 +75,10 @@ def _family(cell: Cell, pairs: Mapping[str, str], metric: str) -> Family:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*too few for a claim")  # the tables and the answer say it
         over_seeds = compare(of_seeds)
-    return Family(pairs, over_seeds, compare_by_user(_of_users(cell, pairs, metric)))
+    return Family(pairs, over_seeds, partial(_of_users, cell, pairs, metric))
 
 
-def _of_users(cell: Cell, pairs: Mapping[str, str], metric: str) -> dict:
+def _of_users(cell: Cell, pairs: Mapping[str, str], metric: str) -> dict[str, np.ndarray]:
     return {name: user_differences(cell[name], cell[other], metric) for name, other in pairs.items()}
 
 

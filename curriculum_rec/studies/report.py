@@ -1,56 +1,16 @@
-"""The report of a study (host): what came of it, to read and to take over into a paper."""
+"""The files of a report (host): what came of a study, to read and to take over into a paper."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.files import write_text
-from curriculum_rec.studies.answer import answer
-from curriculum_rec.studies.grid import Place
-from curriculum_rec.studies.results import Results
-from curriculum_rec.studies.slices import Slices
-from curriculum_rec.studies.table import Table, to_csv, to_latex, to_markdown
-from curriculum_rec.studies.tables import all_tables
+from curriculum_rec.studies.findings import Report, place_title
+from curriculum_rec.studies.html_page import to_html_page
+from curriculum_rec.studies.table import to_csv, to_latex, to_markdown
 
 BEGIN, END = "<!-- report begin -->", "<!-- report end -->"
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything that a report says.
-
-    Attributes:
-        results: The finished runs.
-        answer: In words, a paragraph each.
-        tables: By place; those across places under None.
-        command: What reproduces it.
-    """
-
-    results: Results
-    answer: Sequence[str]
-    tables: Mapping[Place | None, Sequence[Table]]
-    command: str
-
-    @classmethod
-    def of(cls, results: Results, slices: Mapping[Place, Slices], *, command: str) -> Report:
-        """Compute it.
-
-        Args:
-            results: The finished runs.
-            slices: Of each place whose data can be read.
-            command: What reproduces the runs.
-        """
-        return cls(results, answer(results), all_tables(results, slices), command)
-
-
-def place_title(place: Place | None) -> str:
-    """Name a place for a heading."""
-    if place is None:
-        return "Across conditions"
-    return place.data if place.condition == "all" else f"{place.data}, {place.condition}"
 
 
 def to_page(report: Report, *, level: int = 2) -> str:
@@ -93,15 +53,22 @@ def check_markers(path: Path) -> None:
         raise OptionError(f"into={path}: there must be a file with the lines '{BEGIN}' and '{END}'")
 
 
-def write_report(folder: Path, report: Report) -> None:
-    """Write ``report.md`` and a CSV and a LaTeX file a table.
+def write_report(folder: Path, report: Report, *, page: bool = True) -> None:
+    """Write ``report.md``, ``report.html``, and a CSV and a LaTeX file a table.
 
     Args:
         folder: Where to.
         report: What.
+        page: Whether ``report.html`` is written, which needs Plotly.
+
+    Raises:
+        OptionError: Plotly is not installed.
+        RunError: The configuration of a run cannot be read.
     """
     write_text(folder / "report.md", f"# Report\n\n{to_page(report)}")
     for tables in report.tables.values():
         for table in tables:
             write_text(folder / "tables" / f"{table.name}.csv", to_csv(table))
             write_text(folder / "tables" / f"{table.name}.tex", to_latex(table))
+    if page:
+        write_text(folder / "report.html", to_html_page(report))

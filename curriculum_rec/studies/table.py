@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -93,6 +94,37 @@ def to_markdown(table: Table) -> str:
     rule = "".join("---|" if column.is_text else "---:|" for column in table.columns)
     lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in (table.header, *table.rows())]
     return "\n".join([f"| {lines[0]} |", f"|{rule}", *(f"| {line} |" for line in lines[1:])]) + "\n"
+
+
+def to_html(table: Table) -> str:
+    """Write a table as HTML that a script can sort: ``data-value`` is what a cell's text stands for.
+
+    >>> print(to_html(Table("t", "", "", (Column("arm", ("a<b",)), Column("x", (0.5,), ".2f")))), end="")
+    <table>
+    <thead><tr><th scope="col" class="text">arm</th><th scope="col">x</th></tr></thead>
+    <tbody>
+    <tr><th scope="row" class="text" data-value="a&lt;b">a&lt;b</th><td data-value="0.5">0.50</td></tr>
+    </tbody>
+    </table>
+    """
+    kinds = [' class="text"' if column.is_text else "" for column in table.columns]
+    head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for kind, name in zip(kinds, table.header, strict=True))
+    tags = ["td"] * len(kinds)
+    tags[0] = 'th scope="row"'
+    lines = []
+    for texts, values in zip(table.rows(), zip(*(column.values for column in table.columns), strict=True), strict=True):
+        cells = zip(tags, kinds, values, texts, strict=True)
+        lines.append("".join(f"<{t}{k}{_raw(v)}>{escape(text)}</{t[:2]}>" for t, k, v, text in cells))
+    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n"
+
+
+def _raw(value: Any) -> str:
+    """Give what a cell is sorted by: an interval by its middle."""
+    if value is None or _is_nan(value):
+        return ""
+    value = sum(value) / len(value) if isinstance(value, tuple) else value
+    return f' data-value="{escape(str(value))}"'
 
 
 def to_csv(table: Table) -> str:

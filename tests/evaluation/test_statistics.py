@@ -142,3 +142,13 @@ def test_nothing_to_test(wrong):
 def test_other_mistakes():
     with pytest.raises(OptionError, match="alternative=less: it must be one of two-sided, greater"):
         sign_flip_test(np.ones(3), alternative="less")
+
+
+def test_arms_that_are_tested_together_have_the_p_that_each_has_alone():
+    stream = np.random.default_rng(3)
+    differences = {f"a{n}": stream.normal(0.1, 1, (2, 40 if n < 3 else 7)) for n in range(5)}
+    together = compare_by_user(differences)
+    assert list(together) == list(differences)
+    for name, difference in differences.items():
+        p, smallest = sign_flip_test(difference.mean(axis=0))
+        assert (together[name].p, together[name].smallest_p) == (float(p), smallest)
