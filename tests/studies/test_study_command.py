@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_module
 from runs import run_in, write_sequences
 
 from curriculum_rec.cli import main
-from curriculum_rec.config import config_hash, config_of_run
+from curriculum_rec.config import build_experiment, config_hash, config_of_run, register, to_data
 from curriculum_rec.studies.study import read_study
 from curriculum_rec.training.run_directory import RunDirectory
 
@@ -154,6 +155,28 @@ def test_shipped_studies_are_studies(path):
     assert study.question.endswith("?")
     assert study.baseline in study.all_arms()
     assert (path.parents[1] / path.stem / "README.md").is_file()
+    assert "<!-- report begin -->" in (path.parents[1] / path.stem / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_arm_of_a_shipped_study_is_an_experiment_of_its_own(path):
+    register()
+    study, hashes = read_study(path), {}
+    source = next(iter(study.data.values()))
+    for name, arm in study.all_arms().items():
+        if not name.endswith("-anti"):  # which differ from their arms by a word that -random has as well
+            options = [option.replace("{beside}", "runs") for option in (*source.options, *study.options, *arm.options)]
+            words = [
+                f"hydra.searchpath=['file://{path.parents[1]}']",
+                *options,
+                f"seed={arm.seed_offset}",
+                "data.path=x",
+            ]
+            with initialize_config_module("curriculum_rec.conf", version_base="1.3"):
+                data = to_data(compose("train", words))
+            build_experiment(data, trusted=())
+            hashes.setdefault(config_hash(data), []).append(name)
+    assert len(hashes) == len([name for name in study.all_arms() if not name.endswith("-anti")]), hashes
 
 
 @pytest.mark.slow
