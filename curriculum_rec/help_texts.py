@@ -20,7 +20,7 @@ commands:
   track       send what a run has logged to TensorBoard, MLflow, Weights & Biases or trackio
   completion  print a script that completes commands, options and choices in bash, zsh or fish
   replay      estimate what a run's model would have earned, from the log of another policy
-  prequential  test an experiment on each window of time, then train it on that window
+  prequential test an experiment on each window of time, then train it on that window
   study       train arms under several seeds, whatever happens, and say what may be said of them
   report      compare finished runs: a page, tables for a paper
   tune        search for the options by which a validation metric is highest
