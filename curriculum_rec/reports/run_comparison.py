@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from curriculum_rec.errors import RunError
-from curriculum_rec.tracking.rows import flat
+from curriculum_rec.flat_options import flat
 from curriculum_rec.training.run_directory import RunDirectory
 
 DRAWS = 10_000
@@ -53,7 +53,7 @@ def differing_options(configs: Sequence[Mapping[str, Any]], *, without: Sequence
     {'seed': ['0', '1']}
     """
     options = [
-        flat({name: value for name, value in config.items() if name not in without and value is not None})
+        flat({name: value for name, value in config.items() if value is not None}, without=without)
         for config in configs
     ]
     names = dict.fromkeys(name for each in options for name in each)

@@ -8,9 +8,10 @@ from typing import Any
 import yaml
 
 from curriculum_rec.errors import RunError
+from curriculum_rec.flat_options import flat
 from curriculum_rec.studies.results import Cell, Result, Results
 from curriculum_rec.studies.table import Table, rows_to_table
-from curriculum_rec.studies.unplanned import NO_PART, Flat, differing, flat
+from curriculum_rec.studies.unplanned import NO_PART, Flat, differing
 
 NOT_THERE = "(none)"
 Row = dict[str, Any]
@@ -57,12 +58,13 @@ def _arms(results: Results) -> Table:
     for cell in results.cells.values():
         if base not in cell:
             continue
-        theirs = flat(config_of(first_of(cell, base)), NO_PART)
+        theirs = flat(config_of(first_of(cell, base)), without=NO_PART)
         for arm in cell:
             if arm != base and arm not in seen:
                 seen.add(arm)
                 rows += [
-                    {"arm": arm, **row} for row in _differences(flat(config_of(first_of(cell, arm)), NO_PART), theirs)
+                    {"arm": arm, **row}
+                    for row in _differences(flat(config_of(first_of(cell, arm)), without=NO_PART), theirs)
                 ]
     names: dict[str, Any] = {"arm": "", "option": "", "value": "", "that of the baseline": ""}
     note = f"The options in which an arm differs from {base}; what follows from another kind of component is left out."
@@ -80,7 +82,7 @@ def _places(results: Results) -> Table:
     configs = {}
     for place, cell in results.cells.items():
         arm = results.options.baseline if results.options.baseline in cell else next(iter(cell))
-        configs[place] = flat(config_of(first_of(cell, arm)), NO_PART)
+        configs[place] = flat(config_of(first_of(cell, arm)), without=NO_PART)
     parts = ("data.", "cleaning.", "split.", "noise.", "data", "noise")
     own = [{k: v for k, v in config.items() if k.startswith(parts)} for config in configs.values()]
     rows = [

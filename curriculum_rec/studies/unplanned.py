@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curriculum_rec.errors import RunError
+from curriculum_rec.flat_options import flat
 from curriculum_rec.studies.grid import Place
 from curriculum_rec.studies.results import Options, Result, Results
 from curriculum_rec.training.run_directory import RunDirectory
@@ -15,7 +16,7 @@ DATA_PARTS = ("data", "cleaning", "split", "noise")
 NO_PART = ("seed", "name", "run_dir", "progress", "on_existing", "compilation_cache", "score_cache", "profile",
            "distributed", "tracking", "trusted_packages", "compressed")  # fmt: skip
 TARGET = "_target_"
-Flat = dict[str, Any]
+Flat = Mapping[str, str]
 
 
 def results_of_runs(
@@ -31,7 +32,7 @@ def results_of_runs(
     Raises:
         RunError: A run is not finished, two are of one arm and one seed, or runs of one place had different data.
     """
-    runs = [flat(config, NO_PART) for config in configs]
+    runs = [flat(config, without=NO_PART) for config in configs]
     places = _names([{k: v for k, v in run.items() if k.split(".")[0] in DATA_PARTS} for run in runs], "data")
     arms = _names([{k: v for k, v in run.items() if k.split(".")[0] not in DATA_PARTS} for run in runs], "plain")
     cells: dict[Place, dict[str, dict[int, Result]]] = {}
@@ -68,23 +69,6 @@ def _order(path: Path) -> tuple[Any, ...]:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in path.parts)
 
 
-def flat(node: Mapping[str, Any], leave_out: Sequence[str] = (), *, prefix: str = "") -> Flat:
-    """Write nested options as one level of dotted names.
-
-    >>> flat({"model": {"width": 64}, "seed": 1}, ["seed"])
-    {'model.width': 64}
-    """
-    found: Flat = {}
-    for name, value in node.items():
-        if not prefix and name in leave_out:
-            continue
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, prefix=f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
-
-
 def differing(configs: Sequence[Flat]) -> list[str]:
     """List the options in which configurations differ, the outermost choices in place of all that follows from them.
 
@@ -92,8 +76,7 @@ def differing(configs: Sequence[Flat]) -> list[str]:
     ['a._target_']
     """
     names = dict.fromkeys(name for config in configs for name in config)
-    missing = object()
-    differ = [name for name in names if len({repr(config.get(name, missing)) for config in configs}) > 1]
+    differ = [name for name in names if len({config.get(name) for config in configs}) > 1]
     chosen = [name.removesuffix(TARGET) for name in differ if name.endswith(f".{TARGET}")]
     return [name for name in differ if not any(name.startswith(part) and name != part + TARGET for part in chosen)]
 
@@ -105,7 +88,7 @@ def _names(configs: Sequence[Flat], if_all_alike: str) -> list[str]:
     return [", ".join(_word(name, config.get(name)) for name in options) for config in configs]
 
 
-def _word(name: str, value: Any) -> str:
+def _word(name: str, value: str | None) -> str:
     if name.endswith(f".{TARGET}"):
         return f"{name.removesuffix(f'.{TARGET}')}={str(value).rpartition('.')[2]}"
     return f"{name}={value}"

@@ -11,8 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from curriculum_rec.errors import OptionError
+from curriculum_rec.flat_options import flat
 from curriculum_rec.tracking.contract import OpenTracker, Status, TrackedRun, require
-from curriculum_rec.tracking.rows import flat, plain_name
+from curriculum_rec.tracking.rows import plain_name
 
 MOST_METRICS, MOST_PARAMS, LONGEST_PARAM = 500, 100, 500
 """How much goes in one request; MLflow takes 1,000 metrics and 100 parameters, and old ones of it 500 letters."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curriculum_rec.flat_options import flat
 from curriculum_rec.tracking.contract import OpenTracker, Status, TrackedRun, require
-from curriculum_rec.tracking.rows import flat, plain_name
+from curriculum_rec.tracking.rows import plain_name
 
 
 @dataclass(frozen=True)

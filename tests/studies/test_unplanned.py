@@ -4,8 +4,9 @@ import pytest
 from finished import finished_run
 
 from curriculum_rec.errors import RunError
+from curriculum_rec.flat_options import flat
 from curriculum_rec.studies.grid import Place
-from curriculum_rec.studies.unplanned import differing, flat, results_of_runs, runs_below
+from curriculum_rec.studies.unplanned import differing, results_of_runs, runs_below
 from curriculum_rec.training.run_directory import RunDirectory
 
 
