@@ -33,6 +33,20 @@ OVERRIDES = [
     "steps_per_dispatch=4",
 ]
 
+CHEAP = [
+    "data=sequences",
+    "examples.max_length=12",
+    "examples.bucket_lengths=[]",
+    "model=dnn",
+    "model.width=8",
+    "objective=sampled_softmax",
+    "objective.n_negatives=8",
+    "optimizer.learning_rate=0.01",
+    "evaluation.k=[10]",
+    "evaluation.filter_seen=false",
+]
+"""One small program, for tests of what goes on around many runs."""
+
 
 def write_sequences(path: Path, *, n_users: int = 60, n_items: int = 30, seed: int = 0) -> Path:
     """Write histories in which an item's successor is predictable, 5 to 16 items each."""

@@ -47,7 +47,7 @@ def place_tables(place: Place, cell: Cell, options: Options, slices: Slices | No
         slices: The slices of users and items; None where the data cannot be read any more.
     """
     name = f"{place.data}-{place.condition}"
-    yield quality(name, cell, options)
+    yield quality(f"{name}-quality", cell, options)
     yield comparison(f"{name}-baseline", f"Against {options.baseline}", against_baseline(cell, options), options)
     yield comparison(f"{name}-controls", "Against each arm's own control", against_controls(cell, options), options)
     if options.baseline in cell:

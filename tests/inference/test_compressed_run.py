@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import polars as pl
 import pytest
-from runs import run_in
+from runs import CHEAP, run_in
 
 from curriculum_rec import config
 from curriculum_rec.cli import main
@@ -25,20 +25,11 @@ from curriculum_rec.training.run_directory import RunDirectory
 from curriculum_rec.training.stages import WarmStart
 
 N_ITEMS = 30
-CHEAP = [
-    "data=sequences",
+TRAIN = [
+    *CHEAP,
     "data.path=sequences.txt",
-    "examples.max_length=12",
-    "examples.bucket_lengths=[]",
-    "model=dnn",
-    "model.width=8",
-    "objective=sampled_softmax",
-    "objective.n_negatives=8",
     "stages.train.epochs=5",
-    "optimizer.learning_rate=0.01",
-    "evaluation.k=[10]",
     "evaluation.every_epochs=5",
-    "evaluation.filter_seen=false",
     "placement=jit",
     "progress=none",
 ]
@@ -49,7 +40,7 @@ CHEAP = [
 def folder(tmp_path_factory):
     """A trained run, and its model in 8 bits beside it."""
     folder = tmp_path_factory.mktemp("compressed")
-    run_in(folder, "train", *CHEAP, "run_dir=run")
+    run_in(folder, "train", *TRAIN, "run_dir=run")
     run_in(folder, "compress", "run=run")
     return folder
 
@@ -216,7 +207,7 @@ def test_overlap_counts_shared_items_wherever_they_stand():
 @pytest.mark.slow
 def test_a_run_that_starts_from_a_pruned_one_keeps_its_zeros(capsys):
     assert main(["compress", "run=run", "method=magnitude", "method.sparsity=0.5", "run_dir=half"]) == 0
-    inner = [word.replace("optimizer.", "optimizer.optimizer.") for word in CHEAP]
+    inner = [word.replace("optimizer.", "optimizer.optimizer.") for word in TRAIN]
     pruned = ["optimizer=pruned", "optimizer.sparsity=null"]
     assert main(["train", *inner, *pruned, "stages.train.warm_start=half", "run_dir=rewound"]) == 0
     before, after = (parameters(run)["blocks"]["up"]["kernel"] for run in ("half", "rewound"))

@@ -11,30 +11,16 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra import compose, initialize_config_module
-from runs import run_in, write_sequences
+from runs import CHEAP, run_in, write_sequences
 
 from curriculum_rec.cli import main
 from curriculum_rec.config import build_experiment, config_hash, config_of_run, register, to_data
 from curriculum_rec.studies.study import read_study
 from curriculum_rec.training.run_directory import RunDirectory
 
-CHEAP = [
-    "data=sequences",
-    "examples.max_length=12",
-    "examples.bucket_lengths=[]",
-    "model=dnn",
-    "model.width=8",
-    "objective=sampled_softmax",
-    "objective.n_negatives=8",
-    "stages.train.epochs=2",
-    "optimizer.learning_rate=0.01",
-    "evaluation.k=[10]",
-    "evaluation.every_epochs=1",
-    "evaluation.filter_seen=false",
-]
 STUDY = {
     "question": "Does an order by length help on noise?",
-    "options": CHEAP,
+    "options": [*CHEAP, "stages.train.epochs=2", "evaluation.every_epochs=1"],
     "seeds": [0, 1],
     "data": {"tiny": {"path": "sequences.txt"}},
     "arms": {"plain": [], "length": {"options": ["curriculum=length"], "controls": ["random"]}},
@@ -44,7 +30,7 @@ STUDIES = sorted((Path(__file__).parents[2] / "experiments" / "studies").glob("*
 
 def write_study(folder: Path, **changes) -> Path:
     path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump({**STUDY, **changes}))
+    path.write_text(yaml.safe_dump({**STUDY, **changes}, sort_keys=False))
     return path
 
 
@@ -89,15 +75,15 @@ def test_another_configuration_is_refused_before_anything_is_trained(capsys):
     assert "holds a finished run of another configuration" in capsys.readouterr().err
 
 
-def test_a_run_that_fails_takes_no_other_with_it(folder, capsys):
-    write_study(folder, arms={"plain": [], "bad": ["model.width=0"]})
+def test_runs_that_fail_are_told_of_and_counted(folder, capsys):
+    write_study(folder, arms={"bad": ["model.width=0"], "worse": ["model.width=-1"]}, baseline="bad")
     try:
         assert call("study_dir=bad", "seeds=[0]", "report=false") == 2
     finally:
         write_study(folder)
     captured = capsys.readouterr()
-    assert "1 of 2 runs failed, the first of them tiny/all/bad/seed-0: model.width=0" in captured.err
-    assert "1 of 2 runs finished" in captured.out
+    assert "2 of 2 runs failed, the first of them tiny/all/bad/seed-0: model.width=0" in captured.err
+    assert "0 of 2 runs finished" in captured.out
 
 
 def test_the_report_answers_the_question_and_goes_into_a_file(folder, capsys):

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 import yaml
 from hydra import compose, initialize_config_module
-from runs import lasting_rows, write_sequences
+from runs import CHEAP, lasting_rows, write_sequences
 
 pytest.importorskip("optuna", reason="the extra 'tune' is not installed")
 pytest.importorskip("matplotlib", reason="the extra 'figures' is not installed")
@@ -28,19 +28,11 @@ from curriculum_rec.training.runner import Runner
 from curriculum_rec.tuning.search import read_search
 
 BASE = [
-    "data=sequences",
+    *CHEAP,
     "data.path=sequences.txt",
-    "examples.max_length=12",
-    "examples.bucket_lengths=[]",
-    "model=dnn",
-    "model.width=8",
     "model.depth=1",
-    "objective=sampled_softmax",
-    "objective.n_negatives=8",
     "stages.train.epochs=2",
-    "evaluation.k=[10]",
     "evaluation.every_epochs=1",
-    "evaluation.filter_seen=false",
     "placement=jit",
 ]
 SPACE = {
