@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -133,7 +134,10 @@ def reason(run: PlannedRun, code: int) -> str:
     if code < 0:
         return f"its process was ended by {signal.Signals(-code).name}"
     lines = log_of(run.directory).read_text(errors="replace").strip().splitlines() or ["it printed nothing"]
-    return lines[-1].removeprefix("curriculum-rec: ")
+    # The end of a traceback is not always its error: JAX has a line of its own after it.
+    errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)]
+    last = lines[-1] if lines[-1].startswith("curriculum-rec: ") or not errors else errors[-1]
+    return last.removeprefix("curriculum-rec: ")
 
 
 def _shares_of_cores(jobs: int) -> list[set[int] | None]:

@@ -124,8 +124,8 @@ class Oracle(Rule):
         """
         if examples.noise is None:
             raise OptionError("weighting=oracle leaves planted noise out, and none was planted: choose noise=planted")
-        return {PLANTED: examples.noise}
+        return {PLANTED: examples.noise.astype(np.float32)}
 
     def weigh(self, seen: Seen) -> Float[Array, "batch *length"]:
         """Give the weights of a batch."""
-        return seen.own(jnp.where(seen.all_facts[PLANTED], 0.0, 1.0).astype(jnp.float32))
+        return seen.own(1 - seen.all_facts[PLANTED])

@@ -81,6 +81,8 @@ def test_the_reason_of_a_failure_is_its_last_sentence_or_its_signal(tmp_path):
     log.parent.mkdir(parents=True)
     log.write_text("warning\ncurriculum-rec: data.path=x does not exist\n")
     assert reason(run, 2) == "data.path=x does not exist"
+    log.write_text("Traceback (most recent call last):\n  x\nValueError: too many bits\n----\nFor simplicity\n")
+    assert reason(run, 1) == "ValueError: too many bits"
     assert reason(run, -9) == "its process was ended by SIGKILL"
 
 

@@ -97,7 +97,9 @@ def test_the_oracle_needs_planted_noise(tiny_examples):
     with pytest.raises(OptionError, match="choose noise=planted"):
         Oracle().facts(tiny_examples)
     planted = np.arange(len(tiny_examples.targets)) % 3 == 0
-    np.testing.assert_array_equal(Oracle().facts(replace(tiny_examples, noise=planted))[PLANTED], planted)
+    facts = Oracle().facts(replace(tiny_examples, noise=planted))[PLANTED]
+    np.testing.assert_array_equal(facts, planted)
+    assert facts.dtype == np.float32  # travels with the losses, in the same words of 32 bits
 
 
 @pytest.mark.parametrize("rule", [Selective(**ALWAYS), Reducible("x", keep=0.3)], ids=str)
