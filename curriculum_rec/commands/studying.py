@@ -30,8 +30,9 @@ from curriculum_rec.studies.unplanned import results_of_runs, runs_below
 from curriculum_rec.training.progress import check_mode
 from curriculum_rec.training.run_directory import RunDirectory
 
-STUDY_FILE = "study.yaml"
 REPORT_FOLDER = "report"
+NO_STUDIES = ("multirun.yaml", "config.yaml")
+"""What Hydra leaves in the folder of a sweep, and a run in its own."""
 
 
 def study(composed: DictConfig) -> None:
@@ -59,7 +60,7 @@ def study(composed: DictConfig) -> None:
         hashes=hydra_door.hashes,
         choice=choice,
     )
-    write_text(root / STUDY_FILE, path.read_text())
+    write_text(root / f"{path.stem}.yaml", path.read_text())
     ledger = conductor.conduct(runs)
     entries = [ledger.entries[run.name] for run in runs]
     failed = [entry for entry in entries if entry.state == "failed"]
@@ -155,9 +156,14 @@ def report(composed: DictConfig) -> None:
 
 def _results(data: dict[str, Any], root: Path) -> tuple[Results, str]:
     """Read the runs, and say what reproduces them."""
-    if data["study"] is not None and (root / STUDY_FILE).is_file():
-        asked = read_study(root / STUDY_FILE)
-        return results_of_study(root, asked), f"curriculum-rec study study={root / STUDY_FILE} folder=DIR"
+    files = [] if data["study"] is None else sorted(set(root.glob("*.yaml")) - {root / name for name in NO_STUDIES})
+    if len(files) > 1:
+        there = ", ".join(file.name for file in files)
+        raise RunError(f"{root} holds several studies, {there}: move those away that it is not the folder of")
+    if files:
+        asked = read_study(files[0])
+        where = " folder=DIR" if any(source.path for source in asked.data.values()) else ""
+        return results_of_study(root, asked), f"curriculum-rec study study={files[0].stem}{where}"
     directories = [RunDirectory.existing(run) for run in data["runs"]] or runs_below(root)
     configs = [config.config_of_run(directory) for directory in directories]
     command = "\n".join(f"curriculum-rec resume run={directory.path}" for directory in directories)

@@ -48,9 +48,12 @@ def _claims(against: str, family: Family) -> Iterator[str]:
             count = f"{len(names)} of {compared} {_are(names)}" if family.n_arms > 1 else f"{compared} is"
             yield f"Against {against}, {count} shown to be {comparative}: {_list(names, family)}."
     if not shown:
-        largest = max(family.over_seeds, key=lambda name: abs(family.over_seeds[name].difference))
+        ordered = sorted(family.over_seeds, key=lambda name: family.over_seeds[name].difference)
         nobody = f"none of {compared} is" if family.n_arms > 1 else f"{compared} is not"
-        yield f"Against {against}, {nobody} shown to differ; the largest difference is {_list([largest], family)}."
+        ends = [ordered[-1]] if family.n_arms == 1 else [ordered[-1], ordered[0]]
+        words = [f"{word} {_list([name], family)}" for word, name in zip(("highest", "lowest"), ends, strict=False)]
+        numbers = f"the difference is {words[0][8:]}" if family.n_arms == 1 else f"differences: {', '.join(words)}"
+        yield f"Against {against}, {nobody} shown to differ; {numbers}."
 
 
 def _are(names: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ def test_report_writes_page_words_and_tables(root, capsys):
     assert main(["report", f"study={root}"]) == 0
     assert "d, clean: plain has a test ndcg@10" in capsys.readouterr().out
     written = {path.name for path in (root / "report").rglob("*.*")}
-    assert {"report.html", "report.md", "d-clean.csv", "d-clean.tex", "d-noisy-cost.csv"} <= written
+    assert {"report.html", "report.md", "d-clean-quality.csv", "d-clean-quality.tex", "d-noisy-cost.csv"} <= written
     assert all(arm in (root / "report" / "report.html").read_text() for arm in QUALITIES)
 
 
