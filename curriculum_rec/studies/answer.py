@@ -50,9 +50,10 @@ def _claims(against: str, family: Family) -> Iterator[str]:
     if not shown:
         ordered = sorted(family.over_seeds, key=lambda name: family.over_seeds[name].difference)
         nobody = f"none of {compared} is" if family.n_arms > 1 else f"{compared} is not"
-        ends = [ordered[-1]] if family.n_arms == 1 else [ordered[-1], ordered[0]]
-        words = [f"{word} {_list([name], family)}" for word, name in zip(("highest", "lowest"), ends, strict=False)]
-        numbers = f"the difference is {words[0][8:]}" if family.n_arms == 1 else f"differences: {', '.join(words)}"
+        if family.n_arms == 1:
+            numbers = f"the difference is {_numbers(family.over_seeds[ordered[0]])}"
+        else:
+            numbers = f"differences: highest {_list(ordered[-1:], family)}; lowest {_list(ordered[:1], family)}"
         yield f"Against {against}, {nobody} shown to differ; {numbers}."
 
 
