@@ -29,7 +29,7 @@ RANKS = {
     "studies": 5,
     "tuning": 5,
 }
-FOR_ALL = {"errors": -2, "flat_options": -2, "streams": -1, "files": -1, "ranges": -1, "components": -1}
+FOR_ALL = {"errors": -2, "flat_options": -2, "locks": -1, "streams": -1, "files": -1, "ranges": -1, "components": -1}
 TOP = 6
 BESIDE = {
     ("negatives", "models"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from curriculum_rec.errors import RunError
+from curriculum_rec.locks import FileLock
 from curriculum_rec.studies.grid import PlannedRun
 from curriculum_rec.studies.ledger import Ledger, State, state_of
 from curriculum_rec.studies.processes import Processes
@@ -112,17 +112,13 @@ def batches(runs: Sequence[PlannedRun], *, by_seed: bool) -> Iterator[list[Plann
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
     """Keep a second process out of a study."""
+    lock = FileLock(root / ".lock")
+    if not lock.acquire(wait=False):
+        raise RunError(f"another process conducts the study in {root}: wait for it")
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        file = (root / ".lock").open("w")
-    except OSError as error:
-        raise RunError(f"{root} cannot be written: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"another process conducts the study in {root}: wait for it") from error
         yield
+    finally:
+        lock.release()
 
 
 def _wait_for_orphans(runs: Sequence[PlannedRun], *, seconds: float = 60) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +16,7 @@ from curriculum_rec.evaluation.curves import Curve
 from curriculum_rec.studies.grid import Place
 from curriculum_rec.studies.ledger import Ledger
 from curriculum_rec.studies.study import BASELINE, Study
+from curriculum_rec.tracking.rows import read_rows
 from curriculum_rec.training.run_directory import RunDirectory
 
 
@@ -47,7 +47,7 @@ class Result:
     @cached_property
     def rows(self) -> Sequence[Mapping[str, Any]]:
         """The rows of its log."""
-        return [json.loads(line) for line in self.directory.metrics.read_text().splitlines()]
+        return list(read_rows(self.directory.metrics))
 
     def curve(self, metric: str) -> Curve:
         """Say how a validation metric went."""

@@ -20,8 +20,8 @@ import numpy as np
 from scipy.stats import qmc
 
 from curriculum_rec.errors import OptionError, RunError
+from curriculum_rec.locks import FileLock
 from curriculum_rec.streams import host_stream
-from curriculum_rec.tuning.locks import FileLock
 from curriculum_rec.tuning.search import Search, check_same
 from curriculum_rec.tuning.space import Choices, IntRange, Point, Range
 from curriculum_rec.tuning.trials import State, TrialRow
