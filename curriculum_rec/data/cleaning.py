@@ -7,7 +7,7 @@ from typing import Literal
 
 import polars as pl
 
-from curriculum_rec.data.interactions import ITEM, TIMESTAMP, USER
+from curriculum_rec.data.interactions import ITEM, NEEDED, TIMESTAMP, USER
 from curriculum_rec.ranges import at_least, check_ranges
 
 
@@ -17,7 +17,7 @@ class DropMissing:
 
     def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Apply the rule."""
-        return frame.drop_nulls()
+        return frame.drop_nulls([column for column in NEEDED if column in frame.columns])
 
 
 @dataclass(frozen=True)

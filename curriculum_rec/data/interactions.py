@@ -13,6 +13,8 @@ import polars as pl
 from curriculum_rec.errors import DataError
 
 USER, ITEM, TIMESTAMP, SOURCE = "user", "item", "timestamp", "source"
+NEEDED = (USER, ITEM, TIMESTAMP, SOURCE)
+"""Columns of which no value may be missing, where a source has them. All others are carried along."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ class Interactions:
         ledger: What each cleaning rule removed.
         source: int16 ``[n]``, number of the source of each; None where there is one source.
         source_names: The sources' names.
+        columns: What else the source says of each interaction (a rating, a label, a price, a device), ``n`` rows in the
+            same order; values may be missing. None where it says nothing else.
     """
 
     user: np.ndarray
@@ -118,6 +122,7 @@ class Interactions:
     ledger: tuple[LedgerEntry, ...]
     source: np.ndarray | None = None
     source_names: tuple[str, ...] = ()
+    columns: pl.DataFrame | None = None
 
     @property
     def n_users(self) -> int:
@@ -142,7 +147,7 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
     """Apply the cleaning rules in order, number the ids and sort.
 
     Args:
-        frame: Columns ``user``, ``item`` and perhaps ``timestamp`` and ``source``, in file order.
+        frame: Columns ``user``, ``item`` and perhaps ``timestamp``, ``source`` and others, in file order.
         rules: Named rules; the names stand in the ledger.
         source: What the data is called in error messages.
 
@@ -164,7 +169,7 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
                 f"cleaning rule '{name}' removed all {rows_in:,} rows of {source} that had reached it "
                 f"({describe_ledger(ledger)}): loosen cleaning.{name}"
             )
-    for column in frame.columns:
+    for column in (name for name in NEEDED if name in frame.columns):
         if missing := frame[column].null_count():
             raise DataError(
                 f"column '{column}' of {source} has {missing:,} missing values: keep the cleaning rule 'missing', "
@@ -181,6 +186,7 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
     order = order[np.argsort(user[order], kind="stable")]
     source_names = tuple(frame[SOURCE].unique(maintain_order=True)) if SOURCE in frame.columns else ()
     label = IdMap(pl.Series(source_names)).encode(frame[SOURCE]) - 1 if source_names else None
+    further = frame.drop(NEEDED, strict=False)
     return Interactions(
         user=user[order],
         item=item[order],
@@ -190,6 +196,7 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
         ledger=tuple(ledger),
         source=None if label is None else label[order].astype(np.int16),
         source_names=source_names,
+        columns=further[order] if further.width else None,
     )
 
 

@@ -164,6 +164,7 @@ def _inserted(split: Split, user: np.ndarray, item: np.ndarray, stream: np.rando
         item=with_planted(data.item, item),
         timestamp=timestamp,
         source=None if source is None else with_planted(source, source[beside]),
+        columns=_columns(data.columns, with_planted(np.arange(len(data)), -1)),
     )
     noise = with_planted(np.zeros(len(data), bool), planted=True)
     return replace(split, interactions=noisy, part=with_planted(split.part, int(Part.TRAIN)), noise=noise)
@@ -191,4 +192,11 @@ def _replaced(split: Split, wanted: np.ndarray, item: np.ndarray, stream: np.ran
     chosen = rows[order[place < wanted[user]]]
     noisy, noise = data.item.copy(), np.zeros(len(data), bool)
     noisy[chosen], noise[chosen] = item, True
-    return replace(split, interactions=replace(data, item=noisy), noise=noise)
+    columns = _columns(data.columns, np.where(noise, -1, np.arange(len(data))))
+    return replace(split, interactions=replace(data, item=noisy, columns=columns), noise=noise)
+
+
+def _columns(columns: pl.DataFrame | None, row: np.ndarray) -> pl.DataFrame | None:
+    """Take rows of the further columns; of what is planted (row -1) nothing is said."""
+    index = pl.Series(row.astype(np.int64))
+    return None if columns is None else columns.select(pl.all().gather(index.set(index < 0, None)))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curriculum_rec.data.cleaning import DropMissing
 from curriculum_rec.data.interactions import IdMap, clean
 from curriculum_rec.errors import DataError
 
@@ -96,3 +97,12 @@ def test_unusable_rows(rows, words):
     frame = pl.DataFrame(rows, schema={"user": pl.String, "item": pl.String}, orient="row")
     with pytest.raises(DataError, match=words):
         clean(frame, {}, source="s")
+
+
+def test_further_columns_travel_in_the_order_of_the_rows_and_may_miss_values():
+    rows = [("2", "a", 5, 3.5), ("1", "b", 2, None), ("2", "c", 4, 1.0), ("1", "d", 1, 2.0)]
+    frame = pl.DataFrame(rows, schema=["user", "item", "timestamp", "rating"], orient="row")
+    data = clean(frame, {"missing": DropMissing()}, source="s")
+    assert data.columns is not None
+    assert data.columns.to_dict(as_series=False) == {"rating": [2.0, None, 1.0, 3.5]}
+    assert clean(frame.drop("rating"), {}, source="s").columns is None

@@ -192,3 +192,17 @@ def test_options_are_checked(options, sentence):
         PlantedNoise(**options)
     assert str(caught.value).startswith(sentence)
     assert replace(PlantedNoise(), rate=0.6).rate == 0.6
+
+
+@pytest.mark.parametrize("how", ["insert", "replace"])
+def test_nothing_is_said_of_what_is_planted(how):
+    split = many_users()
+    rating = np.arange(len(split.interactions)) * 1.5
+    rated = replace(split, interactions=replace(split.interactions, columns=pl.DataFrame({"rating": rating})))
+    noisy = PlantedNoise(0.3, "uniform", how)(rated, seed=0)
+    given = noisy.interactions.columns["rating"]
+    assert given.is_null().to_numpy().tolist() == noisy.noise.tolist()
+    kept = np.ones(len(rating), bool)
+    if how == "replace":
+        kept = ~noisy.noise
+    assert given.drop_nulls().to_list() == rating[kept].tolist()
