@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
+from curriculum_rec.data.numbering import as_categories, count, in_order, number_integers, row_order
 from curriculum_rec.errors import DataError
 
 USER, ITEM, TIMESTAMP, SOURCE = "user", "item", "timestamp", "source"
@@ -39,13 +40,28 @@ class IdMap:
         >>> IdMap.from_column(pl.Series(["10", "9", "a"])).ids.to_list()
         ['10', '9', 'a']
         """
-        distinct = column.drop_nulls().unique()
-        if distinct.dtype != pl.String:
-            return cls(distinct.sort())
-        value = distinct.cast(pl.Int64, strict=False)
-        if not value.has_nulls() and (value.cast(pl.String) == distinct).all():
-            return cls(value.sort().cast(pl.String))
-        return cls(distinct.sort())
+        return cls(in_order(column.drop_nulls().unique()))
+
+    @classmethod
+    def number(cls, column: pl.Series) -> tuple[IdMap, np.ndarray]:
+        """Number the distinct values of a column without missing values, and give the code of each, int32 ``[n]``.
+
+        >>> ids, codes = IdMap.number(pl.Series(["10", "9", "9"]))
+        >>> ids.ids.to_list(), codes.tolist()
+        (['9', '10'], [2, 1, 1])
+        """
+        if column.dtype == pl.String:
+            column = as_categories(column)
+        if column.dtype == pl.Enum:
+            place, categories = column.to_physical().to_numpy(), column.dtype.categories
+            used = count(place, len(categories)) > 0
+            ids = cls.from_column(categories.filter(pl.Series(used)))
+            return ids, ids.encode(categories)[place]
+        if column.dtype.is_integer() and len(column):
+            distinct, place = number_integers(column.to_numpy())
+            return cls(pl.Series(column.name, distinct, column.dtype)), place + np.int32(1)
+        ids = cls.from_column(column)
+        return ids, ids.encode(column)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,7 +108,11 @@ class LedgerEntry:
 
 @runtime_checkable
 class CleaningRule(Protocol):
-    """One step of cleaning: a frame with user, item and perhaps timestamp in, fewer rows out, order kept."""
+    """One step of cleaning: a frame with user, item and perhaps timestamp in, fewer rows out, order kept.
+
+    A rule that only asks which ids are equal says ``ANY_IDS = True``; where all rules do, ids that are text reach them
+    as ``pl.Enum``, which is compared by number.
+    """
 
     def __call__(self, frame: pl.DataFrame) -> pl.DataFrame: ...
 
@@ -159,6 +179,8 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
     """
     if frame.is_empty():
         raise DataError(f"{source} has no rows: there is nothing to train on")
+    if all(getattr(rule, "ANY_IDS", False) for rule in rules.values()):
+        frame = frame.with_columns(as_categories(frame[USER]), as_categories(frame[ITEM]))
     ledger: list[LedgerEntry] = []
     for name, rule in rules.items():
         rows_in = len(frame)
@@ -175,28 +197,31 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
                 f"column '{column}' of {source} has {missing:,} missing values: keep the cleaning rule 'missing', "
                 "which removes such rows"
             )
-    users, items = IdMap.from_column(frame[USER]), IdMap.from_column(frame[ITEM])
+    (users, user), (items, item) = IdMap.number(frame[USER]), IdMap.number(frame[ITEM])
     for what, ids in (("user", users), ("item", items)):
         if len(ids) < 2:
             raise DataError(f"{source} has only one {what} ('{ids.ids[0]}'); a recommender needs at least two")
-    user, item = users.encode(frame[USER]), items.encode(frame[ITEM])
     timestamp = frame[TIMESTAMP].to_numpy() if TIMESTAMP in frame.columns else None
-    # Both sorts are stable: rows with equal times keep the file's order, or the test set would change.
-    order = np.argsort(timestamp, kind="stable") if timestamp is not None else np.arange(len(user))
-    order = order[np.argsort(user[order], kind="stable")]
+    # Rows with equal times keep the file's order, or the test set would change.
+    order = row_order(user, timestamp)
     source_names = tuple(frame[SOURCE].unique(maintain_order=True)) if SOURCE in frame.columns else ()
     label = IdMap(pl.Series(source_names)).encode(frame[SOURCE]) - 1 if source_names else None
     further = frame.drop(NEEDED, strict=False)
+
+    def sorted_rows(column: np.ndarray) -> np.ndarray:
+        return column if order is None else column[order]
+
+    columns = further if order is None else further[order]
     return Interactions(
-        user=user[order],
-        item=item[order],
-        timestamp=None if timestamp is None else timestamp[order],
+        user=sorted_rows(user),
+        item=sorted_rows(item),
+        timestamp=None if timestamp is None else sorted_rows(timestamp),
         users=users,
         items=items,
         ledger=tuple(ledger),
-        source=None if label is None else label[order].astype(np.int16),
+        source=None if label is None else sorted_rows(label).astype(np.int16),
         source_names=source_names,
-        columns=further[order] if further.width else None,
+        columns=columns if further.width else None,
     )
 
 

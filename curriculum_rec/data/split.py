@@ -119,12 +119,9 @@ class LeaveOneOut:
             DataError: No user has three interactions.
         """
         offsets = interactions.user_offsets()
-        counts = np.diff(offsets)
-        from_end = np.repeat(offsets[1:], counts) - np.arange(len(interactions))
-        enough = np.repeat(counts, counts) >= 3
+        ends = offsets[1:][np.diff(offsets) >= 3]
         part = np.zeros(len(interactions), np.int8)
-        part[enough & (from_end == 1)] = Part.TEST
-        part[enough & (from_end == 2)] = Part.VALIDATION
-        if not (part == Part.TEST).any():
+        part[ends - 1], part[ends - 2] = Part.TEST, Part.VALIDATION
+        if not len(ends):
             raise DataError("no user has three interactions, so that leave-one-out has nothing to test on")
         return Split(interactions, part)
