@@ -53,7 +53,11 @@ class Stratified(Prefix):
         if self.by == "popularity":
             if examples.item_counts is None:
                 raise OptionError("curriculum.sampler.by=popularity needs item counts, and these examples have none")
-            value = np.add.reduceat(examples.item_counts[examples.targets], examples.target_offsets[:-1]) / lengths
+            sums = [
+                np.add.reduceat(examples.item_counts[block.targets], block.target_offsets[:-1])
+                for block in examples.blocks()
+            ]
+            value = np.concatenate(sums) / lengths
         rank = np.empty(len(value), np.int64)
         rank[np.argsort(value, kind="stable")] = np.arange(len(value))
         return rank * self.strata // len(value)

@@ -18,7 +18,26 @@ from curriculum_rec.curriculum.state import CurriculumState, Draw
 from curriculum_rec.curriculum.taught import Classroom, Taught
 from curriculum_rec.curriculum.trained import N_DECILES, Hardness, Trained, add_losses
 from curriculum_rec.data.examples import Examples
+from curriculum_rec.errors import OptionError
 from curriculum_rec.streams import host_stream
+
+
+def check_stored(curriculum: Curriculum) -> None:
+    """Refuse a curriculum that needs numbers about every single target, for which a store has no room.
+
+    Raises:
+        OptionError: It does.
+    """
+    difficulty, reason = curriculum.difficulty, "needs every single target in memory"
+    wrong = None
+    if curriculum.ordered_unit == "target":
+        wrong = f"curriculum.unit=target {reason}: set curriculum.unit=sequence"
+    elif curriculum.history is not None:
+        wrong = f"curriculum.history {reason}, to cut long histories: set curriculum.history=null"
+    elif curriculum.order != "standard" and difficulty is not None and not getattr(difficulty, "BY_BLOCKS", False):
+        wrong = f"curriculum.difficulty={type(difficulty).__name__} {reason}: take length, popularity or loss"
+    if wrong is not None:
+        raise OptionError(f"{wrong}, or read the data into memory instead of data=store")
 
 
 @dataclass
@@ -87,7 +106,9 @@ class Scheduler:
         return max(bucket.batch_size for bucket in self.examples.buckets)
 
     def check(self) -> None:
-        """Refuse examples from which the sampler cannot draw."""
+        """Refuse examples from which the sampler cannot draw, or that the curriculum cannot order."""
+        if not self.whole.IN_MEMORY:
+            check_stored(self.curriculum)
         self._sampler.check(self.whole)
 
     def begin(self) -> CurriculumState:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from curriculum_rec.data.interactions import IdMap
+from curriculum_rec.data.padded import Flat, Padded, Rows, count_filled, pad_left_aligned, take_rows
 from curriculum_rec.data.split import Part, Split
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.ranges import at_least, check_ranges
@@ -17,9 +18,6 @@ from curriculum_rec.streams import host_stream
 
 POSITIVES = "positives"
 """Name of the array with each user's own training items; what fills it up is larger than any item."""
-
-PLACES_AT_ONCE = 2**17
-"""Entries of padded rows that are filled at once."""
 
 BATCH_MULTIPLE = 8
 """Batch sizes are multiples of this, so that 1, 2, 4 and 8 devices all see the same batches."""
@@ -31,14 +29,15 @@ class Bucket:
 
     Attributes:
         arrays: Named arrays with leading axis ``n_rows``; sequences have ``history`` and ``target``, int32
-            ``[n_rows, length]``, filled from the left, 0 where nothing follows.
+            ``[n_rows, length]``, filled from the left, 0 where nothing follows. Those of a store are no arrays in
+            memory; what is taken of them is.
         example: int32 ``[n_rows]``, the number of each row among all examples.
         batch_size: Examples in one batch of this bucket.
         cut_to: Length to which the rows, parts of longer examples, are cut; None where they are whole examples.
         first: int64 ``[n_rows]``, which target of its example a row begins with; None where it is the first.
     """
 
-    arrays: Mapping[str, np.ndarray]
+    arrays: Mapping[str, Rows]
     example: np.ndarray
     batch_size: int
     cut_to: int | None = None
@@ -62,12 +61,12 @@ class Histories:
     """The whole training history of each example's user, of which the example may show only the end.
 
     Attributes:
-        items: int32, the histories one after the other, in any order.
+        items: int32, the histories one after the other, in any order, perhaps not in memory.
         start: Where each example's begins, int64 ``[n]``.
         stop: Where it ends, int64 ``[n]``.
     """
 
-    items: np.ndarray
+    items: Flat
     start: np.ndarray
     stop: np.ndarray
 
@@ -106,6 +105,9 @@ class Examples:
         noise: Which targets were planted, bool ``[n_targets]`` in the order of :attr:`targets`; None where nothing was.
         origin: Where they come from; None where nobody said.
     """
+
+    IN_MEMORY: ClassVar[bool] = True
+    """Whether all rows are arrays in memory, so that there is room for numbers about every single target."""
 
     buckets: tuple[Bucket, ...]
     item_counts: np.ndarray | None = None
@@ -177,7 +179,7 @@ class Examples:
         """Where the targets of each example begin in :attr:`targets`, int64 ``[n + 1]``."""
         counts = np.zeros(len(self), np.int64)
         for bucket in self.whole:
-            counts[bucket.example] = (self._targets(bucket) > 0).sum(axis=1)
+            counts[bucket.example] = count_filled(self._targets(bucket))
         return np.concatenate([[0], np.cumsum(counts)])
 
     @cached_property
@@ -232,12 +234,12 @@ class Examples:
         for bucket in self.buckets:
             rows = np.flatnonzero(chosen[bucket.example])
             if len(rows):
-                arrays = {name: array[rows] for name, array in bucket.arrays.items()}
+                arrays = {name: take_rows(array, rows) for name, array in bucket.arrays.items()}
                 size = min(bucket.batch_size, -(-len(rows) // BATCH_MULTIPLE) * BATCH_MULTIPLE)
                 buckets.append(Bucket(arrays, number[bucket.example[rows]].astype(np.int32), size))
-        of_targets = np.repeat(chosen, np.diff(self.target_offsets))
         gaps, times, noise = (
-            None if values is None else values[of_targets] for values in (self.gaps, self.times, self.noise)
+            None if values is None else values[np.repeat(chosen, np.diff(self.target_offsets))]
+            for values in (self.gaps, self.times, self.noise)
         )
         histories = self.histories
         if histories is not None:
@@ -249,6 +251,10 @@ class Examples:
         return replace(
             self, buckets=tuple(buckets), gaps=gaps, times=times, source=source, histories=histories, noise=noise
         )
+
+    def blocks(self) -> Iterator[Examples]:
+        """Give all examples, in order, in as many parts as the memory needs, each of them in memory."""
+        yield self
 
     def in_one_shape(self) -> dict[str, np.ndarray]:
         """Bring all examples, in order, to the widest shape: named arrays ``[n, ...]``."""
@@ -298,7 +304,7 @@ class Examples:
         return begin[:, None] + np.arange(bucket.length)
 
     @staticmethod
-    def _targets(bucket: Bucket) -> np.ndarray:
+    def _targets(bucket: Bucket) -> Rows:
         if "target" not in bucket.arrays or bucket.arrays["target"].ndim != 2:
             raise OptionError("these examples have no 'target' sequence: curriculum.unit=target needs one")
         return bucket.arrays["target"]
@@ -364,31 +370,19 @@ class SequenceExamples:
             DataError: No user has two training interactions.
         """
         items, offsets = split.training()
-        n_inputs = np.minimum(np.diff(offsets) - 1, self.max_length)
-        users = np.flatnonzero(n_inputs >= 1)
-        if not len(users):
-            raise DataError("no user has two training interactions, so there is no next item to learn from")
-        buckets = []
-        bucket_of = np.searchsorted(self.lengths, n_inputs[users])
-        for number, length in enumerate(self.lengths):
-            chosen = np.flatnonzero(bucket_of == number)
-            if not len(chosen):
-                continue
-            user = users[chosen]
-            padded = pad_left_aligned(items, offsets[user + 1] - n_inputs[user] - 1, offsets[user + 1], length + 1)
-            target = padded[:, 1:].copy()
-            history = np.where(target > 0, padded[:, :-1], 0)  # the last item has no successor to predict
-            size = self.positions_per_batch // length // BATCH_MULTIPLE * BATCH_MULTIPLE
-            # A bucket with few examples gets a small batch, or padding rows would cost more than they hold.
-            size = min(size, -(-len(chosen) // BATCH_MULTIPLE) * BATCH_MULTIPLE)
-            buckets.append(Bucket({"history": history, "target": target}, chosen.astype(np.int32), size))
+        users, n_inputs = self.inputs_of(np.diff(offsets))
+        buckets = self.cut(items, offsets[users + 1], n_inputs)
+        buckets = tuple(
+            replace(bucket, arrays={name: np.asarray(rows) for name, rows in bucket.arrays.items()})
+            for bucket in buckets
+        )
         is_training = split.part == Part.TRAIN
-        rows = _target_rows(offsets[users + 1], n_inputs[users])
-        first = np.diff(offsets)[users] - n_inputs[users] + 1
+        rows = _target_rows(offsets[users + 1], n_inputs)
+        first = np.diff(offsets)[users] - n_inputs + 1
         timestamp = split.interactions.timestamp
         times = None if timestamp is None else timestamp[is_training].astype(np.float64)
         return Examples(
-            tuple(buckets),
+            buckets,
             item_counts=split.item_counts(Part.TRAIN),
             gaps=None if times is None else times[rows] - times[rows - 1],
             times=None if times is None else times[rows],
@@ -398,6 +392,50 @@ class SequenceExamples:
             noise=None if split.noise is None else split.noise[is_training][rows],
             origin=Origin(users.astype(np.int32), first, split.interactions.users, split.interactions.items),
         )
+
+    def inputs_of(self, n_training: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Say who makes an example, and how long it is.
+
+        Args:
+            n_training: Each user's training interactions, ``[n_users + 1]``, entry 0 being no user.
+
+        Returns:
+            The users that have something to learn from, and how many items each predicts, both int64 ``[n]``.
+
+        Raises:
+            DataError: There are none.
+        """
+        n_inputs = np.minimum(n_training - 1, self.max_length)
+        users = np.flatnonzero(n_inputs >= 1)
+        if not len(users):
+            raise DataError("no user has two training interactions, so there is no next item to learn from")
+        return users, n_inputs[users]
+
+    def cut(self, items: Flat, stop: np.ndarray, n_inputs: np.ndarray) -> tuple[Bucket, ...]:
+        """Lay the ends of histories out in buckets, whose rows are put together when they are asked for.
+
+        Args:
+            items: int32, the histories one after the other.
+            stop: Where each example's history ends in ``items``, ``[n]``.
+            n_inputs: How many items before its last one each example takes, ``[n]``.
+        """
+        buckets = []
+        bucket_of = np.searchsorted(self.lengths, n_inputs)
+        for number, length in enumerate(self.lengths):
+            chosen = np.flatnonzero(bucket_of == number)
+            if not len(chosen):
+                continue
+            end, n = stop[chosen], n_inputs[chosen]
+            # The last item has no successor to predict, the first is not predicted.
+            arrays = {
+                "history": Padded(items, end - n - 1, end - 1, length),
+                "target": Padded(items, end - n, end, length),
+            }
+            size = self.positions_per_batch // length // BATCH_MULTIPLE * BATCH_MULTIPLE
+            # A bucket with few examples gets a small batch, or padding rows would cost more than they hold.
+            size = min(size, -(-len(chosen) // BATCH_MULTIPLE) * BATCH_MULTIPLE)
+            buckets.append(Bucket(arrays, chosen.astype(np.int32), size))
+        return tuple(buckets)
 
 
 def _target_rows(stop: np.ndarray, n_targets: np.ndarray) -> np.ndarray:
@@ -429,28 +467,3 @@ def bucket_lengths(lengths: tuple[int, ...], max_length: int) -> tuple[int, ...]
     (4, 8, 50)
     """
     return tuple(sorted({length for length in lengths if length < max_length} | {max_length}))
-
-
-def pad_left_aligned(items: np.ndarray, start: np.ndarray, stop: np.ndarray, length: int) -> np.ndarray:
-    """Copy slices of a flat array into rows, from the left, 0 where a slice ends early.
-
-    Args:
-        items: int32 ``[n]``.
-        start: ``[m]``; a slice longer than ``length`` keeps its last ``length`` items.
-        stop: ``[m]``.
-        length: Width of the result.
-
-    Returns:
-        int32 ``[m, length]``.
-
-    >>> pad_left_aligned(np.array([1, 2, 3, 4], np.int32), np.array([0, 3]), np.array([3, 4]), 2).tolist()
-    [[2, 3], [4, 0]]
-    """
-    start = np.maximum(start, stop - length)
-    padded = np.zeros((len(start), length), np.int32)
-    place, rows = np.arange(length), max(1, PLACES_AT_ONCE // max(length, 1))
-    for begin in range(0, len(start), rows):  # what is computed on the way stays in the processor's cache
-        part = slice(begin, begin + rows)
-        inside = place < (stop[part] - start[part])[:, None]
-        padded[part][inside] = items[(start[part, None] + place)[inside]]
-    return padded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -156,6 +157,48 @@ class TableFile:
             DataError: The file is missing, empty or broken, a column is missing, or a time is not a number.
         """
         table = self._read_parquet() if self._format() == "parquet" else self._read_text_table()
+        return self._interactions(table)
+
+    def batches(self, rows: int) -> Iterator[pl.DataFrame]:
+        """Read the rows in file order, some at a time, so that the file need not fit into memory.
+
+        Args:
+            rows: About how many at a time.
+
+        Raises:
+            DataError: As :meth:`read`.
+        """
+        _require_file(self.path)
+        first = 0
+        try:
+            for table in self._scan().collect_batches(chunk_size=rows, maintain_order=True):
+                if len(table):
+                    yield self._interactions(table, first_row=first)
+                first += len(table)
+        except pl.exceptions.PolarsError as error:
+            raise DataError(f"{self.path} cannot be read: {_first_line(error)}") from error
+        if not first:
+            raise DataError(f"{self.path} has no rows: there is nothing to train on")
+
+    def _scan(self) -> pl.LazyFrame:
+        if self._format() == "parquet":
+            scanned = pl.scan_parquet(self.path)
+        else:
+            header = self.columns is None
+            scanned = pl.scan_csv(self.path, separator=self._separator(), has_header=header, infer_schema=False)
+        present = scanned.collect_schema().names()
+        if self.columns is not None and self._format() != "parquet":
+            if len(self.columns) != len(present):
+                raise DataError(
+                    f"{self.path} has {len(present)} columns separated by {self._separator()!r}, but data.columns names "
+                    f"{len(self.columns)}: {', '.join(self.columns)}"
+                )
+            scanned, present = scanned.rename(dict(zip(present, self.columns, strict=True))), list(self.columns)
+        wanted = [name for name in (self.user, self.item, self.timestamp) if name in present]
+        return scanned.select(wanted) if len(wanted) == 2 + (self.timestamp is not None) else scanned
+
+    def _interactions(self, table: pl.DataFrame, first_row: int = 0) -> pl.DataFrame:
+        """Say what the columns of some rows mean, the first of which has a number in the file."""
         wanted = {self.user: USER, self.item: ITEM} | ({} if self.timestamp is None else {self.timestamp: TIMESTAMP})
         for column, meaning in wanted.items():
             if column not in table.columns:
@@ -171,7 +214,7 @@ class TableFile:
         ids = [meaning for meaning in (USER, ITEM) if frame[meaning].dtype.is_float()]
         frame = frame.with_columns(pl.col(ids).fill_nan(None))
         frame = frame.with_columns(pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)).name.keep())
-        return frame if self.timestamp is None else self._with_numeric_timestamp(frame)
+        return frame if self.timestamp is None else self._with_numeric_timestamp(frame, first_row)
 
     def _format(self) -> str:
         suffix = Path(self.path).suffix.lower().lstrip(".")
@@ -229,7 +272,7 @@ class TableFile:
             f"{', '.join(repr(name) for name in present)}{hint}"
         )
 
-    def _with_numeric_timestamp(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def _with_numeric_timestamp(self, frame: pl.DataFrame, first_row: int) -> pl.DataFrame:
         times = frame[TIMESTAMP]
         if times.dtype in (pl.Date, pl.Datetime):
             return frame.with_columns(pl.col(TIMESTAMP).dt.epoch("us"))
@@ -245,7 +288,7 @@ class TableFile:
         number = times.cast(pl.Float64, strict=False)
         wrong = (times.is_not_null() & (number.is_null() | ~number.is_finite().fill_null(value=False))).arg_true()
         if len(wrong):
-            where = f"row {wrong[0] + 1}"
+            where = f"row {first_row + wrong[0] + 1}"
             raise DataError(
                 f"{where} of {self.path}: column '{self.timestamp}' holds '{_shorten(str(times[wrong[0]]))}', which is "
                 "not a number; times are numbers of any unit (data.timestamp=null takes the row order)"

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -111,6 +111,9 @@ class LeaveOneOut:
 
     Source: the common protocol of sequential recommendation (Kang and McAuley, 2018).
     """
+
+    BY_USER: ClassVar[bool] = True
+    """No user's parts depend on another user."""
 
     def __call__(self, interactions: Interactions) -> Split:
         """Split.

@@ -13,7 +13,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
-from curriculum_rec.data.examples import BATCH_MULTIPLE, bucket_lengths, pad_left_aligned
+from curriculum_rec.data.examples import BATCH_MULTIPLE, bucket_lengths
+from curriculum_rec.data.padded import pad_left_aligned
 from curriculum_rec.data.split import EvaluationRows
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.metrics import METRICS, parse_metric

@@ -11,8 +11,9 @@ import polars as pl
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
-from curriculum_rec.data.examples import bucket_lengths, pad_left_aligned
+from curriculum_rec.data.examples import bucket_lengths
 from curriculum_rec.data.interactions import Interactions
+from curriculum_rec.data.padded import pad_left_aligned
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.evaluation.evaluator import fold, user_vectors
 from curriculum_rec.models.contract import Recommender

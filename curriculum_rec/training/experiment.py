@@ -15,6 +15,7 @@ from curriculum_rec.data.interactions import CleaningRule, clean
 from curriculum_rec.data.noise import Noise
 from curriculum_rec.data.sources import Source
 from curriculum_rec.data.split import Split, Splitter
+from curriculum_rec.data.store.source import ExampleStore
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.growth.contract import Growth, can_shrink
@@ -101,11 +102,30 @@ class Experiment:
             DataError: The data cannot be used.
             OptionError: A cut-off is larger than the catalogue.
         """
+        split, examples = self._from_store(self.data) if isinstance(self.data, ExampleStore) else self._from_source()
+        self.evaluation.check_catalogue(split.interactions.n_items)
+        return Dataset(split, *hold_out_meta(examples, self.weighting, seed=self.seed))
+
+    def _from_source(self) -> tuple[Split, Examples]:
         split = self.split(clean(self.data.read(), self.cleaning, source=self.data.name))
         if self.noise is not None:
             split = self.noise(split, seed=self.seed)
-        self.evaluation.check_catalogue(split.interactions.n_items)
-        return Dataset(split, *hold_out_meta(self.examples(split), self.weighting, seed=self.seed))
+        return split, self.examples(split)
+
+    def _from_store(self, store: ExampleStore) -> tuple[Split, Examples]:
+        if self.placement.examples == "device":
+            raise OptionError(
+                "placement.examples=device puts all examples on every device, and those of data=store stay on disk: set "
+                "placement.examples=host"
+            )
+        if self.cleaning:
+            raise OptionError(
+                f"cleaning.{next(iter(self.cleaning))} has no effect: a store was cleaned when it was prepared; leave "
+                "cleaning empty"
+            )
+        if self.noise is not None:
+            raise OptionError("noise is planted into data in memory: take data=table, or noise=none with data=store")
+        return store.open(self.split, self.examples)
 
     def model_of(self, stage: str) -> tuple[ModelFactory, int | None]:
         """Say what a stage trains, from what it and the stages before it change.

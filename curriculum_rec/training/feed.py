@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,8 +14,11 @@ from jaxtyping import Array, Int32
 from curriculum_rec.curriculum.sampling import PADDING
 from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.curriculum.state import CurriculumState, Draw
+from curriculum_rec.data.padded import Rows
+from curriculum_rec.data.store.stored import StoredExamples
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.training.placement import Placed
+from curriculum_rec.training.read_ahead import ReadAhead
 
 RANKS = "target ranks"
 """The name under which the targets' ranks travel with the examples' own arrays."""
@@ -54,7 +58,7 @@ class Feed:
         host_ranks, device_ranks = self._current_ranks(position)
         if self.placed.examples == "device":
             return {"data": self._data, "ranks": device_ranks}, self.placed.hand_out(own)
-        return {}, self.placed.hand_out(own | {"sent": self._gather(draw, host_ranks)})
+        return {}, self.placed.hand_out(own | {"sent": self._gather(position, draw, host_ranks)})
 
     def take(self, number: int, shared: Tree, own: Tree, step: Array) -> tuple[Int32[Array, " size"], dict[str, Array]]:
         """Take a device's part of a batch (device).
@@ -118,7 +122,7 @@ class Feed:
             shares[:, steps, :size] = shared_out.transpose(1, 0, 2)
         return shares
 
-    def _gather(self, draw: Draw, ranks: list[np.ndarray] | None) -> dict[str, np.ndarray]:
+    def _gather(self, position: CurriculumState, draw: Draw, ranks: list[np.ndarray] | None) -> dict[str, np.ndarray]:
         """Read this host's rows: ``[n_shards, steps, entries]`` for each array, a batch's part flat and in front."""
         n_shards = self.placed.n_shards
         arrays = [dict(bucket.arrays) for bucket in self.scheduler.examples.buckets]
@@ -127,14 +131,38 @@ class Feed:
         sent = {
             name: np.zeros((n_shards, self.steps, self._widest[name]), array.dtype) for name, array in arrays[0].items()
         }
+        if self._ahead is not None:
+            plan, stop = self.scheduler.plan(position), position.cursor
+            for step, batch in enumerate(self._ahead(plan, stop - len(draw), stop)):
+                for name, values in batch.items():
+                    sent[name][list(self.placed.local_shards), step, : values.shape[1]] = values
+            return sent
         for number in np.unique(draw.bucket):
-            steps, size = np.flatnonzero(draw.bucket == number), self._size(number)
-            rows = np.maximum(draw.rows[steps, : n_shards * size], 0).reshape(-1, n_shards, size)
-            for name, array in arrays[number].items():
-                for shard in self.placed.local_shards:
-                    values = array[rows[:, shard]].reshape(len(steps), -1)
-                    sent[name][shard, steps, : values.shape[1]] = values
+            steps = np.flatnonzero(draw.bucket == number)
+            for name, values in self._read(arrays[number], int(number), draw.rows[steps]).items():
+                for mine, shard in enumerate(self.placed.local_shards):
+                    sent[name][shard, steps, : values.shape[2]] = values[mine]
         return sent
+
+    @cached_property
+    def _ahead(self) -> ReadAhead | None:
+        """What reads examples that are not in memory."""
+        examples = self.scheduler.examples
+        if not isinstance(examples, StoredExamples) or examples.reading is None:
+            return None
+
+        def read(number: int, rows: np.ndarray) -> dict[str, np.ndarray]:
+            values = self._read(self.scheduler.examples.buckets[number].arrays, number, rows[None])
+            return {name: array[:, 0] for name, array in values.items()}
+
+        return ReadAhead(examples.reading, read)
+
+    def _read(self, arrays: Mapping[str, Rows], number: int, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Read this host's rows of batches of one bucket: ``[local shards, steps, entries]`` for each array."""
+        n_shards, size = self.placed.n_shards, self._size(number)
+        chosen = np.maximum(rows[:, : n_shards * size], 0).reshape(-1, n_shards, size)
+        chosen = chosen[:, list(self.placed.local_shards)].transpose(1, 0, 2)
+        return {name: array[chosen].reshape(*chosen.shape[:2], -1) for name, array in arrays.items()}
 
     @cached_property
     def _widest(self) -> dict[str, int]:

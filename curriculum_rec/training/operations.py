@@ -16,6 +16,7 @@ from flax import nnx
 from curriculum_rec.curriculum.sampling import PADDING
 from curriculum_rec.curriculum.state import Draw
 from curriculum_rec.data.examples import Examples
+from curriculum_rec.data.padded import Rows, count_filled
 from curriculum_rec.models.contract import CountsOperations, Recommender
 from curriculum_rec.models.structure import join_model, split_model
 from curriculum_rec.objectives.losses import CountsScores, Objective
@@ -60,7 +61,7 @@ class Operations:
         structure, params = split_model(model)
         item = jax.ShapeDtypeStruct((1,), jnp.int32)
         width = jax.eval_shape(lambda p, i: join_model(structure, p).item_vectors(i), params, item).shape[-1]
-        lengths = [(history > 0).sum(axis=1) for history in histories if history is not None]
+        lengths = [count_filled(history) for history in histories if history is not None]
         passes = forward_passes(weighting)
         return cls(
             tuple(passes * model.operations(length) for length in lengths),
@@ -72,8 +73,9 @@ class Operations:
         total = 0.0
         for bucket, per_row in zip(examples.buckets, self.per_row, strict=True):
             if bucket.cut_to is None:
-                targets = bucket.arrays.get("target", np.ones(len(bucket.example)))
-                total += per_row.sum() + self.per_target * (targets > 0).sum()
+                targets = bucket.arrays.get("target")
+                n_targets = len(bucket.example) if targets is None else _count_targets(targets)
+                total += per_row.sum() + self.per_target * n_targets
         return float(total)
 
     def of_draw(self, draw: Draw, n_targets: float) -> float:
@@ -88,6 +90,10 @@ class Operations:
             rows = draw.rows[draw.bucket == number]
             total += per_row[rows[rows != PADDING]].sum()
         return float(total)
+
+
+def _count_targets(targets: Rows) -> int:
+    return int(count_filled(targets).sum() if targets.ndim == 2 else (np.asarray(targets) > 0).sum())
 
 
 def forward_passes(weighting: Weighting | None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
@@ -21,6 +21,8 @@ class StaticDifficulty:
     """A difficulty of single targets that is scored once; a sequence has its targets' mean unless a class says else."""
 
     decay: None = None
+    BY_BLOCKS: ClassVar[bool] = False
+    """Whether examples can be scored some at a time, so that they need not all be in memory."""
 
     def __call__(
         self,
@@ -35,6 +37,9 @@ class StaticDifficulty:
             OptionError: The examples lack what the score needs.
         """
         check_targets(self, examples)
+        return np.concatenate([self._score(block, unit) for block in examples.blocks()])
+
+    def _score(self, examples: Examples, unit: Unit) -> np.ndarray:
         scores = self.of_targets(examples).astype(np.float64)
         return scores if unit == "target" else self.of_sequences(examples, scores)
 
@@ -54,6 +59,8 @@ class Length(StaticDifficulty):
     Source: sentence length in Platanios et al. (2019), equation for ``d_length``.
     """
 
+    BY_BLOCKS: ClassVar[bool] = True
+
     def of_targets(self, examples: Examples) -> np.ndarray:
         """Score all targets."""
         return 1 + place_in_sequence(examples)
@@ -72,6 +79,8 @@ class UserActivity(StaticDifficulty):
 
     Source: long-tail practice.
     """
+
+    BY_BLOCKS: ClassVar[bool] = True
 
     sign: Literal[1, -1] = 1
 
@@ -94,6 +103,8 @@ class Popularity(StaticDifficulty):
     Source: the rarity of Platanios et al. (2019) with the target item as the word.
     """
 
+    BY_BLOCKS: ClassVar[bool] = True
+
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
@@ -114,6 +125,8 @@ class SequenceRarity(StaticDifficulty):
 
     Source: sentence rarity of Platanios et al. (2019), the sum; vocabulary rarity of DeepSpeed, the mean.
     """
+
+    BY_BLOCKS: ClassVar[bool] = True
 
     reduce: Literal["sum", "mean"] = "sum"
     alpha: float = 1.0
@@ -173,6 +186,8 @@ class TimeGap(StaticDifficulty):
     Source: ours.
     """
 
+    BY_BLOCKS: ClassVar[bool] = True
+
     unit_seconds: float = 1.0
 
     def __post_init__(self) -> None:
@@ -194,6 +209,8 @@ class Arrival(StaticDifficulty):
 
     Source: continual training as in StackRec (Wang et al., 2021), whose model grows as the data do.
     """
+
+    BY_BLOCKS: ClassVar[bool] = True
 
     def of_targets(self, examples: Examples) -> np.ndarray:
         """Score all targets."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class Loss:
 
     Source: self-paced learning (Kumar et al., 2010) with the moving average of DIHCL (Zhou et al., 2020).
     """
+
+    BY_BLOCKS: ClassVar[bool] = True
 
     decay: float = 0.9
 

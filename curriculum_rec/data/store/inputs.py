@@ -1,0 +1,74 @@
+"""What a store is made of (host): files that are read one after the other, some rows at a time."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import polars as pl
+
+from curriculum_rec.data.sources import Source, TableFile
+from curriculum_rec.data.store.arrow import digest_of_file
+from curriculum_rec.errors import DataError, OptionError
+
+PACKED, TEXT = 24, 8
+"""Bytes in memory that a byte of a Parquet file, or of a text file, becomes at most while it is cleaned."""
+
+
+@runtime_checkable
+class Streamed(Protocol):
+    """A source that can be read some rows at a time."""
+
+    path: str
+
+    def batches(self, rows: int) -> Iterator[pl.DataFrame]: ...
+
+
+def units(source: Source) -> list[Streamed]:
+    """Give the files of a source: itself, or those of a folder or a pattern in the order of their names.
+
+    Raises:
+        OptionError: The source can only be read as a whole.
+        DataError: There is no such file.
+    """
+    if isinstance(source, TableFile):
+        path = Path(source.path)
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*.parquet") if not file.name.startswith((".", "_")))
+        elif glob.has_magic(source.path) and not path.exists():
+            found = [Path(file) for file in sorted(glob.glob(source.path, recursive=True))]  # noqa: PTH207 - absolute ones, too
+        else:
+            found = [path]
+        if not found:
+            raise DataError(f"{source.path} holds no Parquet files: set data.path to a table, or a folder of tables")
+        return [replace(source, path=str(file)) for file in found]
+    if isinstance(source, Streamed):
+        return [source]
+    raise OptionError(
+        f"{type(source).__name__} is read as a whole, and a store is made of what is read some rows at a time: take "
+        "data=table (CSV, TSV, Parquet, a folder of Parquet files)"
+    )
+
+
+def describe_files(files: Sequence[Streamed]) -> list[dict[str, str | int]]:
+    """Identify the files: name, size and digest of each.
+
+    Raises:
+        DataError: One does not exist.
+    """
+    described = []
+    for unit in files:
+        path = Path(unit.path)
+        if not path.is_file():
+            raise DataError(f"{unit.path} does not exist: set data.path to a file (paths start at {Path.cwd()})")
+        described.append({"name": path.name, "bytes": path.stat().st_size, "blake2b": digest_of_file(path)})
+    return described
+
+
+def bytes_in_memory(files: Sequence[Streamed]) -> int:
+    """Estimate how much memory all rows would take at most while they are cleaned."""
+    sizes = ((Path(unit.path).stat().st_size, Path(unit.path).suffix == ".parquet") for unit in files)
+    return sum(size * (PACKED if is_packed else TEXT) for size, is_packed in sizes)
