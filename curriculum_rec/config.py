@@ -380,6 +380,33 @@ class StudyConfig:
 
 
 @dataclass
+class PrepareConfig:
+    """``curriculum-rec prepare``.
+
+    Attributes:
+        store: The folder that is made.
+        memory_gib: About how much memory the rows may take at once, ids not counted.
+        engine: ``here``, or ``ray`` for the workers of Ray Data.
+        ray_address: The Ray cluster; None starts one on this machine.
+        workers: Parts that Ray works on at once; None takes two.
+        data: Where the interactions come from.
+        cleaning: The rules.
+        split: Gives every interaction its part.
+        trusted_packages: Packages besides our own and optax that ``_target_`` may name.
+    """
+
+    store: str = MISSING
+    memory_gib: float = 2.0
+    engine: str = "here"
+    ray_address: str | None = None
+    workers: int | None = None
+    data: Node = field(default_factory=dict)
+    cleaning: Node = field(default_factory=dict)
+    split: Node = field(default_factory=dict)
+    trusted_packages: list[str] = field(default_factory=list)
+
+
+@dataclass
 class ReportConfig:
     """``curriculum-rec report``.
 
@@ -451,6 +478,7 @@ def register() -> None:
         ("prequential", PrequentialConfig),
         ("replay", ReplayConfig),
         ("study", StudyConfig),
+        ("prepare", PrepareConfig),
         ("report", ReportConfig),
         ("tune", TuneConfig),
     ):

@@ -24,6 +24,7 @@ commands:
   study       train arms under several seeds, whatever happens, and say what may be said of them
   report      compare finished runs: a page, tables for a paper
   tune        search for the options by which a validation metric is highest
+  prepare     make a store of data that need not fit into memory, for data=store
 
   curriculum-rec COMMAND --help   explains a command's options
   curriculum-rec --version        prints the version
@@ -42,7 +43,7 @@ Trains a recommender and leaves a run directory: config.yaml, metrics.jsonl, sum
 
 groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg job every option and its value):
   experiment    quickstart, and what lies in ./experiments/experiment/
-  data          online_retail (in the package), sequences, table, joined (several of them)
+  data          online_retail (in the package), sequences, table, joined (several of them), store (of prepare)
   noise         none, planted   (noise.rate=, .items=uniform|popularity, .how=insert|replace, .concentration=)
   model         sasrec, dnn   (model.norm_position=pre|post)
                 model/drop=none|progressive|layer_drop|linear   (blocks that are left out of a step)
@@ -467,6 +468,32 @@ examples:
   curriculum-rec tune space=my_space.yaml study_dir=runs/tune/mine n_trials=100 jobs=2
 """
 
+PREPARE = """\
+usage: curriculum-rec prepare data=table data.path=FILE|FOLDER|PATTERN store=DIR [OPTION=VALUE ...]
+
+Makes a store: cleaned, split and sorted interactions as Arrow files that training maps into memory and reads as
+batches need them. Rows are read some at a time and cleaned part by part, so that the data need not fit into memory; ids
+must. A preparation that was ended goes on when the same command is given again. The store holds what the same data in
+memory is: the same codes, the same split and its hash, the same batches. See docs/data_at_scale.md. Needs the extra
+"store".
+
+options:
+  store=DIR               the folder that is made
+  data=table              a CSV, TSV or Parquet file, a folder of Parquet files, or a pattern such as logs/*.parquet
+  cleaning.RULE.OPTION=   as for train; rules that look at a row, at a user's rows, or count (k_core)
+  split._target_=         as for train; one that goes user by user (leave-one-out)
+  memory_gib=2            about how much memory the rows may take at once, ids not counted
+  engine=here             ray: parts are read and cleaned by the workers of Ray Data, on a disk that all share; needs
+                          the extra "ray_data"
+  ray_address=ADDRESS     the cluster; by default one on this machine
+  workers=2               parts that Ray works on at once
+  trusted_packages=[]     your own packages that _target_ may name
+
+examples:
+  curriculum-rec prepare data.path=ratings.csv data.user=userId data.item=movieId store=ml.store
+  curriculum-rec train data=store data.path=ml.store placement.examples=host
+"""
+
 COMMANDS = {
     "train": TRAIN,
     "resume": RESUME,
@@ -486,4 +513,5 @@ COMMANDS = {
     "study": STUDY,
     "report": REPORT,
     "tune": TUNE,
+    "prepare": PREPARE,
 }

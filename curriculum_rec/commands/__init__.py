@@ -22,6 +22,7 @@ TASKS = {
     "study": "studying.study",
     "report": "studying.report",
     "tune": "tuning.tune",
+    "prepare": "preparing.prepare_command",
 }
 """Where each command's function is; its module is loaded when it is asked for, so that light commands start at once."""
 

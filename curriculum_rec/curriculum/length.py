@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from curriculum_rec.data.examples import BATCH_MULTIPLE, POSITIVES, Bucket, Examples, filling
+from curriculum_rec.data.padded import count_filled
 from curriculum_rec.errors import OptionError
 from curriculum_rec.ranges import POSITIVE, at_least, check_ranges, one_of
 
@@ -79,18 +80,18 @@ class GrowingLength:
         for bucket in examples.whole:
             if bucket.length <= length:
                 continue
-            size = (bucket.arrays["target"] > 0).sum(axis=1)
-            n_pieces = -(-size // length) if self.longer == "split" else np.ones(len(size), np.int64)
-            row = np.repeat(np.arange(len(size)), n_pieces)
+            filled = count_filled(bucket.arrays["target"])
+            n_pieces = -(-filled // length) if self.longer == "split" else np.ones(len(filled), np.int64)
+            row = np.repeat(np.arange(len(filled)), n_pieces)
             piece = np.arange(len(row)) - np.repeat(np.cumsum(n_pieces) - n_pieces, n_pieces)
-            begin = piece * length if self.longer == "split" else np.maximum(size - length, 0)
+            begin = piece * length if self.longer == "split" else np.maximum(filled - length, 0)
             start = row * bucket.length + begin
-            stop = row * bucket.length + np.minimum(begin + length, size[row])
+            stop = row * bucket.length + np.minimum(begin + length, filled[row])
             rows.append(
                 {
-                    name: _slices(array, start, stop, length)
+                    name: _slices(np.asarray(array), start, stop, length)
                     if array.shape[1:2] == (bucket.length,) and name != POSITIVES
-                    else array[row]
+                    else np.asarray(array[row])
                     for name, array in bucket.arrays.items()
                 }
             )

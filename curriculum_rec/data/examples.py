@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from curriculum_rec.data.interactions import IdMap
-from curriculum_rec.data.padded import Flat, Padded, Rows, count_filled, pad_left_aligned, take_rows
+from curriculum_rec.data.padded import Flat, Padded, Rows, pad_left_aligned, take_rows
 from curriculum_rec.data.split import Part, Split
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.ranges import at_least, check_ranges
@@ -179,7 +179,7 @@ class Examples:
         """Where the targets of each example begin in :attr:`targets`, int64 ``[n + 1]``."""
         counts = np.zeros(len(self), np.int64)
         for bucket in self.whole:
-            counts[bucket.example] = count_filled(self._targets(bucket))
+            counts[bucket.example] = (self._targets(bucket) > 0).sum(axis=1)
         return np.concatenate([[0], np.cumsum(counts)])
 
     @cached_property
@@ -190,7 +190,7 @@ class Examples:
     @cached_property
     def inputs(self) -> np.ndarray:
         """The item before each target, int32 ``[n_targets]``."""
-        return self.collect_targets([bucket.arrays["history"] for bucket in self.whole])
+        return self.collect_targets([np.asarray(bucket.arrays["history"]) for bucket in self.whole])
 
     def collect_targets(self, grids: Sequence[np.ndarray]) -> np.ndarray:
         """Undo :meth:`spread_targets`.
@@ -304,10 +304,10 @@ class Examples:
         return begin[:, None] + np.arange(bucket.length)
 
     @staticmethod
-    def _targets(bucket: Bucket) -> Rows:
+    def _targets(bucket: Bucket) -> np.ndarray:
         if "target" not in bucket.arrays or bucket.arrays["target"].ndim != 2:
             raise OptionError("these examples have no 'target' sequence: curriculum.unit=target needs one")
-        return bucket.arrays["target"]
+        return np.asarray(bucket.arrays["target"])
 
 
 def hold_out(examples: Examples, share: float, *, seed: int) -> tuple[Examples, Examples]:

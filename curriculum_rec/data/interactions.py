@@ -52,7 +52,7 @@ class IdMap:
         """
         if column.dtype == pl.String:
             column = as_categories(column)
-        if column.dtype == pl.Enum:
+        if isinstance(column.dtype, pl.Enum):
             place, categories = column.to_physical().to_numpy(), column.dtype.categories
             used = count(place, len(categories)) > 0
             ids = cls.from_column(categories.filter(pl.Series(used)))

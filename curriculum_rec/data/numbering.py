@@ -130,7 +130,7 @@ def row_order(user: np.ndarray, timestamp: np.ndarray | None) -> np.ndarray | No
     """
     key = user if timestamp is None else _packed(user, timestamp)
     if key is None:
-        order = np.argsort(timestamp, kind="stable")
+        order = np.argsort(np.asarray(timestamp), kind="stable")
         return order[np.argsort(user[order], kind="stable")]
     if all((key[block][1:] >= key[block][:-1]).all() for block in _overlapping(len(key))):
         return None

@@ -190,8 +190,8 @@ class TableFile:
         if self.columns is not None and self._format() != "parquet":
             if len(self.columns) != len(present):
                 raise DataError(
-                    f"{self.path} has {len(present)} columns separated by {self._separator()!r}, but data.columns names "
-                    f"{len(self.columns)}: {', '.join(self.columns)}"
+                    f"{self.path} has {len(present)} columns separated by {self._separator()!r}, but data.columns "
+                    f"names {len(self.columns)}: {', '.join(self.columns)}"
                 )
             scanned, present = scanned.rename(dict(zip(present, self.columns, strict=True))), list(self.columns)
         wanted = [name for name in (self.user, self.item, self.timestamp) if name in present]

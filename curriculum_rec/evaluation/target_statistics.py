@@ -41,7 +41,7 @@ class TargetScorer:
         multiple, batches = math.lcm(BATCH_MULTIPLE, self.placed.n_shards), []
         for bucket in self.examples.buckets:
             size = -(-min(self.batch_size, len(bucket.example)) // multiple) * multiple
-            arrays = {name: fold(bucket.arrays[name], size) for name in ("history", "target")}
+            arrays = {name: fold(np.asarray(bucket.arrays[name]), size) for name in ("history", "target")}
             batches.append({name: self.placed.split(array, 1) for name, array in arrays.items()})
         return batches
 

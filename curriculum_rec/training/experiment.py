@@ -115,8 +115,8 @@ class Experiment:
     def _from_store(self, store: ExampleStore) -> tuple[Split, Examples]:
         if self.placement.examples == "device":
             raise OptionError(
-                "placement.examples=device puts all examples on every device, and those of data=store stay on disk: set "
-                "placement.examples=host"
+                "placement.examples=device puts all examples on every device, and those of data=store stay on disk: "
+                "set placement.examples=host"
             )
         if self.cleaning:
             raise OptionError(

@@ -137,7 +137,7 @@ class TeacherLists:
         bucket = self.examples.buckets[number]
         multiple = int(np.lcm(BATCH_MULTIPLE, self.placed.n_shards))
         size = -(-min(self.batch_size, len(bucket.example)) // multiple) * multiple
-        arrays = {name: fold(bucket.arrays[name], size) for name in ("history", "target")}
+        arrays = {name: fold(np.asarray(bucket.arrays[name]), size) for name in ("history", "target")}
         if self.needs.drawn:
             shape = (*bucket.arrays["target"].shape, self.needs.drawn)
             stream = host_stream(self.seed, "teacher's uniform items", number)

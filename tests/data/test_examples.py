@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curriculum_rec.data.examples import Examples, SequenceExamples, bucket_lengths
-from curriculum_rec.data.padded import pad_left_aligned
 from curriculum_rec.data.interactions import clean
+from curriculum_rec.data.padded import pad_left_aligned
 from curriculum_rec.data.split import LeaveOneOut
 from curriculum_rec.errors import DataError, OptionError
 

@@ -3,14 +3,11 @@
 import numpy as np
 import polars as pl
 import pytest
-from flax import nnx
 from runs import lasting_rows, make_runner, write_sequences
 
 from curriculum_rec.curriculum.difficulty import (
     Arrival,
-    Combined,
     Length,
-    Loss,
     Popularity,
     SequenceRarity,
     TimeGap,
@@ -103,14 +100,17 @@ def test_batches_are_the_same_bits(both, devices, threads):
 
 
 @pytest.mark.parametrize(
-    "difficulty", [Length(), UserActivity(), Popularity(), SequenceRarity(), TimeGap(), Arrival()], ids=lambda d: type(d).__name__
+    "difficulty",
+    [Length(), UserActivity(), Popularity(), SequenceRarity(), TimeGap(), Arrival()],
+    ids=lambda d: type(d).__name__,
 )
 def test_difficulties_are_scored_block_by_block(both, monkeypatch, difficulty):
     monkeypatch.setattr(stored, "BLOCK_TARGETS", 40)
     known, on_disk = both
     assert len(list(on_disk.blocks())) > 5
     assert_equal(
-        sent(on_disk, Curriculum(difficulty, order="curriculum")), sent(known, Curriculum(difficulty, order="curriculum"))
+        sent(on_disk, Curriculum(difficulty, order="curriculum")),
+        sent(known, Curriculum(difficulty, order="curriculum")),
     )
 
 
@@ -178,7 +178,7 @@ BASE = [
     "model.width=8",
     "objective=sampled_softmax",
     "objective.n_negatives=8",
-    "stages.single.epochs=3",
+    "stages.train.epochs=3",
     "evaluation.k=[5,10]",
     "placement.examples=host",
     "progress=none",
@@ -191,7 +191,7 @@ def run(folder, name, *words):
     return runner.run(), lasting_rows(folder / name / "metrics.jsonl")
 
 
-@pytest.mark.parametrize("more", [[], ["curriculum=loss_linear", "objective=bce"]], ids=["plain", "loss and known items"])
+@pytest.mark.parametrize("more", [[], ["curriculum=loss", "objective=bce"]], ids=["plain", "loss and known items"])
 def test_a_run_from_a_store_is_the_run_from_memory(folder, more):
     name = f"run{len(more)}"
     table = ["data=table", f"data.path={folder / 'table.csv'}", "~cleaning.k_core"]

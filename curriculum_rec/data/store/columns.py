@@ -36,7 +36,7 @@ class OnDisk(np.lib.mixins.NDArrayOperatorsMixin):
         if rows.dtype == bool:
             rows = np.flatnonzero(rows)
         rows = np.where(rows < 0, rows + self._n, rows)
-        if rows.size and not (0 <= rows.min() and rows.max() < self._n):
+        if rows.size and not (rows.min() >= 0 and rows.max() < self._n):
             raise IndexError(f"row {rows.max()} of {self._n}")
         return self.at(rows.reshape(-1)).reshape(rows.shape)[()]
 

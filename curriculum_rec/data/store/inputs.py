@@ -6,7 +6,7 @@ import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -22,7 +22,8 @@ PACKED, TEXT = 24, 8
 class Streamed(Protocol):
     """A source that can be read some rows at a time."""
 
-    path: str
+    @property
+    def path(self) -> str: ...
 
     def batches(self, rows: int) -> Iterator[pl.DataFrame]: ...
 
@@ -53,13 +54,13 @@ def units(source: Source) -> list[Streamed]:
     )
 
 
-def describe_files(files: Sequence[Streamed]) -> list[dict[str, str | int]]:
+def describe_files(files: Sequence[Streamed]) -> list[dict[str, Any]]:
     """Identify the files: name, size and digest of each.
 
     Raises:
         DataError: One does not exist.
     """
-    described = []
+    described: list[dict[str, Any]] = []
     for unit in files:
         path = Path(unit.path)
         if not path.is_file():

@@ -131,5 +131,6 @@ def describe(component: Any) -> dict[str, Any]:
     >>> describe(KCore())
     {'name': 'KCore', 'min_user_interactions': 5, 'min_item_interactions': 5}
     """
-    options = dataclasses.asdict(component) if dataclasses.is_dataclass(component) else {"repr": repr(component)}
+    is_component = dataclasses.is_dataclass(component) and not isinstance(component, type)
+    options = dataclasses.asdict(component) if is_component else {"repr": repr(component)}
     return {"name": type(component).__name__, **json.loads(json.dumps(options, default=str))}

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import polars as pl
 
-from curriculum_rec.data.interactions import ITEM, NEEDED, USER, CleaningRule, LedgerEntry, describe_ledger
-from curriculum_rec.data.numbering import places
-from curriculum_rec.data.store.arrow import map_columns, write_columns
+from curriculum_rec.data.interactions import NEEDED, USER, CleaningRule, LedgerEntry, describe_ledger
 from curriculum_rec.data.store.inputs import Streamed
 from curriculum_rec.data.store.workbench import Workbench
 from curriculum_rec.errors import DataError
@@ -45,34 +43,43 @@ def part_of_user(user: pl.Series, n_parts: int) -> pl.Series:
     return (user.hash(seed=0) % n_parts).cast(pl.Int32).fill_null(0).alias("part")
 
 
-def collect(
-    bench: Workbench, units: Sequence[Streamed], leading: Mapping[str, CleaningRule], *, n_parts: int, rows: int
-) -> None:
-    """Read all files, and put each row into its part; files that were finished before are not read again.
+def collect_unit(
+    number: int,
+    *,
+    bench: Workbench,
+    units: Sequence[Streamed],
+    leading: Mapping[str, CleaningRule],
+    n_parts: int,
+    rows: int,
+) -> dict[str, Any]:
+    """Read a file, and put each row into its part; one that was finished before is not read again.
 
     Args:
+        number: Which of the files.
         bench: Where the pieces are kept.
-        units: The files.
+        units: All files.
         leading: Rules that look at one row at a time.
         n_parts: How many parts.
         rows: Rows that are held at once.
+
+    Returns:
+        Rows before and after each rule, and how many rows there were.
     """
-    for number, unit in enumerate(units):
-        name = f"rows-{number:05d}"
-        if bench.facts(name) is not None:
-            continue
-        bench.clear(f"rows/{number:05d}")
-        first, piece, counts, held = 0, 0, {rule: [0, 0] for rule in leading}, []
-        for batch in unit.batches(max(rows // 4, 1)):
-            frame, more = apply(numbered(batch, number, first), leading)
-            counts = {rule: [a + b for a, b in zip(counts[rule], more[rule], strict=True)] for rule in leading}
-            first += len(batch)
-            held.append(frame)
-            if sum(map(len, held)) >= rows // 2:
-                _write_pieces(bench, number, piece, held, n_parts)
-                held, piece = [], piece + 1
-        _write_pieces(bench, number, piece, held, n_parts)
-        bench.finish(name, {"counts": counts, "rows": first})
+    name = f"rows-{number:05d}"
+    if (done := bench.facts(name)) is not None:
+        return done
+    bench.clear(f"rows/{number:05d}")
+    first, piece, counts, held = 0, 0, {rule: [0, 0] for rule in leading}, list[pl.DataFrame]()
+    for batch in units[number].batches(max(rows // 4, 1)):
+        frame, more = apply(numbered(batch, number, first), leading)
+        counts = {rule: [a + b for a, b in zip(counts[rule], more[rule], strict=True)] for rule in leading}
+        first += len(batch)
+        held.append(frame)
+        if sum(map(len, held)) >= rows // 2:
+            _write_pieces(bench, number, piece, held, n_parts)
+            held, piece = [], piece + 1
+    _write_pieces(bench, number, piece, held, n_parts)
+    return bench.finish(name, {"counts": counts, "rows": first})
 
 
 def _write_pieces(bench: Workbench, unit: int, piece: int, held: Sequence[pl.DataFrame], n_parts: int) -> None:
@@ -105,93 +112,27 @@ def write_part(bench: Workbench, phase: int, part: int, frame: pl.DataFrame) -> 
     frame.write_ipc(bench.place(f"phase-{phase}", f"{part:05d}.arrow"), compression="lz4")
 
 
-def clean_parts(bench: Workbench, phase: int, rules: Mapping[str, CleaningRule], *, n_parts: int) -> list[Counts]:
-    """Apply rules that look at one user's rows at a time; parts that were finished before are left.
+def clean_part(part: int, *, bench: Workbench, phase: int, rules: Mapping[str, CleaningRule]) -> Counts:
+    """Apply rules that look at one user's rows at a time; a part that was finished before is left.
 
     Args:
+        part: Which part.
         bench: Where the parts are.
         phase: The number of the phase whose parts are read, from 0.
         rules: The rules.
-        n_parts: How many parts.
 
     Returns:
-        Rows before and after each rule, of each part.
+        Rows before and after each rule.
     """
-    counts = []
-    for part in range(n_parts):
-        name = f"phase-{phase + 1}-{part:05d}"
-        done = bench.facts(name)
-        if done is None:
-            frame, done = read_part(bench, phase, part), {}
-            if frame is not None:
-                frame, done = apply(frame, rules)
-                write_part(bench, phase + 1, part, frame)
-            bench.finish(name, done)
-        counts.append(done)
-    return counts
-
-
-def core_parts(bench: Workbench, phase: int, name: str, rule: CleaningRule, *, n_parts: int) -> Counts:
-    """Apply a k-core: count users part by part and items over all parts, again and again until nobody is too rare."""
-    done = bench.facts(f"phase-{phase + 1}-core")
-    if done is not None:
-        return done
-    least_user, least_item = rule.min_user_interactions, rule.min_item_interactions  # type: ignore[attr-defined]
-    n_items, n_rows = _number_parts(bench, phase, n_parts)
-    item_stays, user_stays = np.ones(n_items, bool), [None] * n_parts
-    changed = True
-    while changed:
-        changed, of_item = False, np.zeros(n_items, np.int64)
-        for part in range(n_parts):
-            file = bench.folder / f"core-{phase}" / f"{part:05d}.arrow"
-            if not file.is_file():
-                continue
-            columns = map_columns(file)
-            user, item = columns[USER], columns[ITEM]
-            staying = np.ones(int(user.max()) + 1, bool) if user_stays[part] is None else user_stays[part]
-            rows = staying[user] & item_stays[item]
-            often = np.bincount(user[rows], minlength=len(staying))
-            rare = (often > 0) & (often < least_user)
-            staying = (often > 0) & ~rare
-            user_stays[part], changed = staying, changed or bool(rare.any())
-            of_item += np.bincount(item[rows & staying[user]], minlength=n_items)
-        rare = (of_item > 0) & (of_item < least_item)
-        item_stays, changed = (of_item > 0) & ~rare, changed or bool(rare.any())
-    left = 0
-    for part in range(n_parts):
-        frame = read_part(bench, phase, part)
+    name = f"phase-{phase + 1}-{part:05d}"
+    done = bench.facts(name)
+    if done is None:
+        frame, done = read_part(bench, phase, part), {}
         if frame is not None:
-            columns = map_columns(bench.folder / f"core-{phase}" / f"{part:05d}.arrow")
-            rows = user_stays[part][columns[USER]] & item_stays[columns[ITEM]]
-            left += int(rows.sum())
-            write_part(bench, phase + 1, part, frame.filter(pl.Series(rows)))
-    bench.clear(f"core-{phase}")
-    return bench.finish(f"phase-{phase + 1}-core", {name: [n_rows, left]})
-
-
-def _number_parts(bench: Workbench, phase: int, n_parts: int) -> tuple[int, int]:
-    """Write the users and items of each part as small numbers; items have the same ones in all parts."""
-    distinct: pl.Series | None = None
-    for part in range(n_parts):
-        frame = read_part(bench, phase, part)
-        if frame is not None:
-            own = frame[ITEM].unique()
-            distinct = own if distinct is None else pl.concat([distinct, own]).unique()
-    if distinct is None:
-        return 0, 0
-    numbers = pl.DataFrame({ITEM: distinct, "number": np.arange(len(distinct), dtype=np.int32)})
-    n_rows = 0
-    for part in range(n_parts):
-        frame = read_part(bench, phase, part)
-        if frame is not None:
-            item = frame.select(ITEM).join(numbers, on=ITEM, how="left", maintain_order="left", nulls_equal=True)
-            user = places(frame[USER]).astype(np.int32)
-            write_columns(
-                bench.place(f"core-{phase}", f"{part:05d}.arrow"),
-                {USER: user, ITEM: item["number"].to_numpy().astype(np.int32)},
-            )
-            n_rows += len(frame)
-    return len(distinct), n_rows
+            frame, done = apply(frame, rules)
+            write_part(bench, phase + 1, part, frame)
+        bench.finish(name, done)
+    return done
 
 
 def extend_ledger(ledger: list[LedgerEntry], counts: Sequence[Counts], names: Sequence[str], *, source: str) -> None:

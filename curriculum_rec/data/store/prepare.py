@@ -1,8 +1,8 @@
 """From files to a store (host), in steps of bounded memory, each of whose pieces is kept once it is finished.
 
-Rows are read some at a time and put into parts by a hash of their user; parts are cleaned one by one, a k-core counting
-over all of them; ids that are left are numbered; parts are sorted; shards of users that follow each other are cut out of
-all parts. What must fit into memory is the ids, one part, and a few numbers a user and an item.
+Rows are read some at a time and put into parts by a hash of their user; parts are cleaned one by one, a k-core
+counting over all of them; ids that are left are numbered; parts are sorted; shards of users that follow each other are
+cut out of all parts. What must fit into memory is the ids, one part, and a few numbers a user and an item.
 """
 
 from __future__ import annotations
@@ -10,20 +10,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from curriculum_rec.data.cleaning import KCore
 from curriculum_rec.data.interactions import ITEM, TIMESTAMP, USER, CleaningRule, IdMap, Interactions, LedgerEntry
 from curriculum_rec.data.numbering import row_order
 from curriculum_rec.data.sources import Source
 from curriculum_rec.data.split import Part, Splitter
 from curriculum_rec.data.store.arrow import map_columns, pyarrow, write_columns
+from curriculum_rec.data.store.core import core_parts
+from curriculum_rec.data.store.engines import Engine, Here
 from curriculum_rec.data.store.inputs import Streamed, bytes_in_memory, describe_files, units
 from curriculum_rec.data.store.manifest import ITEMS, NAME, USERS, File, Manifest, describe, hash_of
-from curriculum_rec.data.store.parts import check_missing, clean_parts, collect, core_parts, extend_ledger, read_part
+from curriculum_rec.data.store.parts import check_missing, clean_part, collect_unit, extend_ledger, read_part
 from curriculum_rec.data.store.scopes import phases_of
 from curriculum_rec.data.store.workbench import Workbench
 from curriculum_rec.errors import DataError, OptionError
@@ -56,8 +60,8 @@ class Recipe:
             raise OptionError("memory_gib must be at least 0.001: a part must hold at least a user's rows")
         if not getattr(self.split, "BY_USER", False):
             raise OptionError(
-                f"split {type(self.split).__name__} looks at all users at once, and a store is split part by part: take "
-                "one that goes user by user, such as LeaveOneOut"
+                f"split {type(self.split).__name__} looks at all users at once, and a store is split part by part: "
+                "take one that goes user by user, such as LeaveOneOut"
             )
 
     def plan(self, files: list[dict[str, Any]]) -> dict[str, Any]:
@@ -85,12 +89,13 @@ class Ids:
     time: np.dtype | None
 
 
-def prepare(recipe: Recipe, folder: Path, *, say: Say = lambda _: None) -> Manifest:
+def prepare(recipe: Recipe, folder: Path, *, engine: Engine = Here(), say: Say = lambda _: None) -> Manifest:  # noqa: B008 - frozen
     """Make a store, or go on with one that was begun.
 
     Args:
         recipe: What it is made of.
         folder: The store-to-be; its work is kept in a folder beside it until it is whole.
+        engine: Where parts are read and cleaned.
         say: Told what is being done.
 
     Returns:
@@ -115,7 +120,7 @@ def prepare(recipe: Recipe, folder: Path, *, say: Say = lambda _: None) -> Manif
         work = plan | {"parts": n_parts, "memory": recipe.memory_bytes, "polars": pl.__version__}
         if bench.begin(work):
             say(f"going on in {bench.folder}")
-        return _Preparation(recipe, bench, files, plan, n_parts, say).make()
+        return _Preparation(recipe, bench, files, plan, n_parts, engine, say).make()
     finally:
         lock.release()
 
@@ -135,6 +140,7 @@ class _Preparation:
     files: list[Streamed]
     plan: Mapping[str, Any]
     n_parts: int
+    engine: Engine
     say: Say
 
     @property
@@ -158,17 +164,27 @@ class _Preparation:
         timed = getattr(self.recipe.source, "timestamp", None) is not None
         leading, phases = phases_of(self.recipe.rules, timed=timed)
         self.say(f"reading {len(self.files)} files into {self.n_parts} parts")
-        collect(self.bench, self.files, leading, n_parts=self.n_parts, rows=self._rows)
-        of_units = [self.bench.facts(f"rows-{number:05d}")["counts"] for number in range(len(self.files))]
+        read = self.engine.map(
+            collect_unit,
+            range(len(self.files)),
+            bench=self.bench,
+            units=self.files,
+            leading=leading,
+            n_parts=self.n_parts,
+            rows=self._rows,
+        )
+        of_units = [facts["counts"] for facts in read]
         ledger: list[LedgerEntry] = []
         extend_ledger(ledger, of_units, list(leading), source=self._name)
         for number, phase in enumerate(phases):
             self.say(f"cleaning: {', '.join(phase.rules)}")
-            if phase.core:
-                ((name, rule),) = phase.rules.items()
-                counts = [core_parts(self.bench, number, name, rule, n_parts=self.n_parts)]
+            ((name, rule), *_) = phase.rules.items()
+            if isinstance(rule, KCore):
+                counts = [core_parts(self.bench, self.engine, number, name, rule, n_parts=self.n_parts)]
             else:
-                counts = clean_parts(self.bench, number, phase.rules, n_parts=self.n_parts)
+                counts = self.engine.map(
+                    clean_part, range(self.n_parts), bench=self.bench, phase=number, rules=phase.rules
+                )
             extend_ledger(ledger, counts, list(phase.rules), source=self._name)
             if number:  # the pieces that came in stay until the store is whole: they cost most to make again
                 self.bench.clear(f"phase-{number}")
@@ -176,7 +192,7 @@ class _Preparation:
 
     def number(self, phase: int) -> Ids:
         """Number the ids that are left, in sorted order."""
-        users, items, times = [], [], set()
+        users, items, times = list[pl.Series](), list[pl.Series](), set[pl.DataType]()
         for part in range(self.n_parts):
             frame = read_part(self.bench, phase, part)
             if frame is None:
@@ -196,19 +212,12 @@ class _Preparation:
     def encode(self, phase: int, ids: Ids) -> None:
         """Write each part as numbers, sorted by user and time."""
         for part in range(self.n_parts):
-            name = f"encoded-{part:05d}"
-            if self.bench.facts(name) is not None:
+            if self.bench.facts(f"encoded-{part:05d}") is not None:
                 continue
             frame = read_part(self.bench, phase, part)
             if frame is not None:
-                columns = {USER: ids.users.encode(frame[USER]), ITEM: ids.items.encode(frame[ITEM])}
-                if ids.time is not None:
-                    columns[TIMESTAMP] = frame[TIMESTAMP].to_numpy().astype(ids.time)
-                order = row_order(columns[USER], columns.get(TIMESTAMP))
-                if order is not None:
-                    columns = {each: values[order] for each, values in columns.items()}
-                write_columns(self.bench.place("encoded", f"{part:05d}.arrow"), columns)
-            self.bench.finish(name)
+                write_columns(self.bench.place("encoded", f"{part:05d}.arrow"), _encoded(frame, ids))
+            self.bench.finish(f"encoded-{part:05d}")
 
     def cut(self, ids: Ids) -> tuple[list[File], np.ndarray]:
         """Cut shards of users that follow each other out of all parts.
@@ -224,9 +233,9 @@ class _Preparation:
         sizes, files = np.zeros((len(ids.users) + 1, len(Part)), np.int64), []
         of_item = np.zeros((len(ids.items) + 1, len(Part)), np.int64)
         nothing: DataError | None = None
-        for number, (low, high) in enumerate(zip(first_users[:-1], first_users[1:], strict=True)):
+        for number, (low, high) in enumerate(pairwise(first_users.tolist())):
             self.say(f"writing shard {number + 1} of {len(first_users) - 1}")
-            columns = _between(encoded, int(low), int(high))
+            columns = _between(encoded, low, high)
             user = columns.pop(USER)
             path = self.bench.place("store", f"interactions-{number:05d}.arrow")
             done = self.bench.facts(path.stem)
@@ -234,7 +243,7 @@ class _Preparation:
                 write_columns(path, columns)
                 done = self.bench.finish(path.stem, File.of(path, len(user)).__dict__)
             files.append(File(**done))
-            part, problem = self._split(user, columns, ids, int(low), int(high))
+            part, problem = self._split(user, columns, ids, low, high)
             nothing = problem or nothing
             sizes += np.bincount(user * len(Part) + part, minlength=sizes.size).reshape(sizes.shape)
             of_item += np.bincount(columns[ITEM] * len(Part) + part, minlength=of_item.size).reshape(of_item.shape)
@@ -294,6 +303,15 @@ class _Preparation:
         return manifest
 
 
+def _encoded(frame: pl.DataFrame, ids: Ids) -> dict[str, np.ndarray]:
+    """Put codes for ids, and sort by user and time."""
+    columns = {USER: ids.users.encode(frame[USER]), ITEM: ids.items.encode(frame[ITEM])}
+    if ids.time is not None:
+        columns[TIMESTAMP] = frame[TIMESTAMP].to_numpy().astype(ids.time)
+    order = row_order(columns[USER], columns.get(TIMESTAMP))
+    return columns if order is None else {name: values[order] for name, values in columns.items()}
+
+
 def _between(encoded: list[dict[str, np.ndarray]], low: int, high: int) -> dict[str, np.ndarray]:
     """Take the rows of users ``low`` to ``high - 1`` out of parts that are sorted by user and time, and sort them."""
     pieces = []
@@ -315,7 +333,7 @@ def _split_hash(ids: Ids, shards: list[Path], sizes: np.ndarray) -> str:
     for begin in range(0, len(sizes), block):
         digest.update(np.repeat(codes[begin : begin + block], per_user[begin : begin + block]).tobytes())
     for shard in shards:
-        digest.update(np.ascontiguousarray(map_columns(shard)[ITEM]))
+        digest.update(map_columns(shard)[ITEM].data)
     parts = np.tile(np.array(list(Part), np.int8), len(sizes))
     for begin in range(0, len(parts), block):
         digest.update(np.repeat(parts[begin : begin + block], sizes.reshape(-1)[begin : begin + block]).tobytes())

@@ -71,8 +71,8 @@ class ExampleStore:
         manifest = self.manifest()
         if describe(split) != dict(manifest.split):
             raise OptionError(
-                f"{self.path} was split by {_words(manifest.split)}, and the run asks for {_words(describe(split))}: set "
-                "split to the former, or prepare another store"
+                f"{self.path} was split by {_words(manifest.split)}, and the run asks for {_words(describe(split))}: "
+                "set split to the former, or prepare another store"
             )
         opened = open_split(Path(self.path), manifest, evaluated_users=self.evaluated_users)
         return opened, stored_examples(examples, opened, Reading(self.threads, self.ahead))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,6 +26,11 @@ BLOCK_TARGETS = 2**20
 """Targets that are in memory at once while a difficulty goes over all of them."""
 
 
+def nothing() -> np.ndarray:
+    """Stand for an array that a store always has."""
+    return np.zeros(0, np.int64)
+
+
 @dataclass(frozen=True)
 class StoredInteractions(Interactions):
     """Interactions whose rows lie in a store.
@@ -36,11 +42,11 @@ class StoredInteractions(Interactions):
     user: Flat  # type: ignore[assignment]
     item: Flat  # type: ignore[assignment]
     timestamp: Flat | None  # type: ignore[assignment]
-    offsets: np.ndarray | None = None
+    offsets: np.ndarray = field(default_factory=nothing)
 
     def user_offsets(self) -> np.ndarray:
         """Give int64 ``[n_users + 2]``: the rows of user ``u`` are ``offsets[u]:offsets[u + 1]``."""
-        return super().user_offsets() if self.offsets is None else self.offsets
+        return self.offsets
 
 
 @dataclass(frozen=True)
@@ -56,13 +62,13 @@ class StoredSplit(Split):
 
     interactions: StoredInteractions
     part: Flat  # type: ignore[assignment]
-    sizes: np.ndarray | None = None
-    of_item: np.ndarray | None = None
+    sizes: np.ndarray = field(default_factory=nothing)
+    of_item: np.ndarray = field(default_factory=nothing)
     known_hash: str = ""
     evaluated_users: int | None = None
 
     @property
-    def hash(self) -> str:  # type: ignore[override]
+    def hash(self) -> str:
         """Identify the split, as that of the same data in memory."""
         return self.known_hash
 
@@ -135,9 +141,9 @@ class StoredExamples(Examples):
 
     IN_MEMORY: ClassVar[bool] = False
 
-    stop: np.ndarray | None = None
-    n_targets: np.ndarray | None = None
-    columns: Mapping[str, Flat] | None = None
+    stop: np.ndarray = field(default_factory=nothing)
+    n_targets: np.ndarray = field(default_factory=nothing)
+    columns: Mapping[str, Flat] = field(default_factory=dict)
     reading: Reading | None = None
 
     @cached_property
@@ -146,7 +152,7 @@ class StoredExamples(Examples):
         return np.concatenate([[0], np.cumsum(self.n_targets)])
 
     @property
-    def targets(self) -> np.ndarray:  # type: ignore[override]
+    def targets(self) -> np.ndarray:
         """Not to be had.
 
         Raises:
@@ -181,15 +187,17 @@ class StoredExamples(Examples):
 
     def take(self, chosen: np.ndarray) -> StoredExamples:
         """Take some of the examples, numbered anew in the same order; the items' counts stay those of all."""
+        fewer = replace(self, stop=self.stop[chosen], n_targets=self.n_targets[chosen])
         taken = super().take(chosen)
-        return replace(taken, stop=self.stop[chosen], n_targets=self.n_targets[chosen])
+        changed = {name: getattr(taken, name) for name in ("buckets", "histories", "origin")}
+        return replace(fewer, **changed)
 
     def blocks(self) -> Iterator[Examples]:
         """Give all examples, in order and some at a time, as examples in memory."""
         ends = np.searchsorted(self.target_offsets, np.arange(BLOCK_TARGETS, self.target_offsets[-1], BLOCK_TARGETS))
         bounds = np.unique([0, *ends, len(self)])
-        for begin, stop in zip(bounds[:-1], bounds[1:], strict=True):
-            yield self._block(int(begin), int(stop))
+        for begin, stop in pairwise(bounds.tolist()):
+            yield self._block(begin, stop)
 
     def _block(self, begin: int, stop: int) -> Examples:
         """Read neighbouring examples."""
@@ -216,8 +224,8 @@ class StoredExamples(Examples):
 
 def _too_many(what: str) -> OptionError:
     return OptionError(
-        f"data=store has no room for {what}: take another difficulty, sampler, weighting, objective or teacher, or read "
-        "the data into memory (data=table)"
+        f"data=store has no room for {what}: take another difficulty, sampler, weighting, objective or teacher, or "
+        "read the data into memory (data=table)"
     )
 
 

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
+from stored_tables import RULES, small, write_table
 
 from curriculum_rec.data.cleaning import DropDuplicates, DropMissing, KCore
 from curriculum_rec.data.examples import SequenceExamples
@@ -17,24 +18,7 @@ from curriculum_rec.data.store.prepare import Recipe, prepare
 from curriculum_rec.data.store.source import ExampleStore
 from curriculum_rec.errors import DataError, OptionError
 
-RULES = {"missing": DropMissing(), "duplicates": DropDuplicates(), "k_core": KCore(3, 3)}
 EXAMPLES = SequenceExamples(max_length=12, bucket_lengths=(4, 8), positions_per_batch=96)
-
-
-def write_table(path, *, n=3000, n_users=150, n_items=60, ids=str, seed=0):
-    """Write rows in no order, some of them twice, some without an item, many with equal times."""
-    rng = np.random.default_rng(seed)
-    user, item = rng.zipf(1.4, n) % n_users, rng.zipf(1.3, n) % n_items
-    frame = pl.DataFrame(
-        {
-            "user": [ids(number) for number in user],
-            "item": [None if number == 7 and rng.random() < 0.3 else f"i{number}" for number in item],
-            "timestamp": rng.integers(0, 400, n),
-        }
-    )
-    frame = pl.concat([frame, frame.sample(n // 10, seed=seed)]).sample(fraction=1, shuffle=True, seed=seed)
-    frame.write_parquet(path) if path.suffix == ".parquet" else frame.write_csv(path)
-    return frame
 
 
 def in_memory(source, rules=RULES):
@@ -45,11 +29,6 @@ def in_memory(source, rules=RULES):
 def small_memory(monkeypatch):
     """Let a few kilobytes be much."""
     monkeypatch.setattr(Recipe, "__post_init__", lambda self: None)
-
-
-def small(source, parts, rules=RULES):
-    size = preparing.Path(source.path).stat().st_size * (24 if source.path.endswith(".parquet") else 8)
-    return Recipe(source, rules, LeaveOneOut(), memory_bytes=-(-size // parts))
 
 
 def assert_same(store, split):
@@ -201,7 +180,7 @@ def test_what_is_there_already_is_left_and_what_is_another_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda store: shutil.rmtree(store), "is no store"),
+        (shutil.rmtree, "is no store"),
         (lambda store: (store / "manifest.json").write_text("{"), "cannot be read"),
         (lambda store: (store / "items.arrow").unlink(), "items.arrow is missing"),
         (lambda store: (store / "users.arrow").write_bytes(b"short"), "has 5 bytes instead of"),
