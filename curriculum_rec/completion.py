@@ -154,7 +154,7 @@ def _values(line: _Line, name: str, value: str) -> list[str]:
         return [before + each for each in sorted(VALUES[name]) if each.startswith(last)]
     if name in RUNS or name.endswith((".run", ".warm_start")):
         return [before + each for each in _runs(last)]
-    if name in ("output", "folders", "data_path", "scores", "flagged") or name.endswith((".path", ".folder")):
+    if name in ("output", "folders", "store", "data_path", "scores", "flagged") or name.endswith((".path", ".folder")):
         return [before + each for each in [*_folders(last), *_files(last)]]
     return []
 

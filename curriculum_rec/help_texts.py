@@ -479,7 +479,7 @@ memory is: the same codes, the same split and its hash, the same batches. See do
 
 options:
   store=DIR               the folder that is made
-  data=table              a CSV, TSV or Parquet file, a folder of Parquet files, or a pattern such as logs/*.parquet
+  data=table              data.path= a CSV, TSV or Parquet file, a folder of Parquet files, or a pattern
   cleaning.RULE.OPTION=   as for train; rules that look at a row, at a user's rows, or count (k_core)
   split._target_=         as for train; one that goes user by user (leave-one-out)
   memory_gib=2            about how much memory the rows may take at once, ids not counted

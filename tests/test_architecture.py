@@ -140,6 +140,12 @@ def test_optuna_stays_behind_one_module():
     assert importers_of("optuna") == {"tuning.optuna_study"}
 
 
+def test_what_a_store_needs_stays_behind_one_module_each():
+    assert importers_of("grain") == {"training.read_ahead"}
+    assert importers_of("pyarrow") == {"data.store.arrow"}
+    assert importers_of("ray") == {"data.store.engines"}
+
+
 def test_plotly_stays_behind_one_module():
     assert importers_of("plotly") == {"studies.html_page"}
 

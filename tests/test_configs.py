@@ -28,6 +28,7 @@ COMMANDS = (
     "prequential",
     "show",
     "track",
+    "prepare",
 )
 ALL_CHOICES = sorted(
     (path.parent.relative_to(CONF).as_posix(), path.stem) for path in CONF.rglob("*.yaml") if path.parent != CONF
@@ -159,10 +160,10 @@ def test_defaults_in_yaml_are_those_of_the_class(group, choice):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_compose(command):
-    needed = {"train": [], "prequential": [], "replay": ["run=x", "log=y"]}
+    needed = {"train": [], "prequential": [], "prepare": ["store=x", "data.path=y"], "replay": ["run=x", "log=y"]}
     data = config.to_data(composed(command, needed.get(command, ["run=x"])))
     assert "hydra" not in data
-    if command not in ("train", "score", "prequential"):
+    if command not in ("train", "score", "prequential", "prepare"):
         with pytest.raises(OptionError, match="run is not set: give it as run=VALUE"):
             config.to_data(composed(command, needed.get(command, ["run=x"])[1:]))
 

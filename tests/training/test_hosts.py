@@ -113,6 +113,20 @@ def test_two_hosts_train_as_one_does_and_only_the_first_writes_and_speaks(folder
     assert (folder / "two" / "evaluation" / "test.parquet").is_file()
 
 
+def test_two_hosts_that_read_a_store_train_as_one_does(folder):
+    lines = [line.split() for line in (folder / "sequences.txt").read_text().splitlines()]
+    rows = [f"{user},{item},{at}" for user, *items in lines for at, item in enumerate(items)]
+    (folder / "table.csv").write_text("\n".join(["user,item,timestamp", *rows]) + "\n")
+    prepared = ["prepare", "data.path=table.csv", "store=store", "~cleaning", "memory_gib=0.001"]
+    words = [sys.executable, "-m", "curriculum_rec", *prepared]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with Run(folder, 2, *train_words("stored", "data=store", "data.path=store", "placement.examples=host")) as run:
+        codes, said = run.ends()
+    assert codes == [0, 0], said
+    assert_same_run(folder, "stored", "one")
+
+
 def test_a_lost_host_ends_the_run_clearly_and_another_number_of_hosts_goes_on(folder):
     log = folder / "lost" / "metrics.jsonl"
     with Run(folder, 2, *train_words("lost", "evaluation.every_epochs=10", "stages.shallow.epochs=4000")) as run:

@@ -14,8 +14,8 @@ from curriculum_rec.data.sources import Source, TableFile
 from curriculum_rec.data.store.arrow import digest_of_file
 from curriculum_rec.errors import DataError, OptionError
 
-PACKED, TEXT = 24, 8
-"""Bytes in memory that a byte of a Parquet file, or of a text file, becomes at most while it is cleaned."""
+SAMPLE_BYTES = 2**16
+"""Of a text file so much is looked at to estimate its rows."""
 
 
 @runtime_checkable
@@ -69,7 +69,15 @@ def describe_files(files: Sequence[Streamed]) -> list[dict[str, Any]]:
     return described
 
 
-def bytes_in_memory(files: Sequence[Streamed]) -> int:
-    """Estimate how much memory all rows would take at most while they are cleaned."""
-    sizes = ((Path(unit.path).stat().st_size, Path(unit.path).suffix == ".parquet") for unit in files)
-    return sum(size * (PACKED if is_packed else TEXT) for size, is_packed in sizes)
+def count_rows(files: Sequence[Streamed]) -> int:
+    """Estimate how many rows there are, from what Parquet files say and from the first lines of text files."""
+    total = 0
+    for unit in files:
+        path = Path(unit.path)
+        if path.suffix == ".parquet":
+            total += pl.scan_parquet(path).select(pl.len()).collect().item()
+        else:
+            with path.open("rb") as file:
+                head = file.read(SAMPLE_BYTES)
+            total += path.stat().st_size * (head.count(b"\n") + 1) // max(len(head), 1)
+    return total

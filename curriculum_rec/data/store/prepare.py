@@ -25,7 +25,7 @@ from curriculum_rec.data.split import Part, Splitter
 from curriculum_rec.data.store.arrow import map_columns, pyarrow, write_columns
 from curriculum_rec.data.store.core import core_parts
 from curriculum_rec.data.store.engines import Engine, Here
-from curriculum_rec.data.store.inputs import Streamed, bytes_in_memory, describe_files, units
+from curriculum_rec.data.store.inputs import Streamed, count_rows, describe_files, units
 from curriculum_rec.data.store.manifest import ITEMS, NAME, USERS, File, Manifest, describe, hash_of
 from curriculum_rec.data.store.parts import check_missing, clean_part, collect_unit, extend_ledger, read_part
 from curriculum_rec.data.store.scopes import phases_of
@@ -33,7 +33,7 @@ from curriculum_rec.data.store.workbench import Workbench
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.files import write_text
 
-BYTES_A_ROW = 400
+BYTES_A_ROW = 256
 """What a row takes at most while its part is cleaned and sorted."""
 
 Say = Callable[[str], None]
@@ -116,7 +116,7 @@ def prepare(recipe: Recipe, folder: Path, *, engine: Engine = Here(), say: Say =
             return _check_same(Manifest.read(folder), plan, folder)
         if folder.exists() and any(folder.iterdir()):
             raise OptionError(f"store={folder} holds something else: name a new folder")
-        n_parts = max(1, -(-bytes_in_memory(files) // recipe.memory_bytes))
+        n_parts = max(1, -(-count_rows(files) * BYTES_A_ROW // recipe.memory_bytes))
         work = plan | {"parts": n_parts, "memory": recipe.memory_bytes, "polars": pl.__version__}
         if bench.begin(work):
             say(f"going on in {bench.folder}")

@@ -1,13 +1,12 @@
 """Tables that are made into stores, and recipes for which a few kilobytes are much."""
 
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 
 from curriculum_rec.data.cleaning import DropDuplicates, DropMissing, KCore
 from curriculum_rec.data.split import LeaveOneOut
-from curriculum_rec.data.store.prepare import Recipe
+from curriculum_rec.data.store.inputs import count_rows
+from curriculum_rec.data.store.prepare import BYTES_A_ROW, Recipe
 
 RULES = {"missing": DropMissing(), "duplicates": DropDuplicates(), "k_core": KCore(3, 3)}
 
@@ -30,5 +29,5 @@ def write_table(path, *, n=3000, n_users=150, n_items=60, ids=str, seed=0):
 
 def small(source, parts, rules=RULES):
     """Ask for a store made in so many parts."""
-    size = Path(source.path).stat().st_size * (24 if source.path.endswith(".parquet") else 8)
+    size = count_rows([source]) * BYTES_A_ROW
     return Recipe(source, rules, LeaveOneOut(), memory_bytes=-(-size // parts))
