@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
 
-from curriculum_rec.data.numbering import as_categories, count, in_order, number_integers, row_order
+from curriculum_rec.data.numbering import as_categories, at_once, count, in_order, number_integers, row_order
 from curriculum_rec.errors import DataError
 
 USER, ITEM, TIMESTAMP, SOURCE = "user", "item", "timestamp", "source"
@@ -180,7 +181,7 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
     if frame.is_empty():
         raise DataError(f"{source} has no rows: there is nothing to train on")
     if all(getattr(rule, "ANY_IDS", False) for rule in rules.values()):
-        frame = frame.with_columns(as_categories(frame[USER]), as_categories(frame[ITEM]))
+        frame = frame.with_columns(at_once(*(partial(as_categories, frame[name]) for name in (USER, ITEM))))
     ledger: list[LedgerEntry] = []
     for name, rule in rules.items():
         rows_in = len(frame)
@@ -197,7 +198,7 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
                 f"column '{column}' of {source} has {missing:,} missing values: keep the cleaning rule 'missing', "
                 "which removes such rows"
             )
-    (users, user), (items, item) = IdMap.number(frame[USER]), IdMap.number(frame[ITEM])
+    (users, user), (items, item) = at_once(*(partial(IdMap.number, frame[name]) for name in (USER, ITEM)))
     for what, ids in (("user", users), ("item", items)):
         if len(ids) < 2:
             raise DataError(f"{source} has only one {what} ('{ids.ids[0]}'); a recommender needs at least two")
@@ -211,10 +212,11 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
     def sorted_rows(column: np.ndarray) -> np.ndarray:
         return column if order is None else column[order]
 
+    user, item = at_once(partial(sorted_rows, user), partial(sorted_rows, item))
     columns = further if order is None else further[order]
     return Interactions(
-        user=sorted_rows(user),
-        item=sorted_rows(item),
+        user=user,
+        item=item,
         timestamp=None if timestamp is None else sorted_rows(timestamp),
         users=users,
         items=items,

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 WIDEST = 4
 """A table over a range of integers may have so many times more places than there are values."""
+
+SORTED_AT_ONCE = 2**21
+"""More rows than these are sorted in two halves, beside each other."""
 
 BLOCK = 2**17
 """Values that are worked on at once: what is computed on the way then takes the same memory again and again."""
@@ -21,6 +27,16 @@ def blocks(n: int) -> Iterator[slice]:
     [slice(0, 131072, None), slice(131072, 131073, None)]
     """
     return (slice(begin, min(begin + BLOCK, n)) for begin in range(0, n, BLOCK))
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Call functions of large arrays beside each other; NumPy and Polars let other threads go on meanwhile.
+
+    >>> at_once(lambda: 1, lambda: 2)
+    [1, 2]
+    """
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [running.result() for running in [pool.submit(call) for call in calls]]
 
 
 def count(value: np.ndarray, n: int) -> np.ndarray:
@@ -134,7 +150,15 @@ def row_order(user: np.ndarray, timestamp: np.ndarray | None) -> np.ndarray | No
         return order[np.argsort(user[order], kind="stable")]
     if all((key[block][1:] >= key[block][:-1]).all() for block in _overlapping(len(key))):
         return None
-    return np.argsort(key, kind="stable")
+    if len(key) < SORTED_AT_ONCE:
+        return np.argsort(key, kind="stable")
+    middle = np.sort(key[:: len(key) // 1000])[500]
+    halves = np.flatnonzero(key < middle), np.flatnonzero(key >= middle)
+    return np.concatenate(at_once(*(partial(_sorted_by, key, rows) for rows in halves)))
+
+
+def _sorted_by(key: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return rows[np.argsort(key[rows], kind="stable")]
 
 
 def _packed(user: np.ndarray, timestamp: np.ndarray) -> np.ndarray | None:

@@ -6,11 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curriculum_rec.data import numbering
 from curriculum_rec.data.cleaning import DropMissing
 from curriculum_rec.data.interactions import IdMap, clean
 from curriculum_rec.errors import DataError
 
 IDS = st.lists(st.text(min_size=1, max_size=5) | st.integers(-200, 200).map(str), min_size=1, max_size=30)
+
+
+@pytest.mark.parametrize("at_once", [2**21, 1000])
+@pytest.mark.parametrize("kind", [np.int64, np.float64])
+def test_rows_are_sorted_by_user_and_time_and_equal_ones_keep_their_order(monkeypatch, at_once, kind):
+    monkeypatch.setattr(numbering, "SORTED_AT_ONCE", at_once)
+    rng = np.random.default_rng(0)
+    user, time = rng.integers(1, 50, 5000).astype(np.int32), rng.integers(-40, 40, 5000).astype(kind)
+    expected = sorted(range(5000), key=lambda row: (user[row], time[row]))
+    assert numbering.row_order(user, time).tolist() == expected
+    assert numbering.row_order(user[expected], time[expected]) is None or kind is np.float64
+    extreme = np.array([2**62, -(2**62), 5] * 400)
+    rows = sorted(range(1200), key=lambda row: (user[row], extreme[row]))
+    assert numbering.row_order(user[:1200], extreme).tolist() == rows
 
 
 @given(IDS)
