@@ -1,4 +1,4 @@
-"""The command prepare (host): from files to a store beyond memory."""
+"""The command prepare (host): from files to a store beyond memory; it loads no JAX."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import trusted_packages
+from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.components import build, check_type
 from curriculum_rec.data.interactions import CleaningRule, describe_ledger
 from curriculum_rec.data.sources import Source

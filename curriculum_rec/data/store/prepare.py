@@ -155,6 +155,7 @@ class _Preparation:
         last, ledger = self.clean()
         self.say("numbering ids")
         ids = self.number(last)
+        self.say("sorting")
         self.encode(last, ids)
         shards, counts = self.cut(ids)
         return self.publish(ids, ledger, shards, counts)
@@ -233,8 +234,8 @@ class _Preparation:
         sizes, files = np.zeros((len(ids.users) + 1, len(Part)), np.int64), []
         of_item = np.zeros((len(ids.items) + 1, len(Part)), np.int64)
         nothing: DataError | None = None
+        self.say(f"writing {len(first_users) - 1} shards")
         for number, (low, high) in enumerate(pairwise(first_users.tolist())):
-            self.say(f"writing shard {number + 1} of {len(first_users) - 1}")
             columns = _between(encoded, low, high)
             user = columns.pop(USER)
             path = self.bench.place("store", f"interactions-{number:05d}.arrow")
