@@ -62,6 +62,7 @@ TAUGHT = ["curriculum=ordered", "curriculum/pacing=constant"]
 NEEDS = {
     ("data", "sequences"): ["data.path=x.txt"],
     ("data", "table"): ["data.path=x.csv"],
+    ("data", "store"): ["data.path=x.store"],
     ("data", "joined"): [
         f"+data.sources.{name}={{_target_:curriculum_rec.data.sources.TableFile,path:{name}.csv,user:user,item:item,"
         "timestamp:timestamp,format:auto,separator:null,columns:null}"
