@@ -9,8 +9,8 @@ import numpy as np
 
 ROUNDS = 8
 HELD_UP_TO = 2**20
-"""Permutations of up to so many numbers are computed whole, once: part by part, the calls to NumPy alone would take longer
-than an accelerator's steps."""
+"""Permutations of up to so many numbers are computed whole, once: part by part, the calls to NumPy alone would take
+longer than an accelerator's steps."""
 
 
 @dataclass(frozen=True)
