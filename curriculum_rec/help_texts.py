@@ -42,7 +42,9 @@ Trains a recommender and leaves a run directory: config.yaml, metrics.jsonl, sum
 
 groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg job every option and its value):
   experiment    quickstart, and what lies in ./experiments/experiment/
-  data          online_retail (in the package), sequences, table, joined (several of them)
+  data          online_retail (in the package), sequences, table (CSV, TSV, JSON lines, Parquet, NumPy), log (by
+                data.pattern), sqlite, postgresql (by data.table or data.query; extra "sql"), joined (several of them)
+                (data.user=, .item=, .timestamp=, .timestamp_format=, .time_zone=, .others=[NAME,...]; docs/data.md)
   noise         none, planted   (noise.rate=, .items=uniform|popularity, .how=insert|replace, .concentration=)
   model         sasrec, dnn   (model.norm_position=pre|post)
                 model/drop=none|progressive|layer_drop|linear   (blocks that are left out of a step)

@@ -61,9 +61,13 @@ TAUGHT = ["curriculum=ordered", "curriculum/pacing=constant"]
 NEEDS = {
     ("data", "sequences"): ["data.path=x.txt"],
     ("data", "table"): ["data.path=x.csv"],
+    ("data", "log"): ["data.path=x.log"],
+    ("data", "sqlite"): ["data.path=x.db", "data.table=events"],
+    ("data", "postgresql"): ["data.uri=postgresql://me@localhost/shop", "data.table=events"],
     ("data", "joined"): [
         f"+data.sources.{name}={{_target_:curriculum_rec.data.sources.TableFile,path:{name}.csv,user:user,item:item,"
-        "timestamp:timestamp,format:auto,separator:null,columns:null}"
+        "timestamp:timestamp,others:null,timestamp_format:auto,time_zone:null,format:auto,separator:null,quote:null,"
+        "columns:null,sha256:null}"
         for name in ("books", "films")
     ],
     ("stages", "grow_2_4"): ["growth=stack"],
