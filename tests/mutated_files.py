@@ -6,7 +6,6 @@ import random
 import sqlite3
 import tempfile
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -211,12 +210,3 @@ def read_one(source: object) -> str | None:
 def tally(results: Iterator[tuple[str, Path, str | None]]) -> Counter:
     """Count what was read and what was refused, by ending."""
     return Counter((ending, "read" if sentence is None else "refused") for ending, _, sentence in results)
-
-
-def is_gzip_sound(content: bytes) -> bool:
-    """Whether a gzip file unpacks."""
-    try:
-        gzip.decompress(content)
-    except (OSError, EOFError, zlib.error):
-        return False
-    return True

@@ -35,7 +35,8 @@ def read_arrays(path: str, names: Sequence[str] | None, wanted: Mapping[str, str
     except DataError:
         raise
     except Exception as error:  # a damaged header makes NumPy's parser, or zipfile, raise nearly anything
-        hint = ": save it without Python objects, which could run code" if "pickle" in str(error).lower() else ""
+        is_pickled = any(word in str(error).lower() for word in ("pickle", "object"))
+        hint = ": save it without Python objects, which could run code" if is_pickled else ""
         raise DataError(
             f"{path} is not a readable file of NumPy arrays ({shorten(first_line(error), 100)}){hint}"
         ) from error

@@ -64,13 +64,14 @@ class _SqlTable:
         with self._failures(), self._connect() as connection, connection.cursor() as cursor:
             self._begin(cursor)
             source = _select("*", self.table) if self.query is None else self.query.strip().rstrip(";")
-            present = self._fetch(cursor, _select("*", within=source) + " LIMIT 0").columns
+            # One row, not none: Polars refuses names that are alike in words only where there is a row.
+            present = self._fetch(cursor, _select("*", within=source) + " LIMIT 1").columns
             check_columns(self.name, present, wanted or {})
             chosen = present if wanted is None else list(wanted)
             self._check_types(cursor, source, chosen, wanted or {})
             if self.table is not None:
                 source = _select(", ".join(map(_quoted_name, chosen)), self.table)
-            frame = self._fetch(cursor, source).select(chosen)
+            frame = self._fetch(cursor, f"{source}\n").select(chosen)  # which may end with a comment
         if self.table is not None:
             sortable = [name for name, dtype in frame.schema.items() if not dtype.is_nested()]
             frame = frame.sort(sortable, nulls_last=True)
@@ -93,15 +94,20 @@ class _SqlTable:
             yield
         except (DataError, OptionError):
             raise
+        except pl.exceptions.PanicException as error:
+            raise DataError(f"{self.name} cannot be read: Polars fails on it: {first_line(error)}") from None
         except Exception as error:
             if isinstance(error, pl.exceptions.DuplicateError):
-                raise DataError(f"the query to {self.name} names two columns alike: rename one by AS") from error
+                raise self._alike() from error
             if (
                 not isinstance(error, pl.exceptions.PolarsError | OSError | ValueError)
                 and "adbc" not in type(error).__module__
             ):
                 raise
             raise DataError(f"{self.name} cannot be read: {self._reason(error)}") from None
+
+    def _alike(self) -> DataError:
+        return DataError(f"the query to {self.name} names two columns alike: rename one by AS")
 
     def _reason(self, error: Exception) -> str:
         sentence = " ".join(re.split(r"\n\s*Query was:|\nquery:", str(error))[0].split())

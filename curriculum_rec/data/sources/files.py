@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import polars as pl
 
@@ -153,7 +152,7 @@ def _check_chunk(chunk: bytes, decoder: codecs.IncrementalDecoder, path: str, *,
         ) from error
 
 
-def _chunks(stream: BinaryIO, path: str) -> Iterator[bytes]:
+def _chunks(stream: io.BufferedIOBase, path: str) -> Iterator[bytes]:
     """Read to the end, and say so where a packed file ends too early."""
     read = 0
     try:
@@ -169,14 +168,14 @@ def _chunks(stream: BinaryIO, path: str) -> Iterator[bytes]:
 
 
 @contextmanager
-def _unpacked(path: str) -> Iterator[BinaryIO]:
+def _unpacked(path: str) -> Iterator[io.BufferedIOBase]:
     ending = Path(path).suffix.lower()
     try:
         if ending == ".zst":
             yield io.BytesIO(_unpack_zstd(path))
         elif ending == ".gz":
             with gzip.open(path, "rb") as unpacked:
-                yield unpacked  # type: ignore[misc]
+                yield unpacked
         else:
             with Path(path).open("rb") as file:
                 yield file

@@ -6,7 +6,7 @@ import zoneinfo
 
 import polars as pl
 
-from curriculum_rec.data.sources.contract import Table
+from curriculum_rec.data.sources.contract import Table, first_line
 from curriculum_rec.data.sources.ids import storage_of
 from curriculum_rec.errors import DataError, OptionError
 
@@ -167,7 +167,7 @@ def _of_format(table: Table, column: str, texts: pl.Series, timestamp_format: st
     try:
         times = texts.str.to_datetime(timestamp_format, time_unit="us", strict=False, ambiguous="earliest")
     except pl.exceptions.PolarsError as error:
-        raise OptionError(f"data.timestamp_format={timestamp_format} is no format of strptime: {error}") from error
+        raise OptionError(f"data.timestamp_format={timestamp_format} cannot be read by: {first_line(error)}") from error
     wrong = (texts.is_not_null() & times.is_null()).arg_true()
     if len(wrong):
         raise table.mistake(wrong[0], column, f"which does not follow data.timestamp_format={timestamp_format}")
