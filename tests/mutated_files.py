@@ -4,6 +4,7 @@ import gzip
 import io
 import random
 import sqlite3
+import sys
 import tempfile
 import warnings
 from collections import Counter
@@ -131,7 +132,7 @@ def seeds() -> list[tuple[str, bytes, list[Reader]]]:
         (".jsonl", JSON, [lambda p: TableFile(p, user="user.id", timestamp="at", others={"tags": "labels"})]),
         (".jsonl.gz", gzip.compress(JSON, mtime=0), [lambda p: TableFile(p, user="user.id", timestamp=None)]),
         (".parquet", parquet(), [lambda p: TableFile(p, others=("rating", "tags"))]),
-        (".parquet", parquet(compression="snappy", statistics=False), [lambda p: EntityTable(FileTable(p), "user")]),
+        (".parquet", parquet(compression="snappy", statistics=False), [lambda p: EntityTable(FileTable(p), "rating")]),
         (".npy", arrays(np.save, structured), [TableFile]),
         (".npy", arrays(np.save, np.arange(12.0).reshape(4, 3)), [TableFile]),
         (".npz", arrays(np.savez, user=np.arange(2), item=np.array(["a", "é"]), timestamp=dates), [TableFile]),
@@ -184,6 +185,8 @@ def read_mutated(folder: Path, n_files: int, *, seed: int) -> Iterator[tuple[str
     chance, good = random.Random(seed), seeds()
     for number in range(n_files):
         ending, content, readers = good[number % len(good)]
+        if number and number % 1000 == 0:
+            print(f"{number:,} files", file=sys.stderr, flush=True)
         path = folder / f"mutated-{number % 16}{ending}"
         path.write_bytes(mutate(content, chance))
         for reader in readers:

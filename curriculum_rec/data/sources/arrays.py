@@ -53,7 +53,7 @@ def read_arrays(path: str, names: Sequence[str] | None, wanted: Mapping[str, str
 
 def _of_archive(place: Path, wanted: Mapping[str, str] | None) -> dict[str, Any]:
     """Read the wanted arrays of an archive; of the others the name is enough."""
-    with np.load(place, allow_pickle=False) as archive:
+    with place.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # closes what np.load leaves open
         return {name: archive[name] if wanted is None or name in wanted else None for name in archive.files}
 
 

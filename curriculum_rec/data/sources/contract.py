@@ -50,7 +50,7 @@ class Table:
             reason: What follows the value: why it cannot be, and the remedy.
         """
         value = shorten(str(self.frame[column][row]))
-        return DataError(f"{self.place(row)} of {self.name}: column '{column}' holds '{value}', {reason}")
+        return DataError(f"{self.place(row)} of {self.name}: column '{shorten(column)}' holds '{value}', {reason}")
 
 
 @runtime_checkable
@@ -106,7 +106,7 @@ def by_row(row: int) -> str:
 
 def first_line(error: BaseException) -> str:
     """Take the sentence out of a library's message."""
-    return (str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__).replace("\r", " ")
+    return _visible(str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__)
 
 
 def shorten(text: str, limit: int = 60) -> str:
@@ -115,8 +115,12 @@ def shorten(text: str, limit: int = 60) -> str:
     >>> shorten("a" * 70, limit=10), len(shorten(chr(10)))
     ('aaaaaaa...', 2)
     """
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: limit + 1])
+    shown = _visible(text[: limit + 1])
     return shown if len(text) <= limit else shown[: limit - 3] + "..."
+
+
+def _visible(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def separator_option(separator: str) -> str:

@@ -10,6 +10,7 @@ import polars as pl
 
 from curriculum_rec.data.sources.contract import Table, by_row, check_columns, first_line
 from curriculum_rec.data.sources.files import require_file
+from curriculum_rec.data.sources.parquet_check import BrokenParquetError, check_parquet
 from curriculum_rec.errors import DataError
 
 
@@ -30,6 +31,8 @@ def read_parquet(path: str, wanted: Mapping[str, str] | None) -> Table:
         part.partition("=")[0]: pl.String() for part in _below(path, files[0]).parts[:-1] if "=" in part.strip("=")
     }
     try:
+        for file in files:
+            check_parquet(file, wanted)
         scan = pl.scan_parquet(
             files,
             glob=False,
@@ -40,7 +43,7 @@ def read_parquet(path: str, wanted: Mapping[str, str] | None) -> Table:
         present = scan.collect_schema().names()
         check_columns(path, present, wanted or {})
         frame = scan.select(present if wanted is None else list(wanted)).collect()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+    except (BrokenParquetError, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         what = "is not a readable Parquet file" if len(files) == 1 else "are not Parquet files of one kind"
         raise DataError(f"{path} {what}: {first_line(error)}") from error
     return Table(frame, path, typed=True, place=by_row)

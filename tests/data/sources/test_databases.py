@@ -168,7 +168,8 @@ def server():
     with postgres.running() as started:
         started.execute(
             "CREATE SCHEMA shop",
-            'CREATE TABLE shop."Events" ("user" text, item bigint, timestamp timestamptz, price numeric(9, 2), key uuid)',
+            'CREATE TABLE shop."Events" '
+            '("user" text, item bigint, timestamp timestamptz, price numeric(9, 2), key uuid)',
             "INSERT INTO shop.\"Events\" SELECT 'u' || g % 7, 9007199254740993 + g % 5, "
             "timestamptz '2024-01-02 03:04:05+00' + g * interval '1 second', g / 4.0, gen_random_uuid() "
             "FROM generate_series(0, 99) g",

@@ -2,11 +2,11 @@
 
 import gzip
 import hashlib
-
 from datetime import date, datetime, time, timedelta
 
 import polars as pl
 import pytest
+
 from curriculum_rec.data.interactions import IdMap, clean
 from curriculum_rec.data.sources import OnlineRetail, SequencesFile, TableFile
 from curriculum_rec.errors import CurriculumRecError, DataError, DataWarning, OptionError
