@@ -240,6 +240,13 @@ def test_the_hash_identifies_the_experiment_and_not_its_place():
         assert config.config_hash(data) != config.config_hash(data | changed)
 
 
+@pytest.mark.parametrize("choice", ["table", "log", "sqlite", "sequences"])
+def test_paths_of_sources_become_absolute(choice):
+    words = [word.replace("data.path=x", "data.path=logs/*x") for word in NEEDS["data", choice]]
+    data = config.absolute_paths(config.to_data(composed("train", [f"data={choice}", *words])))
+    assert data["data"]["path"].startswith(str(Path.cwd() / "logs" / "*x"))
+
+
 def test_written_configurations_read_back(tmp_path):
     data = config.to_data(composed("train", ["experiment=quickstart"]))
     (tmp_path / "config.yaml").write_text(config.config_text(data))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from abc import abstractmethod
@@ -262,9 +261,13 @@ def _driver(kind: str) -> Any:
         OptionError: It is not installed.
     """
     try:
-        return importlib.import_module(f"adbc_driver_{kind}.dbapi")
+        if kind == "sqlite":
+            import adbc_driver_sqlite.dbapi as driver  # noqa: PLC0415
+        else:
+            import adbc_driver_postgresql.dbapi as driver  # noqa: PLC0415
     except ImportError as error:
         raise OptionError("databases need ADBC's drivers: pip install 'curriculum-rec[sql]'") from error
+    return driver
 
 
 def _with_parameter(uri: str, name: str, value: str) -> str:

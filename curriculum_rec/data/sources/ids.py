@@ -37,9 +37,10 @@ def clean_ids(table: Table, column: str) -> pl.Series:
         )
     ids = ids.cast(pl.String)
     ids = ids.set(ids == "", None)
-    for sign, what in (("\0", "a NUL character: the file is damaged"), ("\n", _LINE_BREAK)):
-        if (sign == "\0" or not table.typed) and len(rows := ids.str.contains(sign, literal=True).arg_true()):
-            raise table.mistake(rows[0], column, f"which has {what}")
+    # A text file has no NUL any more, and only its ids can have swallowed a line's end.
+    sign, what = ("\0", "a NUL character: the file is damaged") if table.typed else ("\n", _LINE_BREAK)
+    if len(rows := ids.str.contains(sign, literal=True).arg_true()):
+        raise table.mistake(rows[0], column, f"which has {what}")
     warn_of_look_alikes(ids, f"column '{column}' of {table.name}", table.place)
     return ids
 

@@ -13,6 +13,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from curriculum_rec.data.sources.contract import shorten
+
 MAGIC = b"PAR1"
 HEADER_BYTES = 1 << 12
 """Of a page's header so much is read at first; statistics may make it longer."""
@@ -40,17 +42,16 @@ def check_parquet(path: Path, columns: Collection[str] | None) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         footer, end = _footer(file, size)
-        groups = footer.get(4, [])
-        _require(
-            sum(_count(group, 3, "rows") for group in groups) == _count(footer, 3, "rows"), "its counts of rows differ"
-        )
+        groups = _list(footer, 4, dict)
+        total = sum(_count(group, 3, "rows") for group in groups)
+        _require(total == _count(footer, 3, "rows"), "its counts of rows differ")
         for group in groups:
-            for chunk in group.get(1, []):
+            for chunk in _list(group, 1, dict):
                 meta = chunk.get(3)
                 _require(isinstance(meta, dict), "a column has no metadata")
-                name = b"".join(meta.get(3, [])[:1]).decode(errors="replace")
+                name = b"".join(_list(meta, 3, bytes)[:1]).decode(errors="replace")
                 if columns is None or name in columns:
-                    _check_pages(file, meta, name, end)
+                    _check_pages(file, meta, shorten(name), end)
 
 
 def _footer(file: BinaryIO, size: int) -> tuple[Fields, int]:
@@ -106,6 +107,14 @@ def _count(fields: Any, field: int, what: str) -> int:
     found = fields.get(field) if isinstance(fields, dict) else None
     _require(isinstance(found, int) and found >= 0, f"a number of {what} is {found}")
     return int(found)  # type: ignore[arg-type]
+
+
+def _list(fields: Fields, field: int, kind: type) -> list[Any]:
+    """Take a list of one kind; none is empty."""
+    found = fields.get(field, [])
+    is_list = isinstance(found, list) and all(isinstance(each, kind) for each in found)
+    _require(is_list, "its metadata is of another kind")
+    return found
 
 
 def _require(holds: bool, reason: str) -> None:
