@@ -262,12 +262,13 @@ def _driver(kind: str) -> Any:
     """
     try:
         if kind == "sqlite":
-            import adbc_driver_sqlite.dbapi as driver  # noqa: PLC0415
-        else:
-            import adbc_driver_postgresql.dbapi as driver  # noqa: PLC0415
+            import adbc_driver_sqlite.dbapi  # noqa: PLC0415
+
+            return adbc_driver_sqlite.dbapi
+        import adbc_driver_postgresql.dbapi  # noqa: PLC0415
     except ImportError as error:
         raise OptionError("databases need ADBC's drivers: pip install 'curriculum-rec[sql]'") from error
-    return driver
+    return adbc_driver_postgresql.dbapi
 
 
 def _with_parameter(uri: str, name: str, value: str) -> str:
