@@ -59,9 +59,10 @@ def _of_archive(place: Path, wanted: Mapping[str, str] | None) -> dict[str, Any]
 
 def _of_array(place: Path, names: Sequence[str] | None) -> dict[str, Any]:
     """Name the columns of one array, which is not read before it is known to be as long as it says."""
+    with place.open("rb") as file:
+        if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+            raise DataError(f"{place} is not a readable file of NumPy arrays: it begins as neither .npy nor .npz do")
     array = np.load(place, allow_pickle=False, mmap_mode="r")
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{place} holds no array: set data.path to an .npy or .npz file")
     if array.dtype.names is not None:
         return {name: array[name] for name in array.dtype.names}
     if array.ndim != 2:
