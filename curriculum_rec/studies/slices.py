@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from curriculum_rec.data.split import Part, Split
+from curriculum_rec.data.splits import Part, Split
 from curriculum_rec.studies.results import Seeds, user_values
 
 ACTIVITY = ("few events", "some events", "many events")

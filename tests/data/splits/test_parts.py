@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from curriculum_rec.data.interactions import clean
-from curriculum_rec.data.split import LeaveOneOut, Part
+from curriculum_rec.data.splits import LeaveOneOut, Part
 from curriculum_rec.errors import DataError
 
 HISTORIES = {"1": [1], "2": [1, 2], "3": [1, 2, 3], "4": [3, 3, 2, 3, 1]}
