@@ -358,6 +358,7 @@ class StudyConfig:
         seeds: See there.
         data: See there.
         conditions: See there.
+        folds: See there.
         options: Words for every run: what followed ``--``.
         jobs: Runs at a time on this machine.
         on_failure: Whether the others go on when a run fails: ``continue`` or ``stop``.
@@ -374,6 +375,7 @@ class StudyConfig:
     seeds: list[int] | None = None
     data: list[str] | None = None
     conditions: list[str] | None = None
+    folds: list[int] | None = None
     options: list[str] = field(default_factory=list)
     jobs: int = 1
     on_failure: str = "continue"
