@@ -11,6 +11,7 @@ from flax import nnx
 
 from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.data.examples import Examples, SequenceExamples
+from curriculum_rec.data.false_positives import split_around
 from curriculum_rec.data.interactions import CleaningRule, clean
 from curriculum_rec.data.noise import Noise
 from curriculum_rec.data.sources import Source
@@ -101,8 +102,12 @@ class Experiment:
             DataError: The data cannot be used.
             OptionError: A cut-off is larger than the catalogue.
         """
-        split = self.split(clean(self.data.read(), self.cleaning, source=self.data.name))
+        split = split_around(self.split, clean(self.data.read(), self.cleaning, source=self.data.name))
         if self.noise is not None:
+            if split.noise is not None:
+                raise OptionError(
+                    "noise is planted into data that have false positives of their own: choose noise=none"
+                )
             split = check_promises(self.noise(split, seed=self.seed))
         self.evaluation.check_catalogue(split.interactions.n_items)
         return Dataset(split, *hold_out_meta(self.examples(split), self.weighting, seed=self.seed))
