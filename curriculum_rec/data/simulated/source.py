@@ -60,12 +60,12 @@ class Simulated:
     """
 
     n_users: int = 1000
-    n_items: int = 500
+    n_items: int = 1000
     mean_length: float = 25.0
     spread: float = 0.8
     shortest: int = 5
     longest: int = 1000
-    zipf: float = 1.0
+    zipf: float = 0.8
     n_categories: int = 16
     concentration: float = 3.0
     drift: float = 0.1
