@@ -44,7 +44,7 @@ def study(composed: DictConfig) -> None:
     root = Path(data["study_dir"] or Path("runs") / "studies" / path.stem)
     trusted = trusted_packages(data)
     words = (*data["options"], *((f"trusted_packages=[{','.join(trusted)}]",) if trusted else ()))
-    choice = Choice(**{name: data[name] for name in ("arms", "seeds", "data", "conditions", "folds")}, words=words)
+    choice = Choice(**{name: data[name] for name in ("arms", "seeds", "data_sets", "conditions", "folds")}, words=words)
     launch = _launch(data["jobs"], root)
     conductor = Conductor(
         root,
