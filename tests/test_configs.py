@@ -70,6 +70,8 @@ NEEDS = {
         "columns:null,sha256:null}"
         for name in ("books", "films")
     ],
+    ("split", "user_folds"): ["fold=0"],
+    ("split", "interaction_folds"): ["fold=4"],
     ("stages", "grow_2_4"): ["growth=stack"],
     ("stages", "proportional"): ["growth=stack"],
     **{(group, name): ["growth=interleave"] for group, name in CHOICES if group.startswith("growth/")},
@@ -218,10 +220,10 @@ def test_growth_cleaning_noise_and_weighting_may_be_empty(part):
     ("part", "node"),
     [
         ("evaluation", {"_target_": "curriculum_rec.data.cleaning.KCore"}),
-        ("examples", {"_target_": "curriculum_rec.data.split.LeaveOneOut"}),
-        ("optimizer", {"_target_": "curriculum_rec.data.split.LeaveOneOut"}),
+        ("examples", {"_target_": "curriculum_rec.data.splits.LeaveOneOut"}),
+        ("optimizer", {"_target_": "curriculum_rec.data.splits.LeaveOneOut"}),
         ("stages", {"train": 5}),
-        ("stages", {"train": {"_target_": "curriculum_rec.data.split.LeaveOneOut"}}),
+        ("stages", {"train": {"_target_": "curriculum_rec.data.splits.LeaveOneOut"}}),
         ("cleaning", {"missing": None}),
         ("cleaning", {"missing": "yes"}),
     ],
