@@ -48,7 +48,8 @@ class Joined:
             raise DataError(
                 f"data.sources.{without} has no timestamps and others have: give it some, or set timestamp=null for all"
             )
-        return pl.concat([self._labelled(name, frame) for name, frame in frames.items()], how="vertical_relaxed")
+        labelled = [self._labelled(name, frame) for name, frame in frames.items()]
+        return pl.concat(labelled, how="diagonal_relaxed")  # further columns are missing where a source has none
 
     def _labelled(self, name: str, frame: pl.DataFrame) -> pl.DataFrame:
         ids = {USER: self.same_users, ITEM: self.same_items}

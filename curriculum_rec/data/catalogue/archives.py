@@ -1,0 +1,132 @@
+"""Archives of others (host): nothing leaves the folder, nothing is a link, and nothing swells without end."""
+
+from __future__ import annotations
+
+import gzip
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, cast
+
+from curriculum_rec.errors import DataError
+
+CHUNK = 1 << 18
+Member = tuple[str, Callable[[], IO[bytes] | None]]
+"""A name, and what opens the file; the latter gives None for a folder."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much an archive may hold.
+
+    Args:
+        total_bytes: Most bytes of all its files.
+        ratio: Most bytes of its files for each of its own; text shrinks to a tenth or so.
+        members: Most files and folders.
+    """
+
+    total_bytes: int = 1 << 34
+    ratio: float = 100.0
+    members: int = 10_000
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is one that :func:`extract` knows."""
+    return zipfile.is_zipfile(path) or path.name.endswith((".tar.gz", ".tgz", ".gz"))
+
+
+def extract(
+    archive: Path, folder: Path, *, wanted: Callable[[str], bool] | None = None, limits: Limits = Limits()
+) -> None:
+    """Unpack a ``.zip``, ``.tar.gz`` or ``.gz`` into a folder.
+
+    Args:
+        archive: The archive.
+        folder: An empty folder.
+        wanted: Whether a file of a name is unpacked; None unpacks all. Others are looked at all the same.
+        limits: How much it may hold.
+
+    Raises:
+        DataError: It is damaged, or one of its members is not a plain file or folder inside it; then nothing in the
+            folder may be used.
+    """
+    most = min(limits.total_bytes, int(limits.ratio * max(archive.stat().st_size, 4096)))
+    taken: set[PurePosixPath] = set()
+    left = most
+    try:
+        for number, (name, opened) in enumerate(_members(archive), start=1):
+            if number > limits.members:
+                raise DataError(f"{archive} is refused: it holds more than {limits.members:,} files")
+            place = _inside(archive, name)
+            if place in taken and place.parts:
+                raise DataError(f"{archive} is refused: it holds '{name}' twice")
+            taken.add(place)
+            if wanted is not None and not wanted(place.name):
+                continue
+            content = opened()
+            if content is None:
+                continue
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            with content, (folder / place).open("xb") as file:
+                while chunk := content.read(CHUNK):
+                    left -= len(chunk)
+                    if left < 0:
+                        raise DataError(
+                            f"{archive} is refused: unpacked, it is larger than {most:,} bytes, {limits.ratio:g} times "
+                            "its size or the most that is allowed"
+                        )
+                    file.write(chunk)
+    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, NotImplementedError) as error:
+        raise DataError(f"{archive} is damaged: {str(error) or type(error).__name__}; bring it here again") from error
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise DataError(f"{archive} is refused: one of its files lies where another one's folder is") from error
+
+
+def _inside(archive: Path, name: str) -> PurePosixPath:
+    """Give a member's place, which is inside the folder."""
+    place = PurePosixPath(name)
+    if place.is_absolute() or ".." in place.parts or "\\" in name or "\0" in name:
+        raise DataError(f"{archive} is refused: its member '{name}' would lie outside the folder")
+    return place
+
+
+def _members(archive: Path) -> Iterator[Member]:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            yield from _zip_members(archive, opened)
+    elif archive.name.endswith((".tar.gz", ".tgz")):
+        with tarfile.open(archive, "r:gz") as tar:
+            yield from _tar_members(archive, tar)
+    elif archive.name.endswith(".gz"):
+        yield archive.name.removesuffix(".gz"), lambda: cast("IO[bytes]", gzip.GzipFile(archive))
+    else:
+        raise DataError(f"{archive} is no .zip, .tar.gz or .gz, or it is damaged: bring it here again")
+
+
+def _zip_members(archive: Path, opened: zipfile.ZipFile) -> Iterator[Member]:
+    for info in opened.infolist():
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise DataError(f"{archive} is refused: its member '{info.filename}' is a link or a device")
+        if info.flag_bits & 1:
+            raise DataError(f"{archive} is refused: its member '{info.filename}' is encrypted")
+        yield info.filename, (lambda: None) if info.is_dir() else _zip_opener(opened, info)
+
+
+def _zip_opener(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], IO[bytes]]:
+    return lambda: opened.open(info)
+
+
+def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[Member]:
+    for info in tar:
+        if not (info.isreg() or info.isdir()):
+            raise DataError(f"{archive} is refused: its member '{info.name}' is a link or a device")
+        yield info.name, _tar_opener(tar, info)
+
+
+def _tar_opener(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Callable[[], IO[bytes] | None]:
+    return lambda: tar.extractfile(info)
