@@ -18,6 +18,7 @@ from curriculum_rec.reports.data_facts import (
     date_of,
     fact_rows,
     ledger_rows,
+    share,
 )
 from curriculum_rec.reports.figures import BLUE, GREY, ORANGE, new_figure, styled, to_svg
 from curriculum_rec.reports.page import heading, make_page, paragraph, table
@@ -137,7 +138,7 @@ def _gaps(axis: Any, sides: list[Side], *, unit: str | None) -> None:
     axis.set_title("time to the user's next interaction", loc="left")
     axis.set_ylim(0, 1.02)
     axis.set_xlabel("longer than" if unit else "longer than, in the file's unit")
-    axis.set_ylabel("share of pairs")
+    axis.set_ylabel("share of those not at once")
     per_second = UNITS[unit] if unit else 1
     lengths = [side.gaps.astype(float) / per_second for side, *_ in sides]  # type: ignore[union-attr]
     positive = lengths[0][lengths[0] > 0]
@@ -147,9 +148,10 @@ def _gaps(axis: Any, sides: list[Side], *, unit: str | None) -> None:
         axis.set_xticks([])
         return
     for gaps, (_, _, colour, width) in zip(lengths, sides, strict=True):
-        some = np.unique(np.linspace(0, len(gaps) - 1, 2000).astype(int))
-        some = some[gaps[some] > 0]
-        axis.plot(gaps[some], 1 - some / len(gaps), color=colour, linewidth=width)
+        gaps = gaps[gaps > 0]
+        some = np.unique(np.linspace(0, len(gaps) - 1, 2000).astype(int)) if len(gaps) else []
+        axis.plot(gaps[some], 1 - np.asarray(some) / max(len(gaps), 1), color=colour, linewidth=width)
+    axis.set_title(f"time to the user's next interaction ({share((lengths[0] == 0).mean())} at once)", loc="left")
     _log(axis, x=True, y=False)
     low, high = axis.get_xlim()
     marks = {name: span for name, span in SPANS.items() if low <= span <= high}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -15,6 +18,11 @@ from typing import IO, cast
 from curriculum_rec.errors import DataError
 
 CHUNK = 1 << 18
+DAMAGE = (
+    *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error),
+    *(NotImplementedError, RuntimeError, ValueError, LookupError, OverflowError),
+)
+"""What the libraries raise at archives that are none."""
 Member = tuple[str, Callable[[], IO[bytes] | None]]
 """A name, and what opens the file; the latter gives None for a folder."""
 
@@ -54,6 +62,8 @@ def extract(
         DataError: It is damaged, or one of its members is not a plain file or folder inside it; then nothing in the
             folder may be used.
     """
+    if not archive.stat().st_size:
+        raise DataError(f"{archive} is empty: bring it here again")
     most = min(limits.total_bytes, int(limits.ratio * max(archive.stat().st_size, 4096)))
     taken: set[PurePosixPath] = set()
     left = most
@@ -80,10 +90,20 @@ def extract(
                             "its size or the most that is allowed"
                         )
                     file.write(chunk)
-    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, NotImplementedError) as error:
-        raise DataError(f"{archive} is damaged: {str(error) or type(error).__name__}; bring it here again") from error
+    except DataError:
+        raise
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise DataError(f"{archive} is refused: one of its files lies where another one's folder is") from error
+    except OSError as error:
+        if error.errno in (None, errno.EINVAL):  # the libraries' word for content that makes no sense
+            raise _damaged(archive, error) from error
+        raise
+    except DAMAGE as error:
+        raise _damaged(archive, error) from error
+
+
+def _damaged(archive: Path, error: Exception) -> DataError:
+    return DataError(f"{archive} is damaged ({str(error) or type(error).__name__}): bring it here again")
 
 
 def _inside(archive: Path, name: str) -> PurePosixPath:
@@ -109,6 +129,8 @@ def _members(archive: Path) -> Iterator[Member]:
 
 def _zip_members(archive: Path, opened: zipfile.ZipFile) -> Iterator[Member]:
     for info in opened.infolist():
+        if not info.filename:
+            raise DataError(f"{archive} is refused: one of its members has no name")
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise DataError(f"{archive} is refused: its member '{info.filename}' is a link or a device")
