@@ -161,16 +161,17 @@ def column(values: pl.Series) -> Column:
         entries = pl.DataFrame({"row": np.arange(len(known)), "value": known}).explode("value").drop_nulls().unique()
         commonest, count = _commonest(entries["value"])
         share = count / len(known) if len(known) else None
-        kind = f"list of {_kind(values.dtype.inner)}s"  # type: ignore[arg-type]
+        kind = f"list of {_kind(entries['value'])}s"
         return Column(values.name, kind, None, values.null_count(), None, None, commonest, share)
     commonest, count = _commonest(known)
     ordered = values.dtype.is_numeric() or values.dtype.is_temporal()
     low, high = (known.min(), known.max()) if ordered else (None, None)
     share = count / len(known) if len(known) else None
-    return Column(values.name, _kind(values.dtype), known.n_unique(), values.null_count(), low, high, commonest, share)
+    return Column(values.name, _kind(values), known.n_unique(), values.null_count(), low, high, commonest, share)
 
 
-def _kind(dtype: pl.DataType) -> str:
+def _kind(values: pl.Series) -> str:
+    dtype = values.dtype
     if dtype.is_numeric():
         return "number"
     if dtype == pl.Boolean:

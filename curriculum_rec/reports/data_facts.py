@@ -115,7 +115,7 @@ def share(value: float) -> str:
 
 def date_of(time: float, unit: str) -> datetime:
     """Turn a number since 1970 into a date (UTC)."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=float(time) / UNITS[unit])
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=time / UNITS[unit])
 
 
 def _facts(side: Profile, unit: str | None) -> dict[str, str]:
@@ -146,7 +146,7 @@ def _time_facts(side: Profile, unit: str | None) -> dict[str, str]:
     times = side.times
     facts = {"first": "-", "last": "-", "span": "-"}
     if len(times) and unit is not None:
-        first, last = date_of(times[0], unit), date_of(times[-1], unit)
+        first, last = (date_of(float(time), unit) for time in (times[0], times[-1]))
         facts = {
             "first": f"{first:%Y-%m-%d %H:%M}",
             "last": f"{last:%Y-%m-%d %H:%M}",

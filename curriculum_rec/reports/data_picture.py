@@ -56,7 +56,9 @@ def draw_data(description: DataDescription) -> Any:
     sides = [(description.read, "as read", GREY, 2.6)]
     if description.cleaned is not None:
         sides.append((description.cleaned, "after cleaning", BLUE, 1.4))
-    panels: list[Callable[[Any, list[Side]], None]] = [_lengths, _popularity, _concentration]
+    panels: list[Callable[[Any, list[Side]], None]] = []
+    if description.read.n_users:
+        panels += [_lengths, _popularity, _concentration]
     if description.read.times is not None and len(description.read.times):
         panels += [partial(panel, unit=description.unit) for panel in (_over_time, _gaps)]
     panels.append(_shares)
@@ -68,7 +70,8 @@ def draw_data(description: DataDescription) -> Any:
             panel(axis, sides)
         for axis in axes[len(panels) :]:
             axis.axis("off")
-        axes[0].legend(loc="lower left")
+        if len(panels) > 1:
+            axes[0].legend(loc="lower left")
     return figure
 
 
@@ -115,7 +118,7 @@ def _concentration(axis: Any, sides: list[Side]) -> None:
 def _over_time(axis: Any, sides: list[Side], *, unit: str | None) -> None:
     axis.set_title("interactions over time", loc="left")
     edges = np.linspace(*np.quantile(sides[0][0].times.astype(float), [0, 1]), BINS + 1)  # type: ignore[union-attr]
-    places = edges if unit is None else np.array([date_of(edge, unit) for edge in edges])
+    places = edges if unit is None else np.array([date_of(float(edge), unit) for edge in edges])
     for side, _, colour, width in sides:
         counts, _ = np.histogram(side.times.astype(float), edges)  # type: ignore[union-attr]
         axis.stairs(counts, places, baseline=None, color=colour, linewidth=width)
@@ -147,8 +150,8 @@ def _gaps(axis: Any, sides: list[Side], *, unit: str | None) -> None:
         axis.annotate(said, (0.5, 0.5), xycoords="axes fraction", ha="center", color=GREY)
         axis.set_xticks([])
         return
-    for gaps, (_, _, colour, width) in zip(lengths, sides, strict=True):
-        gaps = gaps[gaps > 0]
+    for all_gaps, (_, _, colour, width) in zip(lengths, sides, strict=True):
+        gaps = all_gaps[all_gaps > 0]
         some = np.unique(np.linspace(0, len(gaps) - 1, 2000).astype(int)) if len(gaps) else []
         axis.plot(gaps[some], 1 - np.asarray(some) / max(len(gaps), 1), color=colour, linewidth=width)
     axis.set_title(f"time to the user's next interaction ({share((lengths[0] == 0).mean())} at once)", loc="left")

@@ -64,32 +64,8 @@ def extract(
     """
     if not archive.stat().st_size:
         raise DataError(f"{archive} is empty: bring it here again")
-    most = min(limits.total_bytes, int(limits.ratio * max(archive.stat().st_size, 4096)))
-    taken: set[PurePosixPath] = set()
-    left = most
     try:
-        for number, (name, opened) in enumerate(_members(archive), start=1):
-            if number > limits.members:
-                raise DataError(f"{archive} is refused: it holds more than {limits.members:,} files")
-            place = _inside(archive, name)
-            if place in taken and place.parts:
-                raise DataError(f"{archive} is refused: it holds '{name}' twice")
-            taken.add(place)
-            if wanted is not None and not wanted(place.name):
-                continue
-            content = opened()
-            if content is None:
-                continue
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            with content, (folder / place).open("xb") as file:
-                while chunk := content.read(CHUNK):
-                    left -= len(chunk)
-                    if left < 0:
-                        raise DataError(
-                            f"{archive} is refused: unpacked, it is larger than {most:,} bytes, {limits.ratio:g} times "
-                            "its size or the most that is allowed"
-                        )
-                    file.write(chunk)
+        _unpack(archive, folder, wanted, limits)
     except DataError:
         raise
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
@@ -100,6 +76,51 @@ def extract(
         raise
     except DAMAGE as error:
         raise _damaged(archive, error) from error
+
+
+def _unpack(archive: Path, folder: Path, wanted: Callable[[str], bool] | None, limits: Limits) -> None:
+    room = _Room(archive, min(limits.total_bytes, int(limits.ratio * max(archive.stat().st_size, 4096))))
+    taken: set[PurePosixPath] = set()
+    for number, (name, opened) in enumerate(_members(archive), start=1):
+        if number > limits.members:
+            raise DataError(f"{archive} is refused: it holds more than {limits.members:,} files")
+        place = _inside(archive, name)
+        if place in taken and place.parts:
+            raise DataError(f"{archive} is refused: it holds '{name}' twice")
+        taken.add(place)
+        if wanted is not None and not wanted(place.name):
+            continue
+        content = opened()
+        if content is None:  # a folder
+            continue
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        with content, (folder / place).open("xb") as file:
+            while chunk := content.read(CHUNK):
+                room.take(len(chunk))
+                file.write(chunk)
+
+
+@dataclass
+class _Room:
+    """Bytes that may still be written.
+
+    Args:
+        archive: For the error.
+        most: All of them.
+    """
+
+    archive: Path
+    most: int
+    taken: int = 0
+
+    def take(self, n_bytes: int) -> None:
+        """Count bytes before they are written."""
+        self.taken += n_bytes
+        if self.taken > self.most:
+            raise DataError(
+                f"{self.archive} is refused: unpacked, it is larger than {self.most:,} bytes, which is the most for an "
+                "archive of its size"
+            )
 
 
 def _damaged(archive: Path, error: Exception) -> DataError:

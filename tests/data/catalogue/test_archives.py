@@ -5,6 +5,7 @@ import io
 import stat
 import tarfile
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -156,9 +157,10 @@ def test_damage_is_one_sentence(tmp_path, kind):
         try:
             extract(path, out)
         except DataError as error:
-            assert "bring it here again" in str(error) or "refused" in str(error)
+            said = str(error)
         else:  # what was cut or changed held nothing of the file
-            assert set(tree(out).values()) == {content}
+            said = "bring it here again" if set(tree(out).values()) == {content} else "other content"
+        assert "bring it here again" in said or "refused" in said
 
 
 def test_an_empty_archive_is_damaged(tmp_path, folder):
@@ -178,10 +180,8 @@ def test_whatever_the_names_nothing_lies_outside(tmp_path_factory, names):
             info = zipfile.ZipInfo("x")
             info.filename = name  # as written, not as the library would mend it
             opened.writestr(info, b"content")
-    try:
+    with suppress(DataError):
         extract(archive, base / "in" / "out")
-    except DataError:
-        pass
     outside = [path for path in base.rglob("*") if path.is_file() and (base / "in" / "out") not in path.parents]
     assert outside == [archive]
 
