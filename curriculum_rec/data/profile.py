@@ -200,4 +200,4 @@ def _tied(timed: pl.DataFrame) -> float:
     """Give the share of users, of those with two rows or more, whose last two times are equal."""
     last = timed.group_by(USER).agg(pl.col(TIMESTAMP).sort().tail(2))[TIMESTAMP]
     pairs = last.filter(last.list.len() == 2)
-    return float((pairs.list.first() == pairs.list.last()).mean() or 0.0) if len(pairs) else 0.0
+    return float((pairs.list.first() == pairs.list.last()).to_numpy().mean()) if len(pairs) else 0.0
