@@ -104,19 +104,18 @@ def _source(data: dict[str, Any], command: str) -> Source:
             f"name the data: 'curriculum-rec data {command} NAME' ('curriculum-rec data list' shows the names), or "
             "data=table data.path=FILE"
         )
-    return check_type(source, Source, "data")  # type: ignore[no-any-return]
+    return check_type(source, Source, "data")
 
 
 def _describe(source: Source, rules: dict[str, CleaningRule]) -> DataDescription:
     frame = source.read()
-    ledger, cleaned, notes = (), None, []
+    tables: dict[str, pl.DataFrame] = source.tables() if hasattr(source, "tables") else {}
     try:
         kept = clean(frame, rules, source=source.name)
-        ledger, cleaned = kept.ledger, frame_of(kept)
     except DataError as error:
-        notes.append(f"Cleaning leaves nothing to train on: {error}.")
-    tables: dict[str, pl.DataFrame] = source.tables() if hasattr(source, "tables") else {}
-    return describe_data(source.name, frame, cleaned, ledger=ledger, tables=tables, notes=notes)
+        notes = [f"Cleaning leaves nothing to train on: {error}."]
+        return describe_data(source.name, frame, None, tables=tables, notes=notes)
+    return describe_data(source.name, frame, frame_of(kept), ledger=kept.ledger, tables=tables)
 
 
 def _print(description: DataDescription) -> None:

@@ -117,7 +117,8 @@ def _concentration(axis: Any, sides: list[Side]) -> None:
 
 def _over_time(axis: Any, sides: list[Side], *, unit: str | None) -> None:
     axis.set_title("interactions over time", loc="left")
-    edges = np.linspace(*np.quantile(sides[0][0].times.astype(float), [0, 1]), BINS + 1)  # type: ignore[union-attr]
+    all_times = np.asarray(sides[0][0].times, dtype=float)
+    edges = np.linspace(float(all_times[0]), float(all_times[-1]), BINS + 1)
     places = edges if unit is None else np.array([date_of(float(edge), unit) for edge in edges])
     for side, _, colour, width in sides:
         counts, _ = np.histogram(side.times.astype(float), edges)  # type: ignore[union-attr]
@@ -152,8 +153,8 @@ def _gaps(axis: Any, sides: list[Side], *, unit: str | None) -> None:
         return
     for all_gaps, (_, _, colour, width) in zip(lengths, sides, strict=True):
         gaps = all_gaps[all_gaps > 0]
-        some = np.unique(np.linspace(0, len(gaps) - 1, 2000).astype(int)) if len(gaps) else []
-        axis.plot(gaps[some], 1 - np.asarray(some) / max(len(gaps), 1), color=colour, linewidth=width)
+        some = np.unique(np.linspace(0, max(len(gaps) - 1, 0), 2000).astype(int))[: len(gaps)]
+        axis.plot(gaps[some], 1 - some / max(len(gaps), 1), color=colour, linewidth=width)
     axis.set_title(f"time to the user's next interaction ({share((lengths[0] == 0).mean())} at once)", loc="left")
     _log(axis, x=True, y=False)
     low, high = axis.get_xlim()

@@ -14,7 +14,10 @@ from curriculum_rec.data.catalogue.preparing import prepare, read_copy, read_tab
 from curriculum_rec.data.catalogue.reporting import OnStandardError
 from curriculum_rec.errors import DataError, OptionError
 
-EMBEDDED = {"online_retail": OnlineRetail, "eshop_clothing": EshopClothing}
+EMBEDDED: dict[str, type[OnlineRetail | EshopClothing]] = {
+    "online_retail": OnlineRetail,
+    "eshop_clothing": EshopClothing,
+}
 
 
 @dataclass(frozen=True)
