@@ -437,6 +437,43 @@ class TuneConfig:
     trusted_packages: list[str] = field(default_factory=list)
 
 
+@dataclass
+class DataListConfig:
+    """``curriculum-rec data list``, which has no options."""
+
+
+@dataclass
+class DataPrepareConfig:
+    """``curriculum-rec data prepare``.
+
+    Attributes:
+        data: The data set.
+        cleaning: Comes with it, and has no effect here.
+        trusted_packages: Packages besides our own that ``_target_`` may name.
+    """
+
+    data: Node = field(default_factory=dict)
+    cleaning: Node = field(default_factory=dict)
+    trusted_packages: list[str] = field(default_factory=list)
+
+
+@dataclass
+class DataDescribeConfig:
+    """``curriculum-rec data describe``.
+
+    Attributes:
+        data: The source.
+        cleaning: The rules whose effect is shown.
+        output: The page or the picture; None draws nothing.
+        trusted_packages: Packages besides our own that ``_target_`` may name.
+    """
+
+    data: Node = field(default_factory=dict)
+    cleaning: Node = field(default_factory=dict)
+    output: str | None = "data.html"
+    trusted_packages: list[str] = field(default_factory=list)
+
+
 def register() -> None:
     """Make the typed schemas known to Hydra, where the YAML files extend them."""
     store = ConfigStore.instance()
@@ -458,6 +495,9 @@ def register() -> None:
         ("study", StudyConfig),
         ("report", ReportConfig),
         ("tune", TuneConfig),
+        ("data_list", DataListConfig),
+        ("data_prepare", DataPrepareConfig),
+        ("data_describe", DataDescribeConfig),
     ):
         store.store(name=f"{name}_schema", node=schema)
 

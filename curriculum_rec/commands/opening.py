@@ -21,13 +21,6 @@ from curriculum_rec.training.run_directory import RunDirectory, Which
 from curriculum_rec.training.workshop import OpenRun
 
 
-def trusted_packages(data: dict[str, Any]) -> tuple[str, ...]:
-    """Give the packages that a person trusts."""
-    if data["trusted_packages"] and "trusted_packages" not in str(HydraConfig.get().overrides.task):
-        raise OptionError("trusted_packages is taken from the command line only: a file cannot widen what is trusted")
-    return tuple(data["trusted_packages"])
-
-
 def begin(data: dict[str, Any]) -> None:
     """Join the other hosts, and say where compiled programs lie, before anything is computed."""
     if data.get("distributed") is not None and data.get("profile"):

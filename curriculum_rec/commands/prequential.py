@@ -15,9 +15,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, progress_mode, trusted_packages
+from curriculum_rec.commands.opening import begin, progress_mode
 from curriculum_rec.commands.printing import print_table
 from curriculum_rec.commands.training import default_directory, train_into
+from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.data.interactions import TIMESTAMP
 from curriculum_rec.data.windows import Cut, Tested, timed, window_begins
 from curriculum_rec.errors import CurriculumRecError, OptionError, RunError

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from curriculum_rec import config, hydra_door
 from curriculum_rec.cli import config_folders
-from curriculum_rec.commands.opening import trusted_packages
+from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.components import check_type
 from curriculum_rec.errors import CurriculumRecError, OptionError, RunError
 from curriculum_rec.files import write_text

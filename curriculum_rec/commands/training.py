@@ -12,8 +12,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, opener, progress_mode, trusted_packages
+from curriculum_rec.commands.opening import begin, opener, progress_mode
 from curriculum_rec.commands.printing import print_quality
+from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.files import write_text
 from curriculum_rec.tracking.mirror import Mirror

@@ -10,8 +10,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, load_run, trusted_packages
+from curriculum_rec.commands.opening import begin, load_run
 from curriculum_rec.commands.printing import print_quality, print_table
+from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.components import build, check_type
 from curriculum_rec.compression import Compression
 from curriculum_rec.data.splits import Part
