@@ -42,8 +42,10 @@ Trains a recommender and leaves a run directory: config.yaml, metrics.jsonl, sum
 
 groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg job every option and its value):
   experiment    quickstart, and what lies in ./experiments/experiment/
-  data          online_retail (in the package), sequences, table, joined (several of them), simulated (a world whose
-                truth is known: data.n_users=, .false_positives=, ... docs/simulated.md)
+  data          online_retail (in the package), sequences, table (CSV, TSV, JSON lines, Parquet, NumPy), log (by
+                data.pattern), sqlite, postgresql (by data.table or data.query; extra "sql"), joined (several of them)
+                (data.user=, .item=, .timestamp=, .timestamp_format=, .time_zone=, .others=[NAME,...]; docs/data.md),
+                simulated (a world whose truth is known: data.n_users=, .false_positives=, ... docs/simulated.md)
   split         leave_one_out, last_n (split.test=5), ratio (of each user's), global_time (split.by=share|moment),
                 random, cold_users (split.given=3, .targets=1), cold_items; for cross-validation user_folds,
                 interaction_folds (split.folds=5, and fold=0 or -m 'fold=range(5)')   (docs/splits.md)
