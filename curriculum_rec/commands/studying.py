@@ -177,7 +177,7 @@ def _slices(results: Results, trusted: tuple[str, ...]) -> dict[Place, Slices]:
         run = next(iter(next(iter(cell.values())).values()))
         try:
             experiment, _ = config.experiment_of_run(run.directory, trusted=trusted)
-            split = experiment.read().split
+            split = experiment.read().interactions_for("a slice of users")
         except CurriculumRecError as error:
             warnings.warn(f"no slices of {place.data}: {error}", stacklevel=2)
             continue

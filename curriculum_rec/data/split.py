@@ -6,11 +6,13 @@ import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
+from curriculum_rec.data.inputs import Catalogue
 from curriculum_rec.data.interactions import Interactions
+from curriculum_rec.data.task import Task
 from curriculum_rec.errors import DataError
 
 
@@ -72,6 +74,16 @@ class Split:
             digest.update(piece if isinstance(piece, bytes) else np.ascontiguousarray(piece).tobytes())
         return digest.hexdigest()
 
+    @property
+    def inputs(self) -> Catalogue:
+        """What a model must know of the data."""
+        return Catalogue(self.interactions.n_items)
+
+    @property
+    def codes_digest(self) -> str:
+        """Identify what the items' codes mean."""
+        return self.interactions.items.digest()
+
     def training(self) -> tuple[np.ndarray, np.ndarray]:
         """Give the training items in order and int64 offsets ``[n_users + 2]`` of every user into them."""
         chosen = self.part == Part.TRAIN
@@ -111,6 +123,8 @@ class LeaveOneOut:
 
     Source: the common protocol of sequential recommendation (Kang and McAuley, 2018).
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     def __call__(self, interactions: Interactions) -> Split:
         """Split.
