@@ -232,7 +232,8 @@ def test_an_audit_takes_an_experiment_and_options_of_its_own():
 
 
 @pytest.mark.parametrize(
-    "empty", [name for name in config.COMPONENTS if name not in ("growth", "cleaning", "noise", "weighting")]
+    "empty",
+    [name for name in config.COMPONENTS if name not in ("growth", "cleaning", "features", "noise", "weighting")],
 )
 def test_empty_components_are_refused(empty):
     data = config.to_data(composed("train"))

@@ -15,7 +15,10 @@ ROW = "__row__"
 """A column that every frame has while it is cleaned: the number of each row in its source, from 0."""
 
 N_EXAMPLES = 3
-"""Of what a rule removed, so many rows are shown."""
+"""Of what a rule removed, so many rows are kept."""
+
+N_COLUMNS = 6
+"""So many of the columns of an example stand in a line."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +117,10 @@ def ledger_lines(ledger: Sequence[LedgerEntry]) -> list[str]:
     for entry in ledger:
         line = f"cleaning.{entry.rule} removed {entry.removed:,} of {entry.rows_in:,} rows"
         for example in entry.examples[:1]:
-            shown = ("missing" if value is None else str(value) for name, value in example.items() if name != "row")
-            names = (name for name in example if name != "row")
-            line += f", for example row {example['row']:,}: "
-            line += ", ".join(f"{name}={_shorten(value)}" for name, value in zip(names, shown, strict=True))
+            values = {name: "missing" if value is None else str(value) for name, value in example.items()}
+            shown = [f"{name}={_shorten(value)}" for name, value in values.items() if name != "row"]
+            more = ", ..." if len(shown) > N_COLUMNS else ""
+            line += f", for example row {example['row']:,}: {', '.join(shown[:N_COLUMNS])}{more}"
         lines.append(line)
     return lines
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from curriculum_rec.data.features.saving import save_features
+from curriculum_rec.data.features.saving import load_features, save_features
 from curriculum_rec.data.noise import planted_interactions
 from curriculum_rec.data.split import Split
 from curriculum_rec.files import write_frame, write_text
-from curriculum_rec.training.experiment import Dataset
+from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.run_directory import RunDirectory, to_json
+
+
+def read_again(experiment: Experiment, directory: RunDirectory) -> Dataset:
+    """Read the data of a run, its features being those that it was trained with.
+
+    Args:
+        experiment: The run's.
+        directory: Where it lies.
+    """
+    fitted = load_features(directory.features) if directory.features.is_dir() else None
+    return experiment.read(fitted=fitted)
 
 
 def write_data_files(directory: RunDirectory, dataset: Dataset) -> None:

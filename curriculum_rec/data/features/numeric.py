@@ -98,7 +98,9 @@ class Scaler:
         # From both sides, so that a value that fills several quantiles gets the middle of them.
         below = [np.interp(x, q, share) for x, q in zip(values.T, self.quantiles.T, strict=True)]
         above = [-np.interp(-x, -q[::-1], -share[::-1]) for x, q in zip(values.T, self.quantiles.T, strict=True)]
-        return (np.array(below) + np.array(above)).T.reshape(values.shape) / 2
+        middle = (np.array(below) + np.array(above)).T.reshape(values.shape) / 2
+        low, high = self.quantiles[0], self.quantiles[-1]
+        return np.where(values <= low, 0.0, np.where(values >= high, 1.0, middle))
 
 
 @dataclass(frozen=True)
