@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal, get_args
@@ -15,7 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from curriculum_rec.data.examples import BATCH_MULTIPLE
-from curriculum_rec.data.feature_table import LABEL, FeatureTable, PointwiseExamples
+from curriculum_rec.data.feature_table import DENSE, LABEL, FeatureTable, PointwiseExamples
 from curriculum_rec.data.interactions import ITEM, USER
 from curriculum_rec.data.split import Part
 from curriculum_rec.data.task import Task
@@ -106,16 +107,12 @@ class Predictions:
 
     @cached_property
     def _batches(self) -> dict[str, Array]:
-        """Arrays ``[n_batches, batch, ...]`` on the devices."""
-        multiple = math.lcm(BATCH_MULTIPLE, self.placed.n_shards)
-        size = -(-min(self.options.batch_size, len(self)) // multiple) * multiple
         arrays = {name: array for name, array in self.data.arrays(self.part).items() if name != LABEL}
-        return {name: self.placed.split(fold(array, size), 1) for name, array in arrays.items()}
+        return batches_of(arrays, self.placed, self.options.batch_size)
 
     def answers(self, structure: nnx.GraphDef, params: Tree) -> np.ndarray:
         """Give the model's outputs, float64 ``[n, outputs]``."""
-        outputs = self.placed.fetch(_predict_batches(structure, params, self._batches))
-        return outputs.reshape(-1, outputs.shape[-1])[: len(self)].astype(np.float64)
+        return outputs_of(structure, params, self._batches, self.placed)[: len(self)]
 
     def quality(self, answers: np.ndarray) -> dict[str, float]:
         """Give ``auc`` for two classes, ``accuracy``, and ``log_loss``, of which lower is better."""
@@ -155,6 +152,25 @@ class Predictions:
             "log_loss": float(row_log_loss(log_p, self._label).mean()),
         }
         return Reference("base rate", ({"auc": 0.5} if len(shares) == 2 else {}) | quality)
+
+
+def batches_of(arrays: Mapping[str, np.ndarray], placed: DeviceSplit, batch_size: int) -> dict[str, Array]:
+    """Put rows on the devices in batches, ``[n_batches, batch, ...]``, the last one filled up.
+
+    Args:
+        arrays: ``dense`` and ``categorical``, ``[n, ...]``.
+        placed: The devices.
+        batch_size: Most rows at once.
+    """
+    multiple = math.lcm(BATCH_MULTIPLE, placed.n_shards)
+    size = -(-min(batch_size, len(arrays[DENSE])) // multiple) * multiple
+    return {name: placed.split(fold(array, size), 1) for name, array in arrays.items()}
+
+
+def outputs_of(structure: nnx.GraphDef, params: Tree, batches: dict[str, Array], placed: DeviceSplit) -> np.ndarray:
+    """Give a model's outputs for rows from :func:`batches_of`, float64 ``[n and what fills them up, outputs]``."""
+    outputs = placed.fetch(_predict_batches(structure, params, batches))
+    return outputs.reshape(-1, outputs.shape[-1]).astype(np.float64)
 
 
 @jax.jit(static_argnums=0)

@@ -112,9 +112,23 @@ class Experiment:
             for name, stage in self.stages.items():
                 if stage.distil is not None:
                     raise OptionError(f"stages.{name}.distil: teachers speak of items, and task=pointwise has none")
+            self._check_curriculum_of_rows()
         elif self.features is not None:
             raise OptionError(
                 "features has no effect for task=next_item, whose models read item ids alone: leave it out"
+            )
+
+    def _check_curriculum_of_rows(self) -> None:
+        options = self.curriculum
+        if options.unit == "target" or options.history is not None:
+            what = "unit=target" if options.unit == "target" else "history"
+            raise OptionError(f"curriculum.{what} is about sequences, and task=pointwise has none")
+        difficulty = options.difficulty
+        by_losses = difficulty is None or difficulty.decay is not None
+        if not by_losses and getattr(difficulty, "TASK", None) != "pointwise":
+            raise OptionError(
+                f"curriculum.difficulty={type(difficulty).__name__} is about sequences, which task=pointwise has not: "
+                "take curriculum=loss, or a difficulty of your own whose TASK is pointwise"
             )
 
     def read(self, *, fitted: FittedFeatures | None = None) -> Dataset:

@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_module
 from curriculum_rec import config
 from curriculum_rec.cli import main
 from curriculum_rec.data.features.saving import load_features
+from curriculum_rec.inference.predict import predict
 from curriculum_rec.training.run_directory import RunDirectory
 from curriculum_rec.training.runner import Runner
 
@@ -118,6 +119,47 @@ def test_evaluate_applies_the_saved_features_and_says_the_same(folder, capsys):
     assert pl.read_parquet("again.parquet").equals(pl.read_parquet("run/evaluation/test.parquet"))
 
 
+def test_new_rows_need_no_label(folder):
+    directory = RunDirectory(Path("run"))
+    experiment, _ = config.experiment_of_run(directory, trusted=())
+    table = pl.read_parquet("run/evaluation/test.parquet")
+    rows = pl.read_csv("rows.csv", infer_schema=False).drop("label")[(table["row"] - 1).to_list()]
+    made = predict(experiment, directory, rows)
+    assert made.columns == ["0", "1"]
+    assert made["1"].to_numpy() == pytest.approx(table["probability"].to_numpy(), abs=1e-6)
+    other = predict(experiment, directory, rows.with_columns(x=pl.lit("9"), colour=pl.lit("never seen")))
+    assert other["1"].n_unique() == 1
+
+
+def test_runs_are_compared_row_by_row(folder, capsys):
+    base = [word for word in WORDS if not word.startswith(("model", "stages", "growth", "curriculum"))]
+    cleaning = ["+cleaning/rule@cleaning.twice=duplicates", "cleaning.twice.same=row"]
+    stages = ["stages=single", "stages.train.epochs=1"]
+    assert main(["train", *base, "model=logistic_regression", *stages, *cleaning, "run_dir=plain"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "runs=[plain,run]", "metric=log_loss"]) == 0
+    printed = capsys.readouterr().out
+    frames = [pl.read_parquet(f"{name}/evaluation/test.parquet") for name in ("run", "plain")]
+    assert f"{(frames[0]['log_loss'] - frames[1]['log_loss']).mean():+.4f}" in printed
+    assert main(["compare", "runs=[plain,run]", "metric=auc"]) == 0
+    assert "an AUC is no mean over rows" in " ".join(capsys.readouterr().out.split())
+
+
+def test_arrays_of_ten_classes(folder):
+    rng = np.random.default_rng(0)
+    centres, label = 3 * rng.normal(size=(10, 20)), rng.integers(0, 10, 600)
+    np.save("train_data.npy", 5 + centres[label] + rng.normal(size=(600, 20)))
+    np.save("train_labels.npy", label)
+    words = ["task=pointwise", "data=arrays", "data.path=train_data.npy", "data.labels=train_labels.npy"]
+    plain = [word for word in WORDS if word.startswith(("placement", "progress", "compilation", "optimizer"))]
+    assert main(["train", *words, *plain, "evaluation.metric=accuracy", "stages=single", "stages.train.epochs=10",
+                 "examples.batch_size=64", "run_dir=ten"]) == 0  # fmt: skip
+    found = json.loads(Path("ten/summary.json").read_text())
+    assert found["test"]["accuracy"] > 0.9 > 0.3 > found["reference"]["accuracy"]
+    assert "auc" not in found["test"]
+    assert found["parameters"] == 21 * 128 + 129 * 64 + 65 * 10
+
+
 def test_commands_about_items_say_so(folder, capsys):
     for words in (["recommend"], ["compress"]):
         assert main([*words, "run=run", "compilation_cache=null"]) == 2
@@ -136,14 +178,15 @@ def test_commands_about_items_say_so(folder, capsys):
         (["split=leave_one_out"], "split: LeaveOneOut is for task=next_item"),
         (["noise=planted"], "noise: PlantedNoise is for task=next_item"),
         (["examples=sequences"], "for task=pointwise, and the examples are for task=next_item"),
-        (["~features.interaction.features.x", "~features.interaction.features.colour"], "without features"),
-        (["curriculum=popularity"], "sequences"),
-        (["curriculum.unit=target"], "target"),
+        (["curriculum=popularity"], "Popularity is about sequences"),
+        (["curriculum.unit=target"], "unit=target is about sequences"),
+        (["curriculum/history=cut"], "history is about sequences"),
         (["evaluation.metric=log_loss"], "it must be one of auc, accuracy"),
     ],
 )
 def test_what_does_not_go_together_is_one_sentence(folder, capsys, words, reason):
-    base = [word for word in WORDS if not any(word.startswith(f"{each.partition('=')[0]}.") for each in words)]
+    names = tuple(f"{each.partition('=')[0]}{mark}" for each in words for mark in ".=")
+    base = [word for word in WORDS if not word.startswith(names)]
     assert main(["train", *base, *words, "run_dir=refused"]) == 2
     assert reason in capsys.readouterr().err
     assert not Path("refused").exists()
