@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -95,6 +96,9 @@ def _removed(before: pl.DataFrame, after: pl.DataFrame) -> tuple[dict[str, Any],
 
 
 def _plain(value: Any) -> Any:
+    """Give what JSON can say; it knows no infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return value if value is None or isinstance(value, int | float | str) else str(value)
 
 
