@@ -98,9 +98,10 @@ class FittedTime:
         column = column_of(frame, self.column, wanted_by="features")
         if self.format is not None:
             try:
-                # "%H" without minutes is no time of day to the parser; a minute of 0 makes it one.
-                texts = column.cast(pl.String) + "|00"
-                return texts.str.to_datetime(f"{self.format}|%M", strict=True, time_unit="us")
+                texts, how = column.cast(pl.String), self.format
+                if "%H" in how and "%M" not in how:  # no time of day to the parser, until a minute makes it one
+                    texts, how = texts + "|00", f"{how}|%M"
+                return texts.str.to_datetime(how, strict=True, time_unit="us")
             except pl.exceptions.PolarsError as error:
                 raise DataError(
                     f"features: column '{self.column}' does not read as {self.format}: {str(error).splitlines()[0]}"

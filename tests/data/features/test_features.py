@@ -134,6 +134,10 @@ def test_texts_of_time_are_read():
     assert time.transform(frame(t=["14102123"])).tolist() == [[24, 2]]  # a Tuesday
     with pytest.raises(DataError, match="does not read as"):
         time.transform(frame(t=["noon"]))
+    minutes = Time(("t",), parts=("hour",), cyclic=False, format="%Y-%m-%d %H:%M").fit(frame(t=["x"]), name="t")
+    assert minutes.transform(frame(t=["2020-01-02 10:59", None])).tolist() == [[11], [0]]
+    dates = Time(("t",), parts=("month", "day"), cyclic=False, format="%d.%m.%Y").fit(frame(t=["x"]), name="t")
+    assert dates.transform(frame(t=["31.12.2020"])).tolist() == [[12, 31]]
 
 
 def test_gaps_by_hand():
