@@ -109,6 +109,11 @@ class Experiment:
         names = ("split", "noise", "model", "objective", "evaluation")
         check_task(self.examples.TASK, {name: getattr(self, name) for name in names})
         if self.examples.TASK == "pointwise":
+            if getattr(self.split, "TASK", None) != "pointwise":
+                raise OptionError(
+                    f"split: {type(self.split).__name__} divides users' histories: for task=pointwise take random_rows, "
+                    "latest_rows, or a rule of your own whose TASK is pointwise"
+                )
             for name, stage in self.stages.items():
                 if stage.distil is not None:
                     raise OptionError(f"stages.{name}.distil: teachers speak of items, and task=pointwise has none")
