@@ -54,14 +54,17 @@ class LogisticRegressionModel(nnx.Module):
 
     def __init__(self, inputs: Columns, *, rngs: nnx.Rngs) -> None:
         self.fields = FieldVectors(inputs.schema, inputs.n_outputs, scale=0.0, rngs=rngs)
-        zeros = nnx.initializers.zeros_init()
-        self.out = nnx.Linear(dense_width(inputs.schema), inputs.n_outputs, kernel_init=zeros, rngs=rngs)
+        self.bias = nnx.Param(jnp.zeros(inputs.n_outputs))
+        self.n_dense = dense_width(inputs.schema)
+        if self.n_dense:  # a checkpoint cannot hold an empty array
+            self.weight = nnx.Param(jnp.zeros((self.n_dense, inputs.n_outputs)))
 
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch outputs"]:
         """Give the logits of every row."""
         del rng
-        of_codes = self.fields(batch["categorical"]).sum(axis=1)
-        return self.out(batch["dense"].astype(of_codes.dtype)) + of_codes
+        bias = self.bias[...]
+        logits = self.fields(batch["categorical"]).sum(axis=1).astype(bias.dtype) + bias[None, :]
+        return logits + batch["dense"].astype(bias.dtype) @ self.weight[...] if self.n_dense else logits
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class MLPClassifierModel(nnx.Module):
 
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch outputs"]:
         """Give the logits of every row."""
-        x = self.fields(batch)
+        x = self.fields(batch).astype(self.out.kernel.dtype)
         for name in self.layers:
             x = ACTIVATIONS[self.activation](getattr(self, name)(x))
             x = dropout(x, self.rate, None if rng is None else rng.named(name))
@@ -197,7 +200,7 @@ class ResidualClassifierModel(nnx.Module):
 
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch outputs"]:
         """Give the logits of every row, each a sequence of one position to the blocks."""
-        x = self.project(self.fields(batch))[:, None, :]
+        x = self.project(self.fields(batch).astype(self.project.kernel.dtype))[:, None, :]
         x = apply_blocks(self.blocks, x, rng, remat=self.remat, drop=self.drop, progress=batch.progress)
         return self.out(self.norm(x)[:, 0])
 

@@ -29,10 +29,10 @@ class FieldVectors(nnx.Module):
         begins = [sum(field.size for field in fields[:number]) for number in range(len(fields))]
         self.begin = tuple(begin for begin, field in zip(begins, fields, strict=True) for _ in range(field.length))
         self.lengths = tuple(field.length for field in fields)
-        rows = sum(field.size for field in fields)
-        vectors = scale * jax.random.normal(rngs.params(), (rows, width))
-        unknown = jnp.array(begins, jnp.int32)
-        self.embedding = nnx.Param(vectors.at[unknown].set(0) if begins else vectors)
+        self.width = width
+        if fields:  # a checkpoint cannot hold an empty array
+            vectors = scale * jax.random.normal(rngs.params(), (sum(field.size for field in fields), width))
+            self.embedding = nnx.Param(vectors.at[jnp.array(begins, jnp.int32)].set(0))
 
     @property
     def n_fields(self) -> int:
@@ -41,10 +41,9 @@ class FieldVectors(nnx.Module):
 
     def __call__(self, codes: Int32[Array, "batch columns"]) -> Float[Array, "batch fields width"]:
         """Give the vector of every categorical feature."""
-        table = self.embedding[...]
         if not self.lengths:
-            return jnp.zeros((len(codes), 0, table.shape[1]), table.dtype)
-        vectors = table[codes + jnp.array(self.begin, jnp.int32)[None, :]]
+            return jnp.zeros((len(codes), 0, self.width))
+        vectors = self.embedding[...][codes + jnp.array(self.begin, jnp.int32)[None, :]]
         parts, begin = [], 0
         for length in self.lengths:
             part = vectors[:, begin : begin + length]
@@ -70,6 +69,6 @@ class FeatureInput(nnx.Module):
         self.width = dense_width(schema) + self.vectors.n_fields * embedding_width
 
     def __call__(self, batch: Batch) -> Float[Array, "batch width"]:
-        """Put the features of each row side by side, in the type of the parameters."""
+        """Put the features of each row side by side."""
         vectors = self.vectors(batch["categorical"])
         return jnp.concatenate([batch["dense"].astype(vectors.dtype), vectors.reshape(len(vectors), -1)], axis=1)

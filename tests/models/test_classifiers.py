@@ -67,6 +67,17 @@ def test_parameters_are_what_the_docstring_says(options, n_classes):
 
 
 @every_model
+@pytest.mark.parametrize("schema", [SCHEMA[:1], SCHEMA[1:2]], ids=["numbers alone", "codes alone"])
+def test_no_parameter_is_empty(options, schema):
+    """A checkpoint could not hold it."""
+    model = build(options, schema=schema)
+    assert all(leaf.size for leaf in jax.tree.leaves(split_model(model)[1]))
+    dense, codes = (1, 0) if schema[0].kind == "dense" else (0, 1)
+    batch = Batch({"dense": jnp.ones((8, dense)), "categorical": jnp.ones((8, codes), jnp.int32)}, jnp.ones(8))
+    assert model(batch).shape == (8, 3)
+
+
+@every_model
 def test_a_gradient_reaches_every_parameter(options):
     structure, params = split_model(build(options))
     params = jax.tree.map(lambda leaf: leaf + 0.1, params)

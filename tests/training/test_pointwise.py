@@ -206,6 +206,7 @@ def compose_runner(name):
     experiment, directory = config.build_experiment(data, trusted=()), RunDirectory(Path(name))
     if not directory.path.exists():
         directory.create("refuse")
+        directory.unlock()
     return Runner(experiment, experiment.read(), directory, config.config_hash(data), progress="none")
 
 
