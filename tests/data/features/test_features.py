@@ -143,8 +143,8 @@ def test_texts_of_time_are_read():
 def test_gaps_by_hand():
     data = frame(user=["u", "v", "u", "u"], timestamp=[100.0, 0.0, 100 + np.e - 1, 100.0])
     fitted = TimeGap().fit(data, name="gap")
-    assert fitted.scaler.fill.tolist() == [0.5]  # gaps of 0 and e - 1 seconds: logarithms 0 and 1
-    assert fitted.transform(data) == pytest.approx(np.array([[0, 1], [0, 1], [1, 0], [-1, 0]]))
+    assert fitted.scaler.fill.tolist() == pytest.approx([0.5])  # gaps of 0 and e - 1 seconds: logarithms 0 and 1
+    assert fitted.transform(data) == pytest.approx(np.array([[0, 1], [0, 1], [1, 0], [-1, 0]]), abs=1e-6)
 
 
 def test_text_equals_scikit_learn():
