@@ -134,10 +134,10 @@ class ResumeConfig:
 
 @dataclass
 class EvaluateConfig:
-    """``curriculum-rec evaluate``; None takes the run's own choice."""
+    """``curriculum-rec evaluate``; None takes the run's own choice. ``part`` is written ``split=`` on the command line."""
 
     run: str = MISSING
-    split: str = "test"
+    part: str = "test"
     checkpoint: str = "best"
     k: list[int] | None = None
     filter_seen: bool | None = None

@@ -31,7 +31,7 @@ def evaluate(composed: DictConfig) -> None:
     """Rank the targets of a split again and print the metrics beside MostPop's."""
     data = config.to_data(composed)
     part = {"validation": Part.VALIDATION, "test": Part.TEST}[
-        check_type(data["split"], Literal["validation", "test"], "split")
+        check_type(data["part"], Literal["validation", "test"], "split")
     ]
     if data["output"] is not None:
         check_frame_path(Path(data["output"]))
