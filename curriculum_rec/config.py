@@ -134,7 +134,7 @@ class ResumeConfig:
 
 @dataclass
 class EvaluateConfig:
-    """``curriculum-rec evaluate``; None takes the run's own choice. ``part`` is written ``split=`` on the command line."""
+    """``curriculum-rec evaluate``; None takes the run's own choice, and ``part`` is written ``split=``."""
 
     run: str = MISSING
     part: str = "test"
