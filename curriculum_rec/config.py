@@ -53,6 +53,7 @@ SCORE_CACHE = "~/.cache/curriculum_rec/scores"
 """Where what teachers said of targets lies unless a person says otherwise."""
 
 NOT_PART_OF_THE_EXPERIMENT = (
+    "fold",  # a part of the split, which says it too
     "run_dir",
     "on_existing",
     "progress",
@@ -72,6 +73,7 @@ class TrainConfig:
     Attributes:
         name: Name of the experiment; the default run directory has it.
         seed: Decides everything random.
+        fold: Which fold of a split that has folds is tested, from 0.
         run_dir: Where the run is kept; None makes ``runs/NAME/DATE_TIME``.
         on_existing: What happens if ``run_dir`` holds a run: ``refuse``, ``replace`` or ``resume``.
         progress: How it is shown: ``rich``, ``plain`` or ``none``; ``auto`` is rich in a terminal and plain elsewhere.
@@ -89,6 +91,7 @@ class TrainConfig:
 
     name: str = "train"
     seed: int = 0
+    fold: int | None = None
     run_dir: str | None = None
     on_existing: str = "refuse"
     progress: str = "auto"
@@ -360,6 +363,7 @@ class StudyConfig:
         seeds: See there.
         data_sets: See there; what stands under ``data`` in the file.
         conditions: See there.
+        folds: See there.
         options: Words for every run: what followed ``--``.
         jobs: Runs at a time on this machine.
         on_failure: Whether the others go on when a run fails: ``continue`` or ``stop``.
@@ -376,6 +380,7 @@ class StudyConfig:
     seeds: list[int] | None = None
     data_sets: list[str] | None = None
     conditions: list[str] | None = None
+    folds: list[int] | None = None
     options: list[str] = field(default_factory=list)
     jobs: int = 1
     on_failure: str = "continue"
@@ -553,6 +558,7 @@ def build_experiment(
 
     nodes = dict(data) | {"features": _with_targets(data.get("features"))}
     built = {name: build(nodes.get(name), name, trusted=trusted) for name in COMPONENTS}
+    check_fold(data.get("fold"), built["split"])
     for name in set(COMPONENTS) - {"growth", "cleaning", "features", "noise", "weighting"}:
         if built[name] is None:
             raise OptionError(f"{name} is empty: choose one, for example {name}=...")
@@ -575,6 +581,24 @@ def _with_targets(features: Any) -> Any:
         for name, own in features.items()
     }
     return {TARGET: f"{module}.Features", **owners}
+
+
+def check_fold(fold: int | None, split: Any) -> None:
+    """Refuse a fold that the split knows nothing of.
+
+    Raises:
+        OptionError: It has no folds, or says another one.
+    """
+    from curriculum_rec.data.splits import Folds  # noqa: PLC0415 - Polars, which light commands do without
+
+    if fold is None:
+        return
+    if not isinstance(split, Folds):
+        raise OptionError(
+            f"fold={fold} has no effect on this split: choose split=user_folds or split=interaction_folds"
+        )
+    if split.fold != fold:
+        raise OptionError(f"fold={fold} and split.fold={split.fold}: say fold alone")
 
 
 def build_mirror(

@@ -14,7 +14,7 @@ from curriculum_rec.commands.opening import begin, load_run, trusted_packages
 from curriculum_rec.commands.printing import print_quality, print_table
 from curriculum_rec.components import build, check_type
 from curriculum_rec.compression import Compression
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.contract import EvaluationOptions
 from curriculum_rec.evaluation.evaluator import FullRanking

@@ -19,7 +19,7 @@ from curriculum_rec.data.inputs import Columns
 from curriculum_rec.data.interactions import ITEM, USER, IdMap
 from curriculum_rec.data.ledger import LedgerEntry
 from curriculum_rec.data.rows import RowSplit
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.data.task import Task
 from curriculum_rec.data.values import column_of, numbers_of
 from curriculum_rec.errors import DataError, OptionError

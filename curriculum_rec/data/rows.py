@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from curriculum_rec.data.ledger import CleaningRule, LedgerEntry, apply_rules
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.data.task import Task
 from curriculum_rec.data.values import numbers_of
 from curriculum_rec.errors import DataError, OptionError

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from curriculum_rec.data.examples import BATCH_MULTIPLE
 from curriculum_rec.data.feature_table import DENSE, LABEL, FeatureTable, PointwiseExamples
 from curriculum_rec.data.interactions import ITEM, USER
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.data.task import Task
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.evaluation.class_metrics import auc, correct, log_probabilities, row_log_loss

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from flax import nnx
 
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.models.structure import Tree
 
 

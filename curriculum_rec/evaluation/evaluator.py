@@ -15,7 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.data.examples import BATCH_MULTIPLE, SequenceExamples, bucket_lengths, pad_left_aligned
-from curriculum_rec.data.split import EvaluationRows, Part, Split
+from curriculum_rec.data.splits import EvaluationRows, Part, Split
 from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.contract import DeviceSplit, Reference
@@ -162,7 +162,7 @@ class Ranking:
 
     def quality(self, answers: np.ndarray) -> dict[str, float]:
         """Average each metric over all targets."""
-        return mean_metrics(answers, self.evaluation.options.metrics)
+        return mean_metrics(answers, self.evaluation.options.metrics, user=self.evaluation.rows.user)
 
     def table(self, answers: np.ndarray) -> pl.DataFrame:
         """Give one row a target: ``user``, ``item``, ``rank`` and the metrics."""
@@ -180,7 +180,7 @@ class Ranking:
         """Measure MostPop, which knows what was there before the part."""
         options, counts = self.evaluation.options, self.split.item_counts(self.part)
         ranks = most_popular_ranks(counts, self.evaluation.rows, filter_seen=options.filter_seen)
-        return Reference("mostpop", mean_metrics(ranks, options.metrics))
+        return Reference("mostpop", mean_metrics(ranks, options.metrics, user=self.evaluation.rows.user))
 
 
 @jax.jit(static_argnums=0)

@@ -19,7 +19,7 @@ import numpy as np
 
 from curriculum_rec.compression.contract import Compression, Form, tree_bytes
 from curriculum_rec.compression.packing import dense
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.files import whole_folder, write_frame, write_text
 from curriculum_rec.growth.depth import stacked_depth

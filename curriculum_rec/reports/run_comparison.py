@@ -114,7 +114,8 @@ def _users(directory: RunDirectory, metric: str) -> pl.DataFrame:
     try:
         # Of rows with labels a user may have many, so that rows are compared by their numbers.
         key = "row" if "row" in pl.read_parquet_schema(file) else "user"
-        return pl.read_parquet(file, columns=[key, metric])
+        frame = pl.read_parquet(file, columns=[key, metric])
     except (OSError, pl.exceptions.PolarsError) as error:
         hint = " (an AUC is no mean over rows; log_loss and accuracy are)" if metric == "auc" else ""
         raise RunError(f"{file} has no {metric} of each user{hint}: {str(error).splitlines()[0]}") from error
+    return frame.group_by(key, maintain_order=True).mean()  # a user may be asked for several items

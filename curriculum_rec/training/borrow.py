@@ -13,7 +13,7 @@ import polars as pl
 from flax import nnx
 
 from curriculum_rec.data.interactions import IdMap
-from curriculum_rec.data.split import Part, Split
+from curriculum_rec.data.splits import Part, Split
 from curriculum_rec.distillation.distilled import PARTS
 from curriculum_rec.errors import CheckpointError, OptionError
 from curriculum_rec.growth.items import new_item_rows

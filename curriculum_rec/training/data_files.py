@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from curriculum_rec.data.features.saving import load_features, save_features
 from curriculum_rec.data.noise import planted_interactions
-from curriculum_rec.data.split import Split
+from curriculum_rec.data.splits import Split
 from curriculum_rec.files import write_frame, write_text
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.run_directory import RunDirectory, to_json

@@ -11,6 +11,7 @@ from flax import nnx
 
 from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.data.examples import Examples, SequenceExamples
+from curriculum_rec.data.false_positives import split_around
 from curriculum_rec.data.feature_table import FeatureTable, PointwiseExamples
 from curriculum_rec.data.features import Features, FittedFeatures
 from curriculum_rec.data.inputs import Catalogue, Inputs
@@ -19,7 +20,7 @@ from curriculum_rec.data.ledger import CleaningRule, LedgerEntry
 from curriculum_rec.data.noise import Noise
 from curriculum_rec.data.rows import RowSplitter, clean_rows
 from curriculum_rec.data.sources import Source
-from curriculum_rec.data.split import Split, Splitter
+from curriculum_rec.data.splits import Split, Splitter, check_promises
 from curriculum_rec.data.task import check_task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.contract import EvaluationOptions
@@ -154,13 +155,19 @@ class Experiment:
             made = self.examples(read)
         else:
             of_users = cast("Splitter", self.split)
-            read = of_users(clean(self.data.read(), self.cleaning, source=self.data.name))
-            read = read if self.noise is None else self.noise(read, seed=self.seed)
+            read = self._noisy(split_around(of_users, clean(self.data.read(), self.cleaning, source=self.data.name)))
             made = self.examples(read)
         self.evaluation.check(read)
         if isinstance(self.objective, ChecksInputs):
             self.objective.check_inputs(read.inputs)
         return Dataset(read, *hold_out_meta(made, self.weighting, seed=self.seed))
+
+    def _noisy(self, split: Split) -> Split:
+        if self.noise is None:
+            return split
+        if split.noise is not None:
+            raise OptionError("noise is planted into data that have false positives of their own: choose noise=none")
+        return check_promises(self.noise(split, seed=self.seed))
 
     def for_items(self, what: str) -> NextItem:
         """Give what only an experiment with next items has.

@@ -23,7 +23,7 @@ from curriculum_rec.curriculum.difficulty import PredictionDepth, ScoreFile, Tra
 from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.curriculum.state import CurriculumState
 from curriculum_rec.data.ledger import ledger_lines
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.distillation.distilled import Distilled, without_parts
 from curriculum_rec.evaluation.contract import Evaluator
 from curriculum_rec.files import write_frame, write_text

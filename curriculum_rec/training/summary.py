@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from curriculum_rec.data.split import Split
+from curriculum_rec.data.splits import Split
 from curriculum_rec.evaluation.contract import Reference
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.placement import Placed

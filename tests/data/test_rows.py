@@ -8,7 +8,7 @@ from curriculum_rec.data.feature_table import PointwiseExamples
 from curriculum_rec.data.features import Categorical, EntityFeatures, Features, InteractionFeatures, Numeric
 from curriculum_rec.data.row_sources import ArrayFiles, RowsFile
 from curriculum_rec.data.rows import LatestRows, RandomRows, Rows
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import DataError, OptionError
 
 FEATURES = Features(interaction=InteractionFeatures({"x": Numeric()}))

@@ -175,7 +175,7 @@ def test_commands_about_items_say_so(folder, capsys):
     [
         (["model=sasrec"], "model: SASRec is for task=next_item"),
         (["evaluation=full_ranking"], "evaluation: FullRanking is for task=next_item"),
-        (["split=leave_one_out"], "split: LeaveOneOut is for task=next_item"),
+        (["split=leave_one_out"], "split: LeaveOneOut divides users' histories"),
         (["noise=planted"], "noise: PlantedNoise is for task=next_item"),
         (["examples=sequences"], "for task=pointwise, and the examples are for task=next_item"),
         (["curriculum=popularity"], "Popularity is about sequences"),
