@@ -48,10 +48,21 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 (data.user=, .item=, .timestamp=, .timestamp_format=, .time_zone=, .others=[NAME,...]; docs/data.md),
                 simulated (a world whose truth is known: data.n_users=, .false_positives=, ... docs/simulated.md);
                 downloaded once, or a copy by data.path= (docs/data_sets.md): movielens_100k, movielens_1m,
-                movielens_20m, movielens_25m, amazon_beauty, amazon_sports, amazon_toys, amazon_video_games, lastfm
+                movielens_20m, movielens_25m, amazon_beauty, amazon_sports, amazon_toys, amazon_video_games, lastfm;
+                rows, arrays (with task=pointwise)
+  task          next_item, pointwise (the label of a row, from its features: docs/features.md)
+                split=random_rows|latest_rows   examples.label=COLUMN   examples.positive_from=4
+                model=logistic_regression|mlp_classifier|residual_classifier   objective=cross_entropy|logistic
+                evaluation.metric=auc|accuracy
+  features      none; one more by +features/feature@features.interaction.features.NAME=categorical|multi_categorical|
+                numeric|time|time_gap|text|sentence_vectors|dense   (so for features.user and features.item)
+                +features/reduce@features.interaction.reduce.NAME=pca|truncated_svd|linear_discriminant|topic_model
+  cleaning      by data; one more rule by +cleaning/rule@cleaning.NAME=missing|incomplete|fill_missing|duplicates|
+                out_of_range|convert_timestamps|outliers|inhuman_activity|k_core|rating_threshold
   split         leave_one_out, last_n (split.test=5), ratio (of each user's), global_time (split.by=share|moment),
                 random, cold_users (split.given=3, .targets=1), cold_items; for cross-validation user_folds,
                 interaction_folds (split.folds=5, and fold=0 or -m 'fold=range(5)')   (docs/splits.md)
+  examples      sequences
   noise         none, planted   (noise.rate=, .items=uniform|popularity, .how=insert|replace, .concentration=)
   model         sasrec, dnn   (model.norm_position=pre|post)
                 model/drop=none|progressive|layer_drop|linear   (blocks that are left out of a step)
@@ -96,7 +107,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                          unbiased_ranking|easy_to_hard|hidden_state|experts|full_topology|hierarchical_topology|
                          item_side_ranking
   placement     auto, jit, pmap, shard_map
-  evaluation    full_ranking
+  evaluation    full_ranking, classification (task=pointwise)
   tracking      none, tensorboard, mlflow, wandb, trackio, or several: tracking=[tensorboard,mlflow]  (docs/tracking.md)
                 (tracking.mlflow.uri=, tracking.wandb.mode=offline|online, tracking.NAME.project=)
   hydra/launcher   where the runs of a sweep go: basic (one after the other, here), joblib_local, slurm, ray_local
@@ -146,7 +157,8 @@ options:
 EVALUATE = """\
 usage: curriculum-rec evaluate run=DIR [OPTION=VALUE ...]
 
-Ranks every target of a split among all items and prints the metrics beside MostPop's.
+Ranks every target of a split among all items and prints the metrics beside MostPop's. Of a run that predicts labels
+(task=pointwise) it predicts those of all rows of the split, by the features that the run was trained with.
 
 options:
   split=test              test or validation

@@ -89,6 +89,7 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("overrides", nargs="*")
     words, for_runs = _cut_at_dashes(command, words)
+    words = _with_part(words, command)
     given = parser.parse_intermixed_args(words)
     given.overrides += for_runs
     given.overrides = _with_controls(_with_bare_words(given.overrides, command), sweeps=given.multirun)
@@ -120,6 +121,15 @@ def _with_bare_words(words: Sequence[str], command: str) -> list[str]:
         return list(words)
     quoted = ",".join("'" + word.replace("'", "\\'") + "'" for word in folders)
     return [*(word for word in words if word not in folders), f"folders=[{quoted}]"]
+
+
+def _with_part(words: Sequence[str], command: str) -> list[str]:
+    """Give ``split=test`` of ``evaluate`` to its option, which is a part of the data; ``split`` is also a group."""
+    prefix = "split="
+    return [
+        f"part={word.removeprefix(prefix)}" if command == "evaluate" and word.startswith(prefix) else word
+        for word in words
+    ]
 
 
 def _cut_at_dashes(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:

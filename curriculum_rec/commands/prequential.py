@@ -55,6 +55,7 @@ def prequential(composed: DictConfig) -> float:
     begin(data)
     plain = {name: value for name, value in data.items() if name not in OF_PREQUENTIAL}
     experiment = config.build_experiment(plain, trusted=trusted)
+    experiment.for_items("prequential")
     check_starts_fresh(experiment.stages)
     folder = default_directory(data)
     windows = _plan(folder, data, experiment, on_existing)
@@ -151,7 +152,8 @@ def _train_window(directory: RunDirectory, data: dict[str, Any], *, trusted: tup
 
 
 def _report(folder: Path, results: pl.DataFrame, windows: list[Window], experiment: Experiment) -> float:
-    metrics, metric = experiment.evaluation.metrics, experiment.evaluation.metric
+    options = experiment.for_items("prequential").evaluation
+    metrics, metric = options.metrics, options.metric
     table = window_table(results, windows, metrics)
     found = overall(results, metrics, seed=experiment.seed)
     write_frame(folder / RESULTS[0], table)

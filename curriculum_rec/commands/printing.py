@@ -9,14 +9,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from curriculum_rec.reports.run_page import reference_title
+
 WIDTH = 200
 """Most letters a line where no terminal says it: a file takes any, and a table is as wide as it must be."""
 
 
 def print_quality(title: str, quality: dict[str, float], reference: dict[str, Any], *after: str) -> None:
-    """Print metrics beside those of MostPop."""
+    """Print metrics beside those of what learns nothing."""
     rows = [[name, f"{value:.4f}", f"{reference[name]:.4f}"] for name, value in quality.items()]
-    print_table(["metric", "model", "MostPop"], rows, *after, title=title)
+    print_table(["metric", "model", reference_title(reference["model"])], rows, *after, title=title)
 
 
 def print_table(

@@ -33,10 +33,11 @@ def replay(composed: DictConfig) -> None:
         check_frame_path(Path(data["output"]))
     begin(data)
     experiment, dataset, snapshot = load_run(data)
-    interactions, examples = dataset.split.interactions, experiment.examples
+    split, examples = dataset.interactions_for("replay"), experiment.for_items("replay").examples
+    interactions = split.interactions
     log = FeedbackLog.read(Path(data["log"]), users=interactions.users, items=interactions.items)
-    _warn_of_the_past(dataset.split, log)
-    structure, params = snapshot_parameters(snapshot, experiment, n_items=interactions.n_items)
+    _warn_of_the_past(split, log)
+    structure, params = snapshot_parameters(snapshot, experiment, inputs=dataset.inputs)
     feedback, unsupported = look(
         structure, params, interactions, log, max_length=examples.max_length, lengths=examples.bucket_lengths
     )

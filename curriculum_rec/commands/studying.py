@@ -178,7 +178,10 @@ def _slices(results: Results, trusted: tuple[str, ...]) -> dict[Place, Slices]:
         result = next(iter(next(iter(cell.values())).values()))
         try:
             parts = [
-                (config.experiment_of_run(run.directory, trusted=trusted)[0].read().split, run.users)
+                (
+                    config.experiment_of_run(run.directory, trusted=trusted)[0].read().interactions_for("a slice"),
+                    run.users,
+                )
                 for run in result.runs
             ]
         except CurriculumRecError as error:
