@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,23 +24,33 @@ FRAME_WRITERS: dict[str, Callable[[pl.DataFrame, Path], None]] = {
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file."""
-    with _whole(path) as temporary:
+    with whole_file(path) as temporary:
         temporary.write_text(text)
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """Write an array as ``values`` of an ``.npz``, which has a check sum and holds no code.
+    """Write an array as ``values`` of an ``.npz``.
 
     Raises:
         RunError: The file cannot be written.
     """
-    with _whole(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, values=array)
+    write_arrays(path, {"values": array})
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as an ``.npz``, which has check sums and holds no code.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    named: dict[str, Any] = dict(arrays)
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **named)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file of bytes."""
-    with _whole(path) as temporary:
+    with whole_file(path) as temporary:
         temporary.write_bytes(content)
 
 
@@ -51,7 +62,7 @@ def write_frame(path: Path, frame: pl.DataFrame) -> None:
         RunError: The file cannot be written.
     """
     check_frame_path(path)
-    with _whole(path) as temporary:
+    with whole_file(path) as temporary:
         FRAME_WRITERS[path.suffix](frame, temporary)
 
 
@@ -103,7 +114,15 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a file to write under a temporary name; it takes its own name at the end of the block, or goes.
+
+    Args:
+        path: The file's name in the end.
+
+    Raises:
+        RunError: It cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # runs beside each other write the same scores
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

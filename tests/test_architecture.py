@@ -146,6 +146,10 @@ def test_what_a_store_needs_stays_behind_one_module_each():
     assert importers_of("ray") == {"data.store.engines"}
 
 
+def test_drivers_of_databases_stay_behind_one_module():
+    assert importers_of("adbc_driver_sqlite") == importers_of("adbc_driver_postgresql") == {"data.sources.databases"}
+
+
 def test_plotly_stays_behind_one_module():
     assert importers_of("plotly") == {"studies.html_page"}
 

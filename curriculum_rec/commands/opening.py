@@ -14,6 +14,7 @@ from curriculum_rec.reports.run_log import RunLog
 from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Snapshot
 from curriculum_rec.training.compilation import use_cache
+from curriculum_rec.training.data_files import read_again
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.progress import Mode, check_mode
 from curriculum_rec.training.restore import load_snapshot
@@ -56,7 +57,7 @@ def load_run(data: dict[str, Any]) -> tuple[Experiment, Dataset, Snapshot]:
     trusted = tuple(data["trusted_packages"])
     experiment, _ = config.experiment_of_run(directory, trusted=trusted, data_path=data["data_path"])
     snapshot = load_snapshot(directory, _which(data["checkpoint"]))
-    dataset = experiment.read()
+    dataset = read_again(experiment, directory)
     if dataset.split.hash != snapshot.meta["split_hash"]:
         raise RunError(f"the data of {directory.path} changed since it was trained: its items may mean others now")
     return experiment, dataset, snapshot

@@ -47,7 +47,7 @@ def prequential(composed: DictConfig) -> float:
     if data["distributed"] is not None:
         raise OptionError("prequential works on one host: leave distributed out")
     for word in HydraConfig.get().overrides.task:
-        if word.lstrip("+~").startswith("split"):
+        if word.lstrip("+~").startswith(("split", "fold=")):
             raise OptionError(f"{word}: windows of time are the split; leave it out")
     cutting = {name: data[name] for name in OF_PREQUENTIAL}
     _check_cutting(cutting)
@@ -55,6 +55,7 @@ def prequential(composed: DictConfig) -> float:
     begin(data)
     plain = {name: value for name, value in data.items() if name not in OF_PREQUENTIAL}
     experiment = config.build_experiment(plain, trusted=trusted)
+    experiment.for_items("prequential")
     check_starts_fresh(experiment.stages)
     folder = default_directory(data)
     windows = _plan(folder, data, experiment, on_existing)
@@ -151,7 +152,8 @@ def _train_window(directory: RunDirectory, data: dict[str, Any], *, trusted: tup
 
 
 def _report(folder: Path, results: pl.DataFrame, windows: list[Window], experiment: Experiment) -> float:
-    metrics, metric = experiment.evaluation.metrics, experiment.evaluation.metric
+    options = experiment.for_items("prequential").evaluation
+    metrics, metric = options.metrics, options.metric
     table = window_table(results, windows, metrics)
     found = overall(results, metrics, seed=experiment.seed)
     write_frame(folder / RESULTS[0], table)

@@ -11,7 +11,8 @@ import numpy as np
 
 from curriculum_rec.data.interactions import IdMap
 from curriculum_rec.data.padded import Flat, Padded, Rows, pad_left_aligned, take_rows
-from curriculum_rec.data.split import Part, Split
+from curriculum_rec.data.splits import Part, Split
+from curriculum_rec.data.task import Task
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.ranges import at_least, check_ranges
 from curriculum_rec.streams import host_stream
@@ -237,10 +238,10 @@ class Examples:
                 arrays = {name: take_rows(array, rows) for name, array in bucket.arrays.items()}
                 size = min(bucket.batch_size, -(-len(rows) // BATCH_MULTIPLE) * BATCH_MULTIPLE)
                 buckets.append(Bucket(arrays, number[bucket.example[rows]].astype(np.int32), size))
-        gaps, times, noise = (
-            None if values is None else values[np.repeat(chosen, np.diff(self.target_offsets))]
-            for values in (self.gaps, self.times, self.noise)
-        )
+        gaps, times, noise = self.gaps, self.times, self.noise
+        if self.has_targets:
+            of_targets = np.repeat(chosen, np.diff(self.target_offsets))
+            gaps, times, noise = (None if each is None else each[of_targets] for each in (gaps, times, noise))
         histories = self.histories
         if histories is not None:
             histories = replace(histories, start=histories.start[chosen], stop=histories.stop[chosen])
@@ -249,7 +250,14 @@ class Examples:
         if origin is not None:
             origin = replace(origin, user=origin.user[chosen], first=origin.first[chosen])
         return replace(
-            self, buckets=tuple(buckets), gaps=gaps, times=times, source=source, histories=histories, noise=noise
+            self,
+            buckets=tuple(buckets),
+            gaps=gaps,
+            times=times,
+            source=source,
+            histories=histories,
+            noise=noise,
+            origin=origin,
         )
 
     def blocks(self) -> Iterator[Examples]:
@@ -342,6 +350,8 @@ class SequenceExamples:
         positions_per_batch: Positions (padding included) in a batch; a bucket's batch size is this divided by its
             length, rounded down to a multiple of 8, so that a step costs much the same in every bucket.
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     max_length: int = 50
     bucket_lengths: tuple[int, ...] = (4, 8, 16, 32)

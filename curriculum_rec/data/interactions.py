@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
 
+from curriculum_rec.data.ledger import CleaningRule, LedgerEntry, apply_rules, describe_ledger
 from curriculum_rec.data.numbering import as_categories, at_once, count, in_order, number_integers, row_order
 from curriculum_rec.errors import DataError
+
+__all__ = ["CleaningRule", "IdMap", "Interactions", "LedgerEntry", "clean", "describe_ledger"]
 
 USER, ITEM, TIMESTAMP, SOURCE = "user", "item", "timestamp", "source"
 NEEDED = (USER, ITEM, TIMESTAMP, SOURCE)
@@ -73,8 +75,10 @@ class IdMap:
         >>> IdMap(pl.Series(["a", "b"])).encode(pl.Series(["b", "?"])).tolist()
         [2, 0]
         """
-        codes = pl.DataFrame({"id": self.ids, "code": np.arange(1, len(self.ids) + 1, dtype=np.int32)})
-        wanted = pl.DataFrame({"id": column.cast(self.ids.dtype, strict=False)})
+        # Numbers are found by their text and not texts by their number: "01" is not the id 1.
+        ids = self.ids.cast(pl.String) if column.dtype == pl.String else self.ids
+        codes = pl.DataFrame({"id": ids, "code": np.arange(1, len(ids) + 1, dtype=np.int32)})
+        wanted = pl.DataFrame({"id": column.cast(ids.dtype, strict=False)})
         joined = wanted.join(codes, on="id", how="left", maintain_order="left")
         return joined["code"].fill_null(0).to_numpy().astype(np.int32)
 
@@ -91,31 +95,6 @@ class IdMap:
         """Hash the ids in code order: two catalogues with the same digest agree on every code."""
         text = "\x1f".join(self.ids.cast(pl.String))
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-@dataclass(frozen=True)
-class LedgerEntry:
-    """Rows before and after one cleaning rule."""
-
-    rule: str
-    rows_in: int
-    rows_out: int
-
-    @property
-    def removed(self) -> int:
-        """Rows that the rule removed."""
-        return self.rows_in - self.rows_out
-
-
-@runtime_checkable
-class CleaningRule(Protocol):
-    """One step of cleaning: a frame with user, item and perhaps timestamp in, fewer rows out, order kept.
-
-    A rule that only asks which ids are equal says ``ANY_IDS = True``; where all rules do, ids that are text reach them
-    as ``pl.Enum``, which is compared by number.
-    """
-
-    def __call__(self, frame: pl.DataFrame) -> pl.DataFrame: ...
 
 
 @dataclass(frozen=True)
@@ -178,20 +157,9 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
     Raises:
         DataError: Nothing is left, a rule left missing values behind, or there is only one user or item.
     """
-    if frame.is_empty():
-        raise DataError(f"{source} has no rows: there is nothing to train on")
     if all(getattr(rule, "ANY_IDS", False) for rule in rules.values()):
         frame = frame.with_columns(at_once(*(partial(as_categories, frame[name]) for name in (USER, ITEM))))
-    ledger: list[LedgerEntry] = []
-    for name, rule in rules.items():
-        rows_in = len(frame)
-        frame = rule(frame)
-        ledger.append(LedgerEntry(name, rows_in, len(frame)))
-        if frame.is_empty():
-            raise DataError(
-                f"cleaning rule '{name}' removed all {rows_in:,} rows of {source} that had reached it "
-                f"({describe_ledger(ledger)}): loosen cleaning.{name}"
-            )
+    frame, ledger = apply_rules(frame, rules, source=source)
     for column in (name for name in NEEDED if name in frame.columns):
         if missing := frame[column].null_count():
             raise DataError(
@@ -220,17 +188,8 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
         timestamp=None if timestamp is None else sorted_rows(timestamp),
         users=users,
         items=items,
-        ledger=tuple(ledger),
+        ledger=ledger,
         source=None if label is None else sorted_rows(label).astype(np.int16),
         source_names=source_names,
         columns=columns if further.width else None,
     )
-
-
-def describe_ledger(ledger: Sequence[LedgerEntry]) -> str:
-    """Say in words what every rule removed.
-
-    >>> describe_ledger([LedgerEntry("duplicates", 10, 8)])
-    'duplicates removed 2 of 10'
-    """
-    return ", ".join(f"{entry.rule} removed {entry.removed:,} of {entry.rows_in:,}" for entry in ledger)

@@ -117,8 +117,8 @@ def test_two_hosts_that_read_a_store_train_as_one_does(folder):
     lines = [line.split() for line in (folder / "sequences.txt").read_text().splitlines()]
     rows = [f"{user},{item},{at}" for user, *items in lines for at, item in enumerate(items)]
     (folder / "table.csv").write_text("\n".join(["user,item,timestamp", *rows]) + "\n")
-    prepared = ["prepare", "data.path=table.csv", "store=store", "~cleaning.duplicates", "~cleaning.k_core"]
-    words = [sys.executable, "-m", "curriculum_rec", *prepared]
+    prepared = ["data=table", "data.path=table.csv", "store=store", "~cleaning.duplicates", "~cleaning.k_core"]
+    words = [sys.executable, "-m", "curriculum_rec", "data", "prepare", *prepared]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     words = [word for word in train_words("stored") if not word.startswith("data")]

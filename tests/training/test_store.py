@@ -22,7 +22,7 @@ from curriculum_rec.data.cleaning import DropDuplicates, DropMissing
 from curriculum_rec.data.examples import SequenceExamples, hold_out
 from curriculum_rec.data.interactions import clean
 from curriculum_rec.data.sources import TableFile
-from curriculum_rec.data.split import LeaveOneOut
+from curriculum_rec.data.splits import LeaveOneOut
 from curriculum_rec.data.store import stored
 from curriculum_rec.data.store.prepare import Recipe, prepare
 from curriculum_rec.data.store.source import ExampleStore

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import polars as pl
 
 from curriculum_rec.data.sources import Source, TableFile
+from curriculum_rec.data.sources.parquet import find_parquet
 from curriculum_rec.data.store.arrow import digest_of_file
 from curriculum_rec.errors import DataError, OptionError
 
@@ -38,13 +39,13 @@ def units(source: Source) -> list[Streamed]:
     if isinstance(source, TableFile):
         path = Path(source.path)
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*.parquet") if not file.name.startswith((".", "_")))
+            found = find_parquet(source.path)
         elif glob.has_magic(source.path) and not path.exists():
             found = [Path(file) for file in sorted(glob.glob(source.path, recursive=True))]  # noqa: PTH207 - absolute ones, too
         else:
             found = [path]
         if not found:
-            raise DataError(f"{source.path} holds no Parquet files: set data.path to a table, or a folder of tables")
+            raise DataError(f"no file is like {source.path}: mend data.path (paths start at {Path.cwd()})")
         return [replace(source, path=str(file)) for file in found]
     if isinstance(source, Streamed):
         return [source]

@@ -49,7 +49,7 @@ class Manifest:
         source: The source's name, options and files.
         cleaning: The rules, in order.
         split: The split.
-        split_hash: As :attr:`~curriculum_rec.data.split.Split.hash` of the same data in memory.
+        split_hash: As :attr:`~curriculum_rec.data.splits.Split.hash` of the same data in memory.
         interactions: Rows.
         users: Users.
         items: Items.
@@ -88,7 +88,9 @@ class Manifest:
         try:
             content = json.loads(path.read_text())
         except FileNotFoundError as error:
-            raise DataError(f"{folder} is no store: it has no {NAME}; make one by 'curriculum-rec prepare'") from error
+            raise DataError(
+                f"{folder} is no store: it has no {NAME}; make one by 'curriculum-rec data prepare'"
+            ) from error
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read ({error}): prepare the store anew") from error
         digest = content.pop("digest", None) if isinstance(content, dict) else None
@@ -97,7 +99,9 @@ class Manifest:
         if content.pop("version") != VERSION:
             raise DataError(f"{folder} is a store of another version of this package: prepare it anew")
         del content["kind"]
-        content["ledger"] = tuple(LedgerEntry(**entry) for entry in content["ledger"])
+        content["ledger"] = tuple(
+            LedgerEntry(entry["rule"], entry["rows_in"], entry["rows_out"]) for entry in content["ledger"]
+        )
         files = {name: tuple(File(**entry) for entry in content[name]) for name in ("shards", "tables")}
         manifest = cls(**(content | files))
         for file in (*manifest.shards, *manifest.tables):

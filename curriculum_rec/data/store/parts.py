@@ -9,15 +9,10 @@ from typing import Any
 import polars as pl
 
 from curriculum_rec.data.interactions import NEEDED, USER, CleaningRule, LedgerEntry, describe_ledger
+from curriculum_rec.data.ledger import FILE_BITS, ROW
 from curriculum_rec.data.store.inputs import Streamed
 from curriculum_rec.data.store.workbench import Workbench
 from curriculum_rec.errors import DataError
-
-ROW = "__row__"
-"""The number of a row in the source, which its rows are sorted by before anything else is."""
-
-UNIT_BITS = 40
-"""Rows of a file have numbers below two to this power; above it stands the file's number."""
 
 Counts = dict[str, list[int]]
 """Rows before and after each rule."""
@@ -33,8 +28,8 @@ def apply(frame: pl.DataFrame, rules: Mapping[str, CleaningRule]) -> tuple[pl.Da
 
 
 def numbered(frame: pl.DataFrame, unit: int, first: int) -> pl.DataFrame:
-    """Number the rows of a batch, the first of which has a number in its file."""
-    begin = (unit << UNIT_BITS) + first
+    """Number the rows of a batch, the first of which has a number in its file, as rules and the ledger know them."""
+    begin = (unit << FILE_BITS) + first
     return frame.with_columns(pl.int_range(begin, begin + len(frame), dtype=pl.Int64, eager=True).alias(ROW))
 
 

@@ -18,10 +18,10 @@ import numpy as np
 import polars as pl
 
 from curriculum_rec.data.cleaning import KCore
-from curriculum_rec.data.interactions import ITEM, TIMESTAMP, USER, CleaningRule, IdMap, Interactions, LedgerEntry
+from curriculum_rec.data.interactions import ITEM, TIMESTAMP, USER, CleaningRule, IdMap, LedgerEntry
 from curriculum_rec.data.numbering import row_order
 from curriculum_rec.data.sources import Source
-from curriculum_rec.data.split import Part, Splitter
+from curriculum_rec.data.splits import ByUser, Part, Splitter
 from curriculum_rec.data.store.arrow import map_columns, pyarrow, write_columns
 from curriculum_rec.data.store.core import core_parts
 from curriculum_rec.data.store.engines import Engine, Here
@@ -58,10 +58,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.memory_bytes < 2**20:
             raise OptionError("memory_gib must be at least 0.001: a part must hold at least a user's rows")
-        if not getattr(self.split, "BY_USER", False):
+        if not isinstance(self.split, ByUser):
             raise OptionError(
                 f"split {type(self.split).__name__} looks at all users at once, and a store is split part by part: "
-                "take one that goes user by user, such as LeaveOneOut"
+                "take one that goes user by user, such as leave_one_out"
             )
 
     def plan(self, files: list[dict[str, Any]]) -> dict[str, Any]:
@@ -227,14 +227,16 @@ class _Preparation:
             The shards' files, and rows of each part of the split of each user, int64 ``[n_users + 1, 3]``.
         """
         encoded = [map_columns(file) for file in sorted(self.bench.folder.glob("encoded/*.arrow"))]
-        n_rows = sum(np.bincount(columns[USER], minlength=len(ids.users) + 1) for columns in encoded)
+        n_rows = np.zeros(len(ids.users) + 1, np.int64)
+        for columns in encoded:
+            n_rows += np.bincount(columns[USER], minlength=len(n_rows))
         ends = np.cumsum(n_rows)
         bounds = np.searchsorted(ends, np.arange(1, self.n_parts) * ends[-1] / self.n_parts)
         first_users = np.unique([1, *(bounds + 1), len(ids.users) + 1])
-        sizes, files = np.zeros((len(ids.users) + 1, len(Part)), np.int64), []
+        sizes, files = self._split(n_rows), list[File]()
         of_item = np.zeros((len(ids.items) + 1, len(Part)), np.int64)
-        nothing: DataError | None = None
         self.say(f"writing {len(first_users) - 1} shards")
+        parts = np.array(list(Part), np.int64)
         for number, (low, high) in enumerate(pairwise(first_users.tolist())):
             columns = _between(encoded, low, high)
             user = columns.pop(USER)
@@ -244,33 +246,25 @@ class _Preparation:
                 write_columns(path, columns)
                 done = self.bench.finish(path.stem, File.of(path, len(user)).__dict__)
             files.append(File(**done))
-            part, problem = self._split(user, columns, ids, low, high)
-            nothing = problem or nothing
-            sizes += np.bincount(user * len(Part) + part, minlength=sizes.size).reshape(sizes.shape)
+            part = np.repeat(np.tile(parts, high - low), sizes[low:high].reshape(-1))
             of_item += np.bincount(columns[ITEM] * len(Part) + part, minlength=of_item.size).reshape(of_item.shape)
-        if nothing is not None and not sizes[:, Part.TEST].any():
-            raise nothing
         self._write_tables(ids, sizes, of_item)
         return files, sizes
 
-    def _split(
-        self, user: np.ndarray, columns: Mapping[str, np.ndarray], ids: Ids, low: int, high: int
-    ) -> tuple[np.ndarray, DataError | None]:
-        """Split the users of a shard, by codes of their own; one that finds nothing to test there tests nothing."""
-        own = IdMap(ids.users.ids[low - 1 : high - 1])
-        interactions = Interactions(
-            user - np.int32(low - 1), columns[ITEM], columns.get(TIMESTAMP), own, ids.items, ledger=()
-        )
-        try:
-            part = self.recipe.split(interactions).part
-        except DataError as error:
-            return np.zeros(len(user), np.int8), error
-        if ((np.diff(part) < 0) & (np.diff(user) == 0)).any():
-            raise OptionError(
-                f"split {type(self.recipe.split).__name__} does not put each user's training interactions first, as a "
-                "store keeps them: take another split"
-            )
-        return part, None
+    def _split(self, n_rows: np.ndarray) -> np.ndarray:
+        """Give how many rows of each user are of each part, which follow each other, int64 ``[n_users + 1, n_parts]``.
+
+        Raises:
+            DataError: Nothing is held out.
+        """
+        assert isinstance(self.recipe.split, ByUser)  # noqa: S101 - the recipe has seen to it
+        validation, test = self.recipe.split.held_out(n_rows)
+        sizes = np.zeros((len(n_rows), len(Part)), np.int64)
+        sizes[:, [Part.TRAIN, Part.VALIDATION, Part.TEST]] = np.stack([n_rows - validation - test, validation, test], 1)
+        for part in (Part.VALIDATION, Part.TEST):
+            if not sizes[:, part].any():
+                raise DataError(f"no interaction is of the {part.name.lower()} part: give it a greater share")
+        return sizes
 
     def _write_tables(self, ids: Ids, sizes: np.ndarray, of_item: np.ndarray) -> None:
         for name, each, counts in ((USERS, ids.users, sizes), (ITEMS, ids.items, of_item)):

@@ -6,11 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from curriculum_rec.data.cleaning import DropDuplicates, DropMissing, KCore
+from curriculum_rec.data.cleaning import (
+    ConvertTimestamps,
+    DropDuplicates,
+    DropIncomplete,
+    DropInhumanActivity,
+    DropMissing,
+    DropOutOfRange,
+    FillMissing,
+    KCore,
+    RatingThreshold,
+)
 from curriculum_rec.data.interactions import CleaningRule
 from curriculum_rec.errors import OptionError
 
 Scope = Literal["row", "user", "core"]
+
+OF_ROWS = (ConvertTimestamps, DropIncomplete, DropMissing, DropOutOfRange, FillMissing, RatingThreshold)
+"""Rules that look at one row at a time."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +54,10 @@ def scope_of(name: str, rule: CleaningRule, *, timed: bool) -> Scope:
     """
     if isinstance(rule, KCore):
         return "core"
-    if isinstance(rule, DropMissing):
+    if isinstance(rule, OF_ROWS):
         return "row"
+    if isinstance(rule, DropInhumanActivity):
+        return "user"
     if isinstance(rule, DropDuplicates):
         if rule.same == "event" and not timed:
             raise OptionError(

@@ -9,7 +9,7 @@ import polars as pl
 
 from curriculum_rec.data.examples import SequenceExamples
 from curriculum_rec.data.interactions import ITEM, TIMESTAMP, USER
-from curriculum_rec.data.split import Splitter
+from curriculum_rec.data.splits import Splitter
 from curriculum_rec.data.store.manifest import Manifest, describe
 from curriculum_rec.data.store.stored import Reading, StoredExamples, StoredSplit, open_split, stored_examples
 from curriculum_rec.errors import OptionError
@@ -18,7 +18,7 @@ from curriculum_rec.ranges import at_least, check_ranges
 
 @dataclass(frozen=True)
 class ExampleStore:
-    """A folder that ``curriculum-rec prepare`` made: cleaned, split and sorted interactions, which stay on disk.
+    """A folder that ``curriculum-rec data prepare`` made: cleaned, split and sorted interactions, which stay on disk.
 
     Every host maps it into memory, and reads the rows of its own part of each batch when they are needed.
 

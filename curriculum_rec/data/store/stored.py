@@ -15,7 +15,7 @@ import polars as pl
 from curriculum_rec.data.examples import POSITIVES, Bucket, Examples, Histories, Origin, SequenceExamples, filling
 from curriculum_rec.data.interactions import ITEM, TIMESTAMP, IdMap, Interactions
 from curriculum_rec.data.padded import Flat, Padded
-from curriculum_rec.data.split import EvaluationRows, Part, Split
+from curriculum_rec.data.splits import EvaluationRows, Part, Split
 from curriculum_rec.data.store.arrow import map_columns
 from curriculum_rec.data.store.columns import Column, PartOfRow, UserOfRow
 from curriculum_rec.data.store.manifest import ITEMS, USERS, Manifest

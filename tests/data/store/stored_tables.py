@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from curriculum_rec.data.cleaning import DropDuplicates, DropMissing, KCore
-from curriculum_rec.data.split import LeaveOneOut
+from curriculum_rec.data.splits import LeaveOneOut
 from curriculum_rec.data.store.inputs import count_rows
 from curriculum_rec.data.store.prepare import BYTES_A_ROW, Recipe
 

@@ -12,7 +12,7 @@ from curriculum_rec.data.cleaning import DropDuplicates, DropMissing, KCore
 from curriculum_rec.data.examples import SequenceExamples
 from curriculum_rec.data.interactions import clean
 from curriculum_rec.data.sources import TableFile
-from curriculum_rec.data.split import LeaveOneOut, Part
+from curriculum_rec.data.splits import LeaveOneOut, Part
 from curriculum_rec.data.store import prepare as preparing
 from curriculum_rec.data.store.prepare import Recipe, prepare
 from curriculum_rec.data.store.source import ExampleStore
