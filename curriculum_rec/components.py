@@ -22,6 +22,7 @@ TARGET = "_target_"
 OWN = tuple(
     f"curriculum_rec.{part}"
     for part in (
+        "augmentation",
         "compression",
         "curriculum",
         "data",

@@ -11,6 +11,7 @@ import numpy as np
 
 from curriculum_rec.data.interactions import IdMap
 from curriculum_rec.data.split import Part, Split
+from curriculum_rec.data.times import TIME, require_times
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.ranges import at_least, check_ranges
 from curriculum_rec.streams import host_stream
@@ -169,6 +170,20 @@ class Examples:
             buckets.append(replace(bucket, arrays={**bucket.arrays, POSITIVES: positives}))
         return replace(self, buckets=tuple(buckets))
 
+    def with_times(self) -> Examples:
+        """Add the array ``time`` to every bucket, as :func:`history_times` lays it out, unless it is there.
+
+        Raises:
+            DataError: There are no timestamps.
+        """
+        if all(TIME in bucket.arrays for bucket in self.buckets):
+            return self
+        times, gaps = require_times(self.times), require_times(self.gaps)
+        before = times - gaps  # of the item before each target, which is the history's at its position
+        counts = np.diff(self.target_offsets)
+        last = before[np.maximum(self.target_offsets[1:] - 1, 0)]
+        return self.with_target_arrays({TIME: (before - np.repeat(last, counts)).astype(np.float32)})
+
     @cached_property
     def target_offsets(self) -> np.ndarray:
         """Where the targets of each example begin in :attr:`targets`, int64 ``[n + 1]``."""
@@ -273,6 +288,20 @@ class Examples:
             buckets=tuple(
                 replace(bucket, arrays={**bucket.arrays, **{name: grid[number] for name, grid in grids.items()}})
                 for number, bucket in enumerate(self.buckets)
+            ),
+        )
+
+    def with_arrays(self, named: Sequence[Mapping[str, np.ndarray]]) -> Examples:
+        """Let each bucket carry further arrays.
+
+        Args:
+            named: For each bucket, arrays with leading axis ``n_rows``.
+        """
+        return replace(
+            self,
+            buckets=tuple(
+                replace(bucket, arrays={**bucket.arrays, **further})
+                for bucket, further in zip(self.buckets, named, strict=True)
             ),
         )
 

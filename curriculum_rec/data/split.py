@@ -32,6 +32,7 @@ class EvaluationRows:
         start: int64 ``[m]``, first row of the history in ``items``.
         stop: int64 ``[m]``, one past its last row.
         items: int32 ``[n]``, the items of all interactions in order.
+        timestamp: ``[n]``, their times; None where nobody knows.
     """
 
     user: np.ndarray
@@ -39,6 +40,7 @@ class EvaluationRows:
     start: np.ndarray
     stop: np.ndarray
     items: np.ndarray
+    timestamp: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -93,7 +95,7 @@ class Split:
         start = data.user_offsets()[data.user[where]]
         has_history = where > start
         where, start = where[has_history], start[has_history]
-        return EvaluationRows(data.user[where], data.item[where], start, where, data.item)
+        return EvaluationRows(data.user[where], data.item[where], start, where, data.item, data.timestamp)
 
 
 @runtime_checkable

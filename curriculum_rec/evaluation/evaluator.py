@@ -15,12 +15,13 @@ from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.data.examples import BATCH_MULTIPLE, bucket_lengths, pad_left_aligned
 from curriculum_rec.data.split import EvaluationRows
+from curriculum_rec.data.times import history_times
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.metrics import METRICS, parse_metric
 from curriculum_rec.evaluation.mostpop import seen_pairs
-from curriculum_rec.models.batch import Batch
-from curriculum_rec.models.contract import Recommender
+from curriculum_rec.models.contract import Recommender, needs_time
 from curriculum_rec.models.items import is_candidate
+from curriculum_rec.models.queries import user_vectors
 from curriculum_rec.models.structure import Tree, join_model
 from curriculum_rec.ranges import POSITIVE, check_ranges
 
@@ -120,6 +121,17 @@ class Evaluation:
             batches.append((chosen, folded))
         return batches
 
+    @cached_property
+    def _timed_batches(self) -> list[tuple[np.ndarray, dict[str, Array]]]:
+        """The batches, and when each item of a history came."""
+        batches = []
+        for chosen, arrays in self._batches:
+            _, size, length = arrays["history"].shape
+            start, stop = self.rows.start[chosen], self.rows.stop[chosen]
+            time = history_times(self.rows.timestamp, np.maximum(start, stop - length), stop, length)
+            batches.append((chosen, arrays | {"time": self.placed.split(fold(time, size), 1)}))
+        return batches
+
     def ranks(self, structure: nnx.GraphDef, params: Tree) -> np.ndarray:
         """Rank every target.
 
@@ -130,7 +142,8 @@ class Evaluation:
         Returns:
             float64 ``[m]``, from 1; ties count as the mean rank over the tied block.
         """
-        pending = [(chosen, _rank_batches(structure, params, arrays)) for chosen, arrays in self._batches]
+        batches = self._timed_batches if needs_time(join_model(structure, params)) else self._batches
+        pending = [(chosen, _rank_batches(structure, params, arrays)) for chosen, arrays in batches]
         ranks = np.empty(len(self.rows), np.float64)
         for chosen, rank in pending:
             ranks[chosen] = self.placed.fetch(rank).astype(np.float64).reshape(-1)[: len(chosen)]
@@ -143,17 +156,11 @@ def _rank_batches(structure: nnx.GraphDef, params: Tree, arrays: dict[str, Array
     vectors = model.item_vectors()
 
     def one_batch(batch: dict[str, Array]) -> Float[Array, " batch"]:
-        scores = user_vectors(model, batch["history"]) @ vectors.T
+        inputs = {name: batch[name] for name in ("history", "time") if name in batch}
+        scores = user_vectors(model, inputs) @ vectors.T
         return target_ranks(scores, batch["target"], batch["seen"], n_items=model.n_items)
 
     return jax.lax.map(one_batch, arrays)
-
-
-def user_vectors(model: Recommender, history: Int32[Array, "batch length"]) -> Float[Array, "batch width"]:
-    """Give the vector at the last item of each history, which predicts what comes next."""
-    hidden = model(Batch({"history": history}, jnp.ones(len(history))))
-    last = jnp.maximum((history > 0).sum(axis=1) - 1, 0)
-    return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
 
 
 def target_ranks(

@@ -1,7 +1,9 @@
 """Recommenders in Flax NNX (device). A model maps a batch to user vectors; its residual blocks lie stacked."""
 
+from curriculum_rec.models.bert4rec import BERT4Rec
 from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.dnn import DNN
+from curriculum_rec.models.hstu import HSTU
 from curriculum_rec.models.sasrec import SASRec
 
-__all__ = ["DNN", "Recommender", "SASRec"]
+__all__ = ["DNN", "HSTU", "BERT4Rec", "Recommender", "SASRec"]

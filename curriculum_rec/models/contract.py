@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.models.axes import Axes
 from curriculum_rec.models.batch import Batch, BatchRng
@@ -34,6 +34,40 @@ class Recommender(Protocol):
     def n_items(self) -> int:
         """Size of the catalogue, padding not counted."""
         ...
+
+
+@runtime_checkable
+class PredictsNext(Protocol):
+    """A recommender that predicts what follows a whole history more cheaply than what follows every position."""
+
+    def next_vectors(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch width"]:
+        """Give the vector that predicts what follows each history."""
+        ...
+
+
+@runtime_checkable
+class FillsMasks(Protocol):
+    """A recommender that guesses items that are masked out of a sequence."""
+
+    def fill(
+        self,
+        items: Int32[Array, "batch length"],
+        masked: Bool[Array, "batch length"],
+        rng: BatchRng | None = None,
+        *,
+        progress: Float[Array, ""] | None = None,
+    ) -> Float[Array, "batch length width"]:
+        """Give the vectors whose products with the items' say what stands at each position."""
+        ...
+
+
+def needs_time(model: object) -> bool:
+    """Say whether a model, or the options that build it, asks for the array ``time`` beside ``history``.
+
+    It holds when each item of the history came, float32 ``[batch, length]``, from any origin and in the unit of the
+    data's timestamps.
+    """
+    return bool(getattr(model, "needs_time", False))
 
 
 @runtime_checkable

@@ -1,9 +1,20 @@
 """Objectives (device): from a model and a batch to one loss per example or target, never to a scalar."""
 
 from curriculum_rec.objectives.binary import BinaryCrossEntropy
+from curriculum_rec.objectives.contrastive import Contrastive
 from curriculum_rec.objectives.losses import Losses, Objective
+from curriculum_rec.objectives.masked import MaskedItem
 from curriculum_rec.objectives.nested import Nested
 from curriculum_rec.objectives.sampled import SampledSoftmax
 from curriculum_rec.objectives.softmax import Softmax
 
-__all__ = ["BinaryCrossEntropy", "Losses", "Nested", "Objective", "SampledSoftmax", "Softmax"]
+__all__ = [
+    "BinaryCrossEntropy",
+    "Contrastive",
+    "Losses",
+    "MaskedItem",
+    "Nested",
+    "Objective",
+    "SampledSoftmax",
+    "Softmax",
+]

@@ -21,7 +21,8 @@ from curriculum_rec.distillation.distilled import Distilled
 from curriculum_rec.errors import OptionError, TrainingError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import Tree
-from curriculum_rec.objectives.losses import Objective, examples_for
+from curriculum_rec.objectives.contrastive import Contrastive
+from curriculum_rec.objectives.losses import Objective, examples_for, with_inner
 from curriculum_rec.ranges import at_least, check_ranges, one_of
 from curriculum_rec.streams import device_stream
 from curriculum_rec.training.feed import RANKS, Feed
@@ -105,6 +106,11 @@ class Engine:
             "accumulate": at_least(1),
         }
         check_ranges(self, "", ranges)
+        if self.accumulate > 1 and any(isinstance(each, Contrastive) for each in with_inner(self.objective)):
+            raise OptionError(
+                f"accumulate={self.accumulate} cuts batches into parts, and objective=contrastive compares all rows of a "
+                "batch: leave accumulate=1, or make examples.positions_per_batch smaller"
+            )
         check_meta_batch(self.weighting, self.meta, self.placed.n_shards)
         for bucket in self.scheduler.examples.buckets:
             if bucket.batch_size % (self.placed.n_shards * self.accumulate):

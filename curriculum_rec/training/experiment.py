@@ -18,7 +18,7 @@ from curriculum_rec.data.split import Split, Splitter
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.growth.contract import Growth, can_shrink
-from curriculum_rec.models.contract import ModelFactory
+from curriculum_rec.models.contract import ModelFactory, needs_time
 from curriculum_rec.objectives.losses import Objective
 from curriculum_rec.ranges import at_least, check_ranges
 from curriculum_rec.training.meta import hold_out_meta
@@ -105,7 +105,10 @@ class Experiment:
         if self.noise is not None:
             split = self.noise(split, seed=self.seed)
         self.evaluation.check_catalogue(split.interactions.n_items)
-        return Dataset(split, *hold_out_meta(self.examples(split), self.weighting, seed=self.seed))
+        examples = self.examples(split)
+        if any(needs_time(self.model_of(name)[0]) for name in self.stages):
+            examples = examples.with_times()
+        return Dataset(split, *hold_out_meta(examples, self.weighting, seed=self.seed))
 
     def model_of(self, stage: str) -> tuple[ModelFactory, int | None]:
         """Say what a stage trains, from what it and the stages before it change.

@@ -103,7 +103,7 @@ def local_gradient(
         weigh: The weighting, and what it needs to know of the run.
         axis_name: The mapped axis over which a batch is spread; None on one device.
     """
-    batch = _reminded(objective, state, batch, rng, axis_name)
+    batch = replace(_reminded(objective, state, batch, rng, axis_name), axis_name=axis_name)
     memory = _with_part(state.memory, "objective", dict(batch.memory))
     compute = partial(_part_losses, objective, state, precision=precision)
     differentiate = partial(_part_gradient, compute, state.params)
