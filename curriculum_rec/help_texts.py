@@ -44,9 +44,15 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
   experiment    quickstart, and what lies in ./experiments/experiment/
   data          online_retail (in the package), sequences, table, joined (several of them)
   noise         none, planted   (noise.rate=, .items=uniform|popularity, .how=insert|replace, .concentration=)
-  model         sasrec, dnn   (model.norm_position=pre|post)
+  model         sasrec, dnn   (model.norm_position=pre|post), bert4rec (with objective=masked_item), hstu
+                (hstu asks when items came: model.bias=position where the data do not know)
+                model/block=classic|ligr|modern   (sasrec, bert4rec; ligr with sampled_softmax is eSASRec's recipe)
+                model.positions=learnt|rotary|relative model.feed_forward=gelu|swiglu model.gating=scalar|ligr
                 model/drop=none|progressive|layer_drop|linear   (blocks that are left out of a step)
-  objective     softmax, sampled_softmax, bce, nested (around objective.objective, for item vectors to be cut)
+  objective     softmax, sampled_softmax, bce, nested (around objective.objective, for item vectors to be cut),
+                masked_item (around objective.objective; objective.share=0.2), contrastive, duorec (an added term:
+                objective@objective.objective=bce, objective.weight=, .temperature=, .similarity=dot|cosine)
+                augmentation@objective.views=cl4srec|coserec|crop|mask|reorder|substitute|insert   (contrastive)
                 objective/negatives=uniform|popularity|hardest|softmax|quantile|adaptive|mixed|cached_hard   (bce)
                 objective/negatives=uniform|popularity|in_batch                              (sampled_softmax)
   optimizer     adamw, sgd, adagrad, lion, muon, lamb, schedule_free

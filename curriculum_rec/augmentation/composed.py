@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -64,11 +66,9 @@ class OneOf(Several):
         result = view
         for index, (name, part) in enumerate(self.parts.items()):
             changed, chosen = part(view, rng.named(name), mask=mask), number == index
-            result = View(*(_choose(chosen, new, old) for new, old in zip(changed, result, strict=True)))
+            result = jax.tree.map(partial(_choose, chosen), changed, result)
         return result
 
 
-def _choose(chosen: Array, new: Array | None, old: Array | None) -> Array | None:
-    if new is None or old is None:
-        return None
+def _choose(chosen: Array, new: Array, old: Array) -> Array:
     return jnp.where(chosen.reshape(-1, *(1,) * (new.ndim - 1)), new, old)

@@ -44,7 +44,11 @@ class View(NamedTuple):
             taken = jnp.take_along_axis(array, index.reshape(shape), axis=1)
             return jnp.where(inside.reshape(shape), taken, jnp.zeros((), array.dtype))
 
-        return View(*(None if array is None else take(array) for array in self))
+        return View(
+            take(self.items),
+            None if self.similar is None else take(self.similar),
+            None if self.time is None else take(self.time),
+        )
 
 
 @runtime_checkable

@@ -156,8 +156,7 @@ def _rank_batches(structure: nnx.GraphDef, params: Tree, arrays: dict[str, Array
     vectors = model.item_vectors()
 
     def one_batch(batch: dict[str, Array]) -> Float[Array, " batch"]:
-        inputs = {name: batch[name] for name in ("history", "time") if name in batch}
-        scores = user_vectors(model, inputs) @ vectors.T
+        scores = user_vectors(model, batch) @ vectors.T
         return target_ranks(scores, batch["target"], batch["seen"], n_items=model.n_items)
 
     return jax.lax.map(one_batch, arrays)

@@ -5,5 +5,6 @@ from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.dnn import DNN
 from curriculum_rec.models.hstu import HSTU
 from curriculum_rec.models.sasrec import SASRec
+from curriculum_rec.models.transformer_classifier import TransformerClassifier
 
-__all__ = ["DNN", "HSTU", "BERT4Rec", "Recommender", "SASRec"]
+__all__ = ["DNN", "HSTU", "BERT4Rec", "Recommender", "SASRec", "TransformerClassifier"]

@@ -23,7 +23,8 @@ class BERT4Rec(TransformerOptions):
 
     Parameters: ``rows width``, ``width`` for the mask, ``(max_length + 1) width`` with learnt positions, ``2 width``
     for the last layer norm (``width`` for an RMS norm), and ``depth`` times those of a block
-    (:class:`TransformerOptions`), whose relative positions have two directions. ``rows`` is ``n_items + 1`` rounded up to a multiple of 128.
+    (:class:`TransformerOptions`), whose relative positions have two directions. ``rows`` is ``n_items + 2`` rounded up
+    to a multiple of 128.
 
     Args:
         cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
@@ -77,7 +78,7 @@ class BERT4RecModel(SequenceRecommender):
         """
         present = jnp.where(masked, 1, items)
         x = jnp.where(masked[..., None], self.mask.embedding[...][0][None, None, :], self.items.embed(items))
-        return self.encode(x, present, rng, progress=progress, n_keys=(present > 0).sum(axis=1, dtype=jnp.int32))
+        return self.encode(x, present, rng, progress=progress, context=(present > 0).sum(axis=1, dtype=jnp.int32))
 
     def next_vectors(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch width"]:
         """Give the vector that predicts what follows each history, at a mask that is appended to it."""

@@ -61,6 +61,11 @@ class FillsMasks(Protocol):
         ...
 
 
+def fills_masks(options: object) -> bool:
+    """Say whether options build a model that guesses masked items, as they say in ``FILLS_MASKS``."""
+    return bool(getattr(options, "FILLS_MASKS", False))
+
+
 def needs_time(model: object) -> bool:
     """Say whether a model, or the options that build it, asks for the array ``time`` beside ``history``.
 

@@ -19,7 +19,7 @@ class SASRec(TransformerOptions):
 
     Parameters: ``rows width``, ``max_length width`` with learnt positions, ``2 width`` for the last layer norm
     (``width`` for an RMS norm), and ``depth`` times those of a block (:class:`TransformerOptions`). ``rows`` is
-    ``n_items + 1`` rounded up to a multiple of 128.
+    ``n_items + 2`` rounded up to a multiple of 128.
 
     Args:
         cosine_scale: None scores by the inner product; a number scores by that number times the cosine.

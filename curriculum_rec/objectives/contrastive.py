@@ -94,10 +94,13 @@ class Contrastive:
             views = _inputs(batch), self._twin(batch, rng)
         else:
             views = self._view(model, batch, streams[0]), self._view(model, batch, streams[1])
-        pairs = [user_vectors(model, view, own, batch.progress) for view, own in zip(views, streams, strict=True)]
+        first, second = (
+            user_vectors(model, view, own, batch.progress) for view, own in zip(views, streams, strict=True)
+        )
         if self.similarity == "cosine":
-            pairs = [normalise(vectors) for vectors in pairs]
-        return contrast(*pairs, _is_real(batch), self.temperature, names=names, axis_name=batch.axis_name)
+            first, second = normalise(first), normalise(second)
+        real, temperature = _is_real(batch), self.temperature
+        return contrast(first, second, real, temperature, names=names, axis_name=batch.axis_name)
 
     def _view(self, model: Any, batch: Batch, rng: BatchRng) -> dict[str, Array]:
         if self.views is None:

@@ -34,7 +34,7 @@ class MaskedItem:
         last: Share of the rows, in [0, 1], of which the last target alone is masked: the question that a
             recommendation asks.
 
-    Source: Sun et al. (2019), BERT4Rec, section 3.6; their program, too, masks the last item alone in one row of eleven.
+    Source: Sun et al. (2019), BERT4Rec, section 3.6; their program also masks the last item alone in one row of eleven.
     """
 
     objective: Objective = Softmax()

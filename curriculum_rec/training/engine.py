@@ -108,8 +108,8 @@ class Engine:
         check_ranges(self, "", ranges)
         if self.accumulate > 1 and any(isinstance(each, Contrastive) for each in with_inner(self.objective)):
             raise OptionError(
-                f"accumulate={self.accumulate} cuts batches into parts, and objective=contrastive compares all rows of a "
-                "batch: leave accumulate=1, or make examples.positions_per_batch smaller"
+                f"accumulate={self.accumulate} cuts batches, of which objective=contrastive compares all rows: leave "
+                "accumulate=1, or make examples.positions_per_batch smaller"
             )
         check_meta_batch(self.weighting, self.meta, self.placed.n_shards)
         for bucket in self.scheduler.examples.buckets:

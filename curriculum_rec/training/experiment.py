@@ -18,8 +18,9 @@ from curriculum_rec.data.split import Split, Splitter
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.growth.contract import Growth, can_shrink
-from curriculum_rec.models.contract import ModelFactory, needs_time
-from curriculum_rec.objectives.losses import Objective
+from curriculum_rec.models.contract import ModelFactory, fills_masks, needs_time
+from curriculum_rec.objectives.losses import Objective, with_inner
+from curriculum_rec.objectives.masked import MaskedItem
 from curriculum_rec.ranges import at_least, check_ranges
 from curriculum_rec.training.meta import hold_out_meta
 from curriculum_rec.training.optimizers import OptimizerFactory
@@ -87,12 +88,29 @@ class Experiment:
             "accumulate": at_least(1),
         }
         check_ranges(self, "", ranges)
+        self._check_masks()
         check_stages(
             self.stages,
             model_depth=getattr(self.model, "depth", None),
             can_grow=self.growth is not None,
             can_shrink=can_shrink(self.growth),
         )
+
+    def _check_masks(self) -> None:
+        """Refuse a model that guesses masked items with a loss that masks none, and the other way round."""
+        masks = any(isinstance(each, MaskedItem) for each in with_inner(self.objective))
+        for name in self.stages:
+            model = self.model_of(name)[0]
+            if masks and not fills_masks(model):
+                raise OptionError(
+                    f"objective=masked_item: {type(model).__name__} looks at earlier items alone and guesses no masked "
+                    "ones: choose model=bert4rec"
+                )
+            if fills_masks(model) and not masks:
+                raise OptionError(
+                    f"{type(model).__name__} guesses masked items, and {type(self.objective).__name__} masks none: "
+                    "choose objective=masked_item, which goes around other objectives"
+                )
 
     def read(self) -> Dataset:
         """Read, clean, split and cut the data.
