@@ -134,6 +134,7 @@ class HSTUBlock(nnx.Module):
         self.distance = RelativeBias(1, max_length, both_ways=False, rngs=rngs)
         timed = options.needs_time
         self.time = nnx.Param(0.02 * jax.random.normal(rngs.params(), (options.time_buckets,))) if timed else None
+        self.n_buckets = options.time_buckets
         self.n_heads = options.n_heads
         self.rate = options.dropout
         self.norm_position = options.norm_position
@@ -183,7 +184,7 @@ class HSTUBlock(nnx.Module):
             "residual": {"gate": ()},
             "distance": self.distance.axes(SINGLE),
         }
-        return axes if self.time is None else axes | {"time": (Axis(BUCKETS, len(self.time[...])),)}
+        return axes if self.time is None else axes | {"time": (Axis(BUCKETS, self.n_buckets),)}
 
 
 def time_buckets(time: Float[Array, "batch length"], n: int) -> Int32[Array, "batch length length"]:

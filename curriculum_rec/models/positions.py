@@ -65,12 +65,13 @@ class RelativeBias(nnx.Module):
 
         self.before = table()
         self.after = table() if both_ways else None
+        self.sizes = n_heads, max_length
 
     def __call__(self, length: int) -> Float[Array, "one heads length length"]:
         """Give the biases of a sequence's scores, ``[1, heads, queries, keys]``."""
         position = jnp.arange(length, dtype=jnp.int32)
         distance = position[:, None] - position[None, :]
-        last = self.before.shape[1] - 1
+        last = self.sizes[1] - 1
         bias = self.before[...][:, last - jnp.maximum(distance, 0)]
         if self.after is not None:
             later = self.after[...][:, last - jnp.maximum(-distance, 0)]
@@ -79,6 +80,5 @@ class RelativeBias(nnx.Module):
 
     def axes(self, heads: str = HEADS) -> dict[str, Any]:
         """Name the axes of the tables, whose first has a label of the model's own."""
-        sizes = self.before.shape
-        axes = Axis(heads, sizes[0]), Axis(POSITIONS, sizes[1])
+        axes = Axis(heads, self.sizes[0]), Axis(POSITIONS, self.sizes[1])
         return {"before": axes} if self.after is None else {"before": axes, "after": axes}

@@ -94,10 +94,7 @@ class SequenceRecommender(nnx.Module):
     ) -> None:
         width = options.width
         self.items = ItemTable(n_items, width, cosine_scale=cosine_scale, rngs=rngs)
-        self.positions = None
-        if n_positions is not None:
-            normal = nnx.initializers.normal(0.02)
-            self.positions = nnx.Embed(n_positions, width, embedding_init=normal, rngs=rngs)
+        self.positions = None if n_positions is None else _position_vectors(n_positions, width, rngs)
         self.blocks = stack_blocks(make_block, depth, rngs)
         self.norm = make_norm(options.norm, width, rngs)
         self.width = width
@@ -158,3 +155,7 @@ class SequenceRecommender(nnx.Module):
             pairs: Pairs of a query and a key that may meet in it.
         """
         return 2 * count_matrix_entries(self.blocks) * lengths + stack_depth(self.blocks) * 4 * self.width * pairs
+
+
+def _position_vectors(n: int, width: int, rngs: nnx.Rngs) -> nnx.Embed:
+    return nnx.Embed(n, width, embedding_init=nnx.initializers.normal(0.02), rngs=rngs)

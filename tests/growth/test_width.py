@@ -30,15 +30,34 @@ COPIES = {
         {"width": 24},
         {"stream": EQUAL, "hidden": UNEQUAL},
     ),
+    "both ways": (
+        OPTIONS["bert4rec"],
+        {"width": 16, "n_heads": 4},
+        {"stream": EQUAL, "hidden": UNEQUAL, "heads": UNEQUAL},
+    ),
     "hidden alone": (DNN_OPTIONS, {"feed_forward_factor": 5}, {"hidden": Copies(choice="random")}),
 }
 NEW_UNITS = {
     "new heads and hidden units": (SASREC, {"width": 16, "n_heads": 4}, {"stream": EQUAL, "hidden": NEW, "heads": NEW}),
     "wider heads by new units": (SASREC_RMS, {"width": 12}, {"stream": NEW, "hidden": NEW, "head": NEW}),
+    "gates of the stream, turned heads": (
+        OPTIONS["modern"],
+        {"width": 16, "n_heads": 4},
+        {"stream": NEW, "hidden": UNEQUAL, "heads": NEW},
+    ),
+    "around pointwise attention": (OPTIONS["hstu"], {"width": 12}, {"stream": NEW}),
     "new stream": (DNN_RMS, {"width": 11}, {"stream": NEW, "hidden": UNEQUAL}),
 }
 PRESERVING = COPIES | NEW_UNITS
-SLOW = ("post-norm blocks", "hidden alone", "wider heads by new units", "new heads and hidden units")
+SLOW = (
+    "gates of the stream, turned heads",
+    "around pointwise attention",
+    "both ways",
+    "post-norm blocks",
+    "hidden alone",
+    "wider heads by new units",
+    "new heads and hidden units",
+)
 
 
 def cases(names):
@@ -311,3 +330,9 @@ def test_growth_works_on_a_persons_own_units():
     assert grown["up"].shape == (3, 5)
     before, after = (np.asarray(each["up"]) @ np.asarray(each["down"]) for each in (params, grown))
     np.testing.assert_allclose(after, before, rtol=1e-5)
+
+
+def test_units_whose_number_is_fixed_do_not_grow():
+    turned = OPTIONS["modern"]
+    with pytest.raises(OptionError, match="'rotary' units would grow from 4 to 8: their number is fixed"):
+        ComposedGrowth({"stream": NEW}).check(model_of(turned), model_of(replace(turned, width=16)))
