@@ -38,6 +38,7 @@ POLICIES = [name for group, name in ALL_CHOICES if group == "policy"]
 PLACES = {
     "distillation/term": "distillation/term@stages.student.distil.terms.first",
     "distillation/teacher": "distillation/teacher@stages.student.distil.teacher",
+    "augmentation": "augmentation@objective.views",
     **{group: f"{group}@stages.train.{group.split('/')[1]}" for group in ("stages/until", "stages/freeze")},
 }
 """Where a choice goes that belongs to a stage; elsewhere the group itself says it."""
@@ -66,6 +67,9 @@ NEEDS = {
         "timestamp:timestamp,format:auto,separator:null,columns:null}"
         for name in ("books", "films")
     ],
+    ("model", "bert4rec"): ["objective=masked_item"],
+    ("objective", "masked_item"): ["model=bert4rec"],
+    **{(group, name): ["objective=contrastive"] for group, name in CHOICES if group == "augmentation"},
     ("stages", "grow_2_4"): ["growth=stack"],
     ("stages", "proportional"): ["growth=stack"],
     **{(group, name): ["growth=interleave"] for group, name in CHOICES if group.startswith("growth/")},

@@ -69,7 +69,8 @@ def test_attention_with_bias_and_padding_equals_the_formula(causal):
         scores = key[b, :last, h] @ query[b, q, h] / np.sqrt(3) + bias[0, h, q, :last]
         weights = np.exp(scores - scores.max())
         expected[b, q, h] = weights / weights.sum() @ value[b, :last, h]
-    got = attention(*map(jnp.asarray, (query, key, value)), causal=causal, bias=jnp.asarray(bias), n_keys=n_keys)
+    inputs = [jnp.asarray(x) for x in (query, key, value)]
+    got = attention(*inputs, causal=causal, bias=jnp.asarray(bias), n_keys=jnp.asarray(n_keys))
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 

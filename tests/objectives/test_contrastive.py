@@ -59,7 +59,7 @@ def test_rows_of_all_devices_are_compared_in_value_and_gradient(kind):
     def total(pair, real, names, axis_name=None):
         return local(pair, real, names, axis_name).sum()
 
-    whole = jax.value_and_grad(total)((jnp.asarray(first), jnp.asarray(second)), REAL, NAMES)
+    whole = jax.value_and_grad(total)((jnp.asarray(first), jnp.asarray(second)), jnp.asarray(REAL), jnp.asarray(NAMES))
     mapped = jax.vmap if kind == "vmap" else partial(jax.pmap, devices=jax.devices()[:2])
     halves = [array.reshape(2, 4, *array.shape[1:]) for array in (first, second, REAL, NAMES)]
     body = partial(jax.value_and_grad(total), axis_name="data")
