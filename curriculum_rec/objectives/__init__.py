@@ -1,7 +1,7 @@
 """Objectives (device): from a model and a batch to one loss per example or target, never to a scalar."""
 
 from curriculum_rec.objectives.binary import BinaryCrossEntropy
-from curriculum_rec.objectives.contrastive import Contrastive
+from curriculum_rec.objectives.contrastive import Contrastive, DuoRec
 from curriculum_rec.objectives.losses import Losses, Objective
 from curriculum_rec.objectives.masked import MaskedItem
 from curriculum_rec.objectives.nested import Nested
@@ -11,6 +11,7 @@ from curriculum_rec.objectives.softmax import Softmax
 __all__ = [
     "BinaryCrossEntropy",
     "Contrastive",
+    "DuoRec",
     "Losses",
     "MaskedItem",
     "Nested",

@@ -154,6 +154,14 @@ class Contrastive:
         return self.objective.remember(memory, model, batch, rng, step=step, axis_name=axis_name)
 
 
+@dataclass(frozen=True)
+class DuoRec(Contrastive):
+    """:class:`Contrastive` with the choices of DuoRec; options mean what they mean there."""
+
+    pair: Pair = "same_target"
+    views: Augmentation | None = None
+
+
 def contrast(
     first: Float[Array, "batch width"],
     second: Float[Array, "batch width"],
