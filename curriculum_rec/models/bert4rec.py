@@ -78,7 +78,9 @@ class BERT4RecModel(SequenceRecommender):
         """
         present = jnp.where(masked, 1, items)
         x = jnp.where(masked[..., None], self.mask.embedding[...][0][None, None, :], self.items.embed(items))
-        return self.encode(x, present, rng, progress=progress, context=(present > 0).sum(axis=1, dtype=jnp.int32))
+        # A row that only fills a batch up looks at its own padding: a fused kernel may know no mean of nothing.
+        n_keys = jnp.maximum((present > 0).sum(axis=1, dtype=jnp.int32), 1)
+        return self.encode(x, present, rng, progress=progress, context=n_keys)
 
     def next_vectors(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch width"]:
         """Give the vector that predicts what follows each history, at a mask that is appended to it."""

@@ -40,7 +40,7 @@ def _whole(query: Array, key: Array, value: Array, bias: Array) -> Array:
     weights = jax.nn.silu(scores + jnp.broadcast_to(bias.astype(scores.dtype), scores.shape))
     weights = jnp.where(may_look(length, length, None, causal=True)[None], weights, 0)
     mixed = jnp.einsum("bhqk,bkhd->bqhd", weights.astype(value.dtype), value)
-    return mixed / _counts(0, length, mixed.dtype)[None, :, None, None]
+    return mixed * _shares(0, length).astype(mixed.dtype)[None, :, None, None]
 
 
 def _by_blocks(query: Array, key: Array, value: Array, bias: Array) -> Array:
@@ -64,9 +64,9 @@ def _block(query: Array, key: Array, value: Array, bias: Array, start: int, *, s
     scores += jnp.broadcast_to(bias[:, start:stop, :stop].astype(scores.dtype), scores.shape)
     weights = jnp.where(may_look(stop - start, stop, None, causal=True), jax.nn.silu(scores), 0)
     mixed = jnp.einsum("bqk,bkd->bqd", weights.astype(value.dtype), value[:, :stop])
-    return mixed / _counts(start, stop, mixed.dtype)[None, :, None]
+    return mixed * _shares(start, stop).astype(mixed.dtype)[None, :, None]
 
 
-def _counts(start: int, stop: int, dtype: jnp.dtype) -> Array:
-    """Give the number of keys that queries see."""
-    return jnp.arange(start + 1, stop + 1, dtype=dtype)
+def _shares(start: int, stop: int) -> Float[Array, " queries"]:
+    """Give one over the number of keys that each query sees."""
+    return 1 / jnp.arange(start + 1, stop + 1, dtype=jnp.float32)

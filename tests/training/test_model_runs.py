@@ -1,4 +1,4 @@
-"""Whole runs of models and objectives that need more than a history: trained, grown, resumed, recommended, compressed."""
+"""Whole runs of models that need more than a history: trained, grown, resumed, recommended from, compressed."""
 
 import json
 
@@ -114,13 +114,9 @@ def test_hstu_reads_times_from_a_table_in_training_evaluation_and_recommendation
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "term",
-    [["objective=contrastive", "augmentation@objective.views=coserec"], ["objective=duorec"]],
-    ids=lambda t: t[0],
-)
+@pytest.mark.parametrize("term", ["contrastive augmentation@objective.views=coserec", "duorec"])
 def test_contrast_is_in_the_log_and_resumes(tmp_path, monkeypatch, term):
-    words = [*SEQUENCES, *term, *SAMPLED, "model/block=modern"]
+    words = [*SEQUENCES, *f"objective={term}".split(), *SAMPLED, "model/block=modern"]
     train(tmp_path, "run", words, monkeypatch, kill_after=13)
     train(tmp_path, "whole", words, monkeypatch)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
