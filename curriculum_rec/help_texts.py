@@ -52,7 +52,8 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
   objective     softmax, sampled_softmax, bce, nested (around objective.objective, for item vectors to be cut),
                 masked_item (around objective.objective; objective.share=0.2), contrastive, duorec (an added term:
                 objective@objective.objective=bce, objective.weight=, .temperature=, .similarity=dot|cosine)
-                augmentation@objective.views=cl4srec|coserec|crop|mask|reorder|substitute|insert   (contrastive)
+                augmentation@objective.views=cl4srec|coserec|crop|mask|reorder|substitute|insert|
+                                             none (objective.pair=dropout)
                 objective/negatives=uniform|popularity|hardest|softmax|quantile|adaptive|mixed|cached_hard   (bce)
                 objective/negatives=uniform|popularity|in_batch                              (sampled_softmax)
   optimizer     adamw, sgd, adagrad, lion, muon, lamb, schedule_free

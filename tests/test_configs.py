@@ -70,6 +70,7 @@ NEEDS = {
     ("model", "bert4rec"): ["objective=masked_item"],
     ("objective", "masked_item"): ["model=bert4rec"],
     **{(group, name): ["objective=contrastive"] for group, name in CHOICES if group == "augmentation"},
+    ("augmentation", "none"): ["objective=contrastive", "objective.pair=dropout"],
     ("stages", "grow_2_4"): ["growth=stack"],
     ("stages", "proportional"): ["growth=stack"],
     **{(group, name): ["growth=interleave"] for group, name in CHOICES if group.startswith("growth/")},

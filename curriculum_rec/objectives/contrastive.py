@@ -71,7 +71,7 @@ class Contrastive:
         if (self.pair == "augmented") == (self.views is None):
             raise OptionError(
                 f"objective.pair={self.pair}: objective.views says how histories are changed, which "
-                f"{'it needs' if self.views is None else 'has no effect here: set objective.views=null'}"
+                f"{'it needs' if self.views is None else 'has no effect here: set augmentation@objective.views=none'}"
             )
 
     def __call__(self, model: Any, batch: Batch, rng: BatchRng) -> Losses:

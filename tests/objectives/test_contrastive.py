@@ -115,7 +115,7 @@ def test_examples_carry_what_the_views_need(tiny_examples):
     ("make", "message"),
     [
         (lambda: Contrastive(Softmax(), weight=0.0), "objective.weight=0.0"),
-        (lambda: Contrastive(Softmax(), "same_target"), "has no effect here: set objective.views=null"),
+        (lambda: Contrastive(Softmax(), "same_target"), "has no effect here: set augmentation@objective.views=none"),
         (lambda: Contrastive(Softmax(), views=None), "which it needs"),
         (lambda: Contrastive(Softmax(), pair="random", views=Crop()), "objective.pair=random"),
     ],
