@@ -112,12 +112,14 @@ def test_other_losses_of_a_guess(model, batch, inner):
         (lambda: MaskedItem(share=0.0), "objective.share=0.0"),
         (lambda: MaskedItem(last=1.5), "objective.last=1.5"),
         (lambda: MaskedItem(Nested(Softmax())), "put objective=nested around objective=masked_item"),
-        (
-            lambda: MaskedItem()(SASRec(width=4)(n_items=3, max_length=2, rngs=nnx.Rngs(0)), None, None),
-            "choose model=bert4rec",
-        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(make, message):
     with pytest.raises(OptionError, match=message):
         make()
+
+
+def test_a_model_that_looks_at_earlier_items_alone_is_refused(batch):
+    causal = SASRec(width=4)(n_items=N_ITEMS, max_length=LENGTH, rngs=nnx.Rngs(0))
+    with pytest.raises(OptionError, match="SASRecModel looks at earlier items alone.*choose model=bert4rec"):
+        MaskedItem()(causal, batch, rng(4))
