@@ -42,7 +42,7 @@ class Killed(BaseException):
     """Stands for a process that dies between two chunks."""
 
 
-def train(folder, name, words, monkeypatch, *, kill_after=None):
+def train(folder, name, words, monkeypatch, *, kill_after=None, overrides=()):
     """Train to the end; if asked, die once on the way and go on."""
     for after in [kill_after, None] if kill_after else [None]:
         seen = 0
@@ -54,7 +54,7 @@ def train(folder, name, words, monkeypatch, *, kill_after=None):
                 raise Killed
 
         monkeypatch.setattr(RunProgress, "chunk", chunk)
-        runner = make_runner(folder, name, base=words)
+        runner = make_runner(folder, name, *overrides, base=words)
         if after is None:
             return runner.run()
         with pytest.raises(Killed):
@@ -105,9 +105,10 @@ def test_hstu_reads_times_from_a_table_in_training_evaluation_and_recommendation
     path = write_table(tmp_path)
     words = ["data=table", "data.user=user", "data.item=item", "data.timestamp=time", *BASE, "model=hstu"]
     words = [word for word in words if "feed_forward" not in word] + ["objective=sampled_softmax"]
-    words += [f"data.path={path}", "curriculum/history=cut", "curriculum=length"]
-    train(tmp_path, "run", words, monkeypatch, kill_after=13)
-    train(tmp_path, "whole", words, monkeypatch)
+    words += ["curriculum/history=cut", "curriculum=length"]
+    place = [f"data.path={path}"]
+    train(tmp_path, "run", words, monkeypatch, kill_after=13, overrides=place)
+    train(tmp_path, "whole", words, monkeypatch, overrides=place)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
     assert main(["recommend", f"run={tmp_path}/run", "k=3", f"output={tmp_path}/top.csv"]) == 0
     assert pl.read_csv(tmp_path / "top.csv").height == 3 * 60
