@@ -8,7 +8,7 @@ import pytest
 
 from curriculum_rec.curriculum.length import GrowingLength
 from curriculum_rec.data.cooccurrence import SIMILAR, similar_items, with_similar
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.data.times import TIME, history_times
 from curriculum_rec.data.twins import TWINS, draw_twins, with_twins
 from curriculum_rec.errors import DataError, OptionError
