@@ -10,8 +10,9 @@ import polars as pl
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, load_run, trusted_packages
+from curriculum_rec.commands.opening import begin, load_run
 from curriculum_rec.commands.printing import print_table
+from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.components import build, check_type
 from curriculum_rec.data.feedback import FeedbackLog
 from curriculum_rec.data.splits import Part, Split
@@ -32,10 +33,11 @@ def replay(composed: DictConfig) -> None:
         check_frame_path(Path(data["output"]))
     begin(data)
     experiment, dataset, snapshot = load_run(data)
-    interactions, examples = dataset.split.interactions, experiment.examples
+    split, examples = dataset.interactions_for("replay"), experiment.for_items("replay").examples
+    interactions = split.interactions
     log = FeedbackLog.read(Path(data["log"]), users=interactions.users, items=interactions.items)
-    _warn_of_the_past(dataset.split, log)
-    structure, params = snapshot_parameters(snapshot, experiment, n_items=interactions.n_items)
+    _warn_of_the_past(split, log)
+    structure, params = snapshot_parameters(snapshot, experiment, inputs=dataset.inputs)
     feedback, unsupported = look(
         structure, params, interactions, log, max_length=examples.max_length, lengths=examples.bucket_lengths
     )

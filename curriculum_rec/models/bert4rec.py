@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int32
 
+from curriculum_rec.data.task import Task
 from curriculum_rec.models.axes import SINGLE, STREAM, Axis
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.recommender import MakeBlock, SequenceRecommender
@@ -33,6 +34,7 @@ class BERT4Rec(TransformerOptions):
     projection and bias an item; pre-norm blocks and a learnt gate on each residual branch are ours.
     """
 
+    TASK: ClassVar[Task] = "next_item"
     FILLS_MASKS: ClassVar[bool] = True
 
     cosine_scale: float | None = None

@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
+from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.axes import BUCKETS, INNER, INNER_HEADS, SINGLE, STREAM, Axis, Joined, Product, linear_axes
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
@@ -51,6 +52,8 @@ class HSTU(StackOptions):
     out but for a constant. They measure time up to the item that follows, we up to the position's own, which is known
     when a recommendation is made; and a learnt gate on each residual branch is ours.
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     n_heads: int = 1
     inner_width: int | None = None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from curriculum_rec.data.task import Task
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.recommender import SequenceRecommender
 from curriculum_rec.models.transformer import TransformerBlock, TransformerOptions
@@ -28,6 +30,8 @@ class SASRec(TransformerOptions):
     ``gating=ligr``, ``feed_forward=swiglu`` and a sampled softmax it is the recipe of eSASRec (Tikhonovich et al.,
     2025).
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     cosine_scale: float | None = None
 

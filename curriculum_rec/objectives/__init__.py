@@ -1,6 +1,7 @@
 """Objectives (device): from a model and a batch to one loss per example or target, never to a scalar."""
 
 from curriculum_rec.objectives.binary import BinaryCrossEntropy
+from curriculum_rec.objectives.classification import CrossEntropy, Logistic
 from curriculum_rec.objectives.contrastive import Contrastive, DuoRec
 from curriculum_rec.objectives.losses import Losses, Objective
 from curriculum_rec.objectives.masked import MaskedItem
@@ -11,7 +12,9 @@ from curriculum_rec.objectives.softmax import Softmax
 __all__ = [
     "BinaryCrossEntropy",
     "Contrastive",
+    "CrossEntropy",
     "DuoRec",
+    "Logistic",
     "Losses",
     "MaskedItem",
     "Nested",

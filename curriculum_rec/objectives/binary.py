@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
@@ -38,6 +39,8 @@ class BinaryCrossEntropy(WithNegatives):
 
     Source: Kang and McAuley (2018), equation 6, with one uniform negative; ``reweight`` is R-CE of Wang et al. (2021).
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     n_negatives: int = 1
     negatives: Negatives = Uniform()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.augmentation import Augmentation, Crop, Mask, OneOf, Reorder, View
 from curriculum_rec.data.cooccurrence import SIMILAR
+from curriculum_rec.data.task import Task
 from curriculum_rec.data.times import TIME
 from curriculum_rec.data.twins import TWINS
 from curriculum_rec.errors import OptionError
@@ -50,6 +51,8 @@ class Contrastive:
     Source: ``augmented`` is CL4SRec (Xie et al., 2022), equation 4; ``same_target`` is DuoRec (Qiu et al., 2022),
     equation 13, whose vectors of one row also differ by dropout. They add means over users, we over targets.
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     objective: Objective
     pair: Pair = "augmented"

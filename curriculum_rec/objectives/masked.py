@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int32
 
+from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import FillsMasks
@@ -36,6 +37,8 @@ class MaskedItem:
 
     Source: Sun et al. (2019), BERT4Rec, section 3.6; their program also masks the last item alone in one row of eleven.
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     objective: Objective = Softmax()
     share: float = 0.2

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import ClassVar, Literal, cast, get_args
 
 import jax
 import jax.numpy as jnp
 
+from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
@@ -37,6 +38,8 @@ class SampledSoftmax(WithNegatives):
 
     Source: Jean et al. (2015), with the candidates shared by a batch.
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     n_negatives: int = 512
     correct: bool = False

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from curriculum_rec.data.features.schema import Field
+from curriculum_rec.data.inputs import Columns
 from curriculum_rec.models import DNN, HSTU, BERT4Rec, SASRec, TransformerClassifier
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.objectives import Contrastive, Losses, MaskedItem, SampledSoftmax
@@ -19,6 +21,7 @@ N_ITEMS, LENGTH, ROWS = 12, 6, 8
 TX = AdamW(learning_rate=0.01, eps=1e-4)(10)
 SHARED = SampledSoftmax(n_negatives=4)
 SIZES = {"width": 8, "depth": 1}
+COLUMNS = Columns((Field("numbers", "dense", 5, 5), Field("colour", "categorical", 4, 1)), 3)
 
 
 def squared_logits(model, batch, rng):
@@ -49,12 +52,13 @@ def arrays():
         "target": items[:, 1:] * present,
         "time": time.astype(np.float32),
         "dense": dense.astype(np.float32),
+        "categorical": np.arange(ROWS, dtype=np.int32)[:, None] % 4,
     }
 
 
 def begin(options):
     if isinstance(options, TransformerClassifier):
-        return TrainState.create(options(n_features=5, n_outputs=3, rngs=nnx.Rngs(0)), TX)
+        return TrainState.create(options(inputs=COLUMNS, rngs=nnx.Rngs(0)), TX)
     return TrainState.create(options(n_items=N_ITEMS, max_length=LENGTH, rngs=nnx.Rngs(0)), TX)
 
 

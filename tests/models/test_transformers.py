@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from curriculum_rec.data.features.schema import Field
+from curriculum_rec.data.inputs import Columns
 from curriculum_rec.errors import OptionError
+from curriculum_rec.growth.width import axes_of
 from curriculum_rec.models import HSTU, BERT4Rec, SASRec, TransformerClassifier
 from curriculum_rec.models.attention import attention
 from curriculum_rec.models.batch import Batch
@@ -164,20 +167,26 @@ def test_what_follows_a_history_is_what_stands_at_a_mask_behind_it(positions):
     np.testing.assert_allclose(filled[0, 2], vectors[1], atol=1e-5)
 
 
+SCHEMA = (Field("numbers", "dense", 5, 5), Field("colour", "categorical", 4, 1))
+
+
 def test_a_classifier_has_the_documented_number_of_parameters_and_no_order():
     options = TransformerClassifier(width=8, n_heads=2, feed_forward_factor=2, dropout=0.0)
-    model = with_random_values(lambda: options(n_features=5, n_outputs=3, depth=2, rngs=nnx.Rngs(0)))
+    model = with_random_values(lambda: options(inputs=Columns(SCHEMA, 3), depth=2, rngs=nnx.Rngs(0)))
+    axes_of(model)  # refuses what does not fit
     block = 4 * 8 * 9 + 2 * 2 * 8**2 + 3 * 8 + 2 * 2 * 8 + 2
     n_parameters = sum(leaf.size for leaf in jax.tree.leaves(split_model(model)[1]))
-    assert n_parameters == 2 * 5 * 8 + 2 * 8 + 9 * 3 + 2 * block
-    x = random(4, 5)
-    logits = np.asarray(model(Batch({"dense": jnp.asarray(x)}, jnp.ones(4))))
-    order = np.array([3, 1, 0, 4, 2])
+    assert n_parameters == (2 * 5 + 4) * 8 + 2 * 8 + 9 * 3 + 2 * block
+    x, colour = random(4, 5), jnp.array([[0], [1], [2], [3]], jnp.int32)
+
+    def logits(x):
+        return np.asarray(model(Batch({"dense": jnp.asarray(x), "categorical": colour}, jnp.ones(4))))
+
+    before, order = logits(x), np.array([3, 1, 0, 4, 2])
     for table in (model.tokens.weight, model.tokens.bias):
         table[...] = table[...][order]
-    moved = np.asarray(model(Batch({"dense": jnp.asarray(x[:, order])}, jnp.ones(4))))
-    assert logits.shape == (4, 3)
-    np.testing.assert_allclose(moved, logits, atol=1e-4)
+    assert before.shape == (4, 3)
+    np.testing.assert_allclose(logits(x[:, order]), before, atol=1e-4)
 
 
 @pytest.mark.parametrize(
