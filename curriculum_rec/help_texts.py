@@ -169,7 +169,7 @@ Ranks every target of a split among all items and prints the metrics beside Most
 (task=pointwise) it predicts those of all rows of the split, by the features that the run was trained with.
 
 options:
-  split=test              test or validation
+  part=test               test or validation
   checkpoint=best         best, newest, or a step that has a checkpoint
   k=[5,10,20]             cut-offs (default: the run's own)
   filter_seen=            whether items of the history are no candidates (default: as in the run)

@@ -99,13 +99,13 @@ class Experiment:
         }
         check_ranges(self, "", ranges)
         self._check_task()
-        self._check_masks()
         check_stages(
             self.stages,
             model_depth=getattr(self.model, "depth", None),
             can_grow=self.growth is not None,
             can_shrink=can_shrink(self.growth),
         )
+        self._check_masks()
 
     def _check_masks(self) -> None:
         """Refuse a model that guesses masked items with a loss that masks none, and the other way round."""
