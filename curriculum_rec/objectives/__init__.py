@@ -1,9 +1,19 @@
 """Objectives (device): from a model and a batch to one loss per example or target, never to a scalar."""
 
-from curriculum_rec.objectives.binary import BinaryCrossEntropy
+from curriculum_rec.objectives.binary import BinaryCrossEntropy, GeneralisedBCE
 from curriculum_rec.objectives.losses import Losses, Objective
 from curriculum_rec.objectives.nested import Nested
+from curriculum_rec.objectives.pairwise import BPR
 from curriculum_rec.objectives.sampled import SampledSoftmax
 from curriculum_rec.objectives.softmax import Softmax
 
-__all__ = ["BinaryCrossEntropy", "Losses", "Nested", "Objective", "SampledSoftmax", "Softmax"]
+__all__ = [
+    "BPR",
+    "BinaryCrossEntropy",
+    "GeneralisedBCE",
+    "Losses",
+    "Nested",
+    "Objective",
+    "SampledSoftmax",
+    "Softmax",
+]
