@@ -22,6 +22,7 @@ FIELDS: dict[str, Kind] = {
     "nu": "second",
     "sum_of_squares": "second",
     "count": "count",
+    "row_squares": "count",  # one number a row of a table, which stays when rows get longer
     "average": "parameter",
     "z": "parameter",
 }
