@@ -10,7 +10,7 @@ import polars as pl
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, load_run, trusted_packages
+from curriculum_rec.commands.opening import begin, load_run, refuse_fitted, trusted_packages
 from curriculum_rec.commands.printing import print_table
 from curriculum_rec.components import build, check_type
 from curriculum_rec.data.feedback import FeedbackLog
@@ -32,6 +32,7 @@ def replay(composed: DictConfig) -> None:
         check_frame_path(Path(data["output"]))
     begin(data)
     experiment, dataset, snapshot = load_run(data)
+    refuse_fitted(experiment, "replay")
     interactions, examples = dataset.split.interactions, experiment.examples
     log = FeedbackLog.read(Path(data["log"]), users=interactions.users, items=interactions.items)
     _warn_of_the_past(dataset.split, log)

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, load_run, trusted_packages
+from curriculum_rec.commands.opening import begin, load_run, refuse_fitted, trusted_packages
 from curriculum_rec.commands.printing import print_quality, print_table
 from curriculum_rec.components import build, check_type
 from curriculum_rec.compression import Compression
@@ -22,6 +22,7 @@ from curriculum_rec.files import check_frame_path, write_frame
 from curriculum_rec.inference.compressed_run import NewConfig, Source, compress
 from curriculum_rec.inference.compression_report import report_table
 from curriculum_rec.inference.recommend import recommend
+from curriculum_rec.models.contract import FitsModel
 from curriculum_rec.training.experiment import Experiment
 from curriculum_rec.training.restore import snapshot_parameters
 from curriculum_rec.training.run_directory import RunDirectory
@@ -38,11 +39,16 @@ def evaluate(composed: DictConfig) -> None:
         check_frame_path(Path(data["output"]))
     begin(data)
     experiment, dataset, snapshot = load_run(data)
+    if part == Part.VALIDATION and isinstance(experiment.model, FitsModel) and experiment.model.fit_on == "known":
+        raise OptionError(
+            "split=validation: this run's model was fitted to the validation items, too (model.fit_on=known); its "
+            "validation figures in summary.json come from a fit without them"
+        )
     options = _with_choices(experiment, data)
     options.check_catalogue(dataset.split.interactions.n_items)
     rows, examples = dataset.split.rows(part), experiment.examples
     placed = experiment.placement.place()
-    evaluation = Evaluation(options, rows, examples.max_length, examples.bucket_lengths, placed)
+    evaluation = Evaluation(options, rows, experiment.longest_history(dataset), examples.bucket_lengths, placed)
     structure, params = snapshot_parameters(snapshot, experiment, n_items=dataset.split.interactions.n_items)
     ranks = evaluation.ranks(structure, placed.replicate(params))
     if data["output"] is not None:
@@ -83,6 +89,7 @@ def compress_command(composed: DictConfig) -> None:
     target = RunDirectory(Path(data["run_dir"] or f"{Path(data['run']).absolute()}-{chosen}"))
     begin(data)
     experiment, dataset, snapshot = load_run(data)
+    refuse_fitted(experiment, "compress")
     source = Source(RunDirectory.existing(data["run"]), experiment, dataset, snapshot)
     made_from = {"run": str(source.directory.path.absolute()), "checkpoint": snapshot.step, "method": data["method"]}
     record = config.config_of_run(source.directory) | {"run_dir": str(target.path), "compressed": made_from}

@@ -18,6 +18,9 @@ from curriculum_rec.streams import host_stream
 POSITIVES = "positives"
 """Name of the array with each user's own training items; what fills it up is larger than any item."""
 
+USER = "user"
+"""Name of the array with the code of each example's user."""
+
 BATCH_MULTIPLE = 8
 """Batch sizes are multiples of this, so that 1, 2, 4 and 8 devices all see the same batches."""
 
@@ -167,6 +170,18 @@ class Examples:
             items = pad_left_aligned(self.histories.items, start, stop, int((stop - start).max()))
             positives = np.sort(np.where(items > 0, items, filling(POSITIVES)), axis=1).astype(np.int32)
             buckets.append(replace(bucket, arrays={**bucket.arrays, POSITIVES: positives}))
+        return replace(self, buckets=tuple(buckets))
+
+    def with_users(self) -> Examples:
+        """Add the array ``user``, int32 ``[n_rows]``, to every bucket: the code of each example's user.
+
+        Raises:
+            OptionError: Nobody said where the examples come from.
+        """
+        if self.origin is None:
+            raise OptionError("a model with a vector for every user needs to know whose the examples are")
+        users = self.origin.user
+        buckets = (replace(each, arrays={**each.arrays, USER: users[each.example]}) for each in self.buckets)
         return replace(self, buckets=tuple(buckets))
 
     @cached_property

@@ -13,13 +13,13 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
-from curriculum_rec.data.examples import BATCH_MULTIPLE, bucket_lengths, pad_left_aligned
+from curriculum_rec.data.examples import BATCH_MULTIPLE, USER, bucket_lengths, pad_left_aligned
 from curriculum_rec.data.split import EvaluationRows
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.metrics import METRICS, parse_metric
 from curriculum_rec.evaluation.mostpop import seen_pairs
 from curriculum_rec.models.batch import Batch
-from curriculum_rec.models.contract import Recommender
+from curriculum_rec.models.contract import Recommender, ScoresItems
 from curriculum_rec.models.items import is_candidate
 from curriculum_rec.models.structure import Tree, join_model
 from curriculum_rec.ranges import POSITIVE, check_ranges
@@ -114,6 +114,7 @@ class Evaluation:
             arrays = {
                 "history": pad_left_aligned(rows.items, rows.stop[chosen] - used[chosen], rows.stop[chosen], length),
                 "target": rows.target[chosen],
+                USER: rows.user[chosen],
                 "seen": np.zeros((len(chosen), 0), np.int32) if seen is None else seen.padded(chosen),
             }
             folded = {name: self.placed.split(fold(array, size), 1) for name, array in arrays.items()}
@@ -140,18 +141,30 @@ class Evaluation:
 @jax.jit(static_argnums=0)
 def _rank_batches(structure: nnx.GraphDef, params: Tree, arrays: dict[str, Array]) -> Float[Array, "batches batch"]:
     model: Recommender = join_model(structure, params)
-    vectors = model.item_vectors()
+    vectors = None if isinstance(model, ScoresItems) else model.item_vectors()
 
     def one_batch(batch: dict[str, Array]) -> Float[Array, " batch"]:
-        scores = user_vectors(model, batch["history"]) @ vectors.T
+        if isinstance(model, ScoresItems):
+            scores = model.score_items(batch["history"])
+        else:
+            scores = user_vectors(model, batch["history"], batch[USER]) @ vectors.T
         return target_ranks(scores, batch["target"], batch["seen"], n_items=model.n_items)
 
     return jax.lax.map(one_batch, arrays)
 
 
-def user_vectors(model: Recommender, history: Int32[Array, "batch length"]) -> Float[Array, "batch width"]:
-    """Give the vector at the last item of each history, which predicts what comes next."""
-    hidden = model(Batch({"history": history}, jnp.ones(len(history))))
+def user_vectors(
+    model: Recommender, history: Int32[Array, "batch length"], user: Int32[Array, " batch"] | None = None
+) -> Float[Array, "batch width"]:
+    """Give the vector at the last item of each history, which predicts what comes next.
+
+    Args:
+        model: The model.
+        history: Histories, from the left.
+        user: Whose they are, for a model that has something for every user; None where nobody says.
+    """
+    arrays = {"history": history} if user is None else {"history": history, USER: user}
+    hidden = model(Batch(arrays, jnp.ones(len(history))))
     last = jnp.maximum((history > 0).sum(axis=1) - 1, 0)
     return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
 

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 from flax import nnx
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Float, Int32, Shaped
 
 from curriculum_rec.data.examples import bucket_lengths, pad_left_aligned
 from curriculum_rec.data.interactions import Interactions
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.evaluation.evaluator import fold, user_vectors
-from curriculum_rec.models.contract import Recommender
+from curriculum_rec.models.contract import Recommender, ScoresItems
 from curriculum_rec.models.items import is_candidate
 from curriculum_rec.models.structure import Tree, join_model
 from curriculum_rec.models.top import top_of_rows
@@ -61,8 +61,21 @@ def recommend(
         return pl.DataFrame(schema={"user": ids["user"], "rank": pl.Int32, "item": ids["item"], "score": pl.Float32})
     offsets = interactions.user_offsets()
     start, stop = offsets[codes], offsets[codes + 1]
-    vectors = history_vectors(structure, params, interactions.item, start, stop, max_length=max_length, lengths=lengths)
-    queries = fold(vectors, BATCH)
+    if isinstance(join_model(structure, params), ScoresItems):
+        longest = int((stop - start).max())
+        queries = fold(pad_left_aligned(interactions.item, start, stop, longest), BATCH)
+    else:
+        vectors = history_vectors(
+            structure,
+            params,
+            interactions.item,
+            start,
+            stop,
+            max_length=max_length,
+            lengths=lengths,
+            users=codes.astype(np.int32),
+        )
+        queries = fold(vectors, BATCH)
     n_seen = stop - start if filter_seen else np.zeros(len(codes), np.int64)
     score, item = _top_k(structure, params, queries, _seen(interactions.item, start, n_seen), k=k)
     score, item = (np.asarray(array).reshape(-1, k)[: len(codes)] for array in (score, item))
@@ -86,6 +99,7 @@ def history_vectors(
     *,
     max_length: int,
     lengths: tuple[int, ...],
+    users: np.ndarray | None = None,
 ) -> np.ndarray:
     """Give the vector after each history, whose product with an item's is its score.
 
@@ -97,6 +111,7 @@ def history_vectors(
         stop: int64 ``[m]``, one past its last item; at least one more than ``start``.
         max_length: Longest history that the model takes; of longer ones the most recent part is used.
         lengths: Lengths to which histories are padded.
+        users: int32 ``[m]``, whose they are; None where nobody says.
 
     Returns:
         float32 ``[m, width]``.
@@ -110,16 +125,20 @@ def history_vectors(
         if len(chosen):
             history = pad_left_aligned(items, stop[chosen] - used[chosen], stop[chosen], length)
             order.append(chosen)
-            vectors.append(_user_vectors(structure, params, fold(history, BATCH))[: len(chosen)])
+            whose = None if users is None else fold(users[chosen], BATCH)
+            vectors.append(_user_vectors(structure, params, fold(history, BATCH), whose)[: len(chosen)])
     return np.asarray(jnp.concatenate(vectors))[np.argsort(np.concatenate(order))]
 
 
 @partial(jax.jit, static_argnames="structure")
 def _user_vectors(
-    structure: nnx.GraphDef, params: Tree, history: Int32[Array, "batches batch length"]
+    structure: nnx.GraphDef,
+    params: Tree,
+    history: Int32[Array, "batches batch length"],
+    users: Int32[Array, "batches batch"] | None,
 ) -> Float[Array, "users width"]:
     model: Recommender = join_model(structure, params)
-    vectors = jax.lax.map(lambda batch: user_vectors(model, batch), history)
+    vectors = jax.lax.map(lambda batch: user_vectors(model, *batch), (history, users))
     return vectors.reshape(-1, vectors.shape[-1])
 
 
@@ -127,17 +146,18 @@ def _user_vectors(
 def _top_k(
     structure: nnx.GraphDef,
     params: Tree,
-    queries: Float[Array, "batches batch width"],
+    queries: Shaped[Array, "batches batch width"],
     seen: Int32[Array, "batches pairs two"],
     *,
     k: int,
 ) -> tuple[Float[Array, "batches batch k"], Int32[Array, "batches batch k"]]:
     model: Recommender = join_model(structure, params)
-    vectors = model.item_vectors()
+    vectors = None if isinstance(model, ScoresItems) else model.item_vectors()
 
     def one_batch(batch: tuple[Array, Array]) -> tuple[Array, Array]:
         queries, seen = batch
-        scores = jnp.where(is_candidate(len(vectors), model.n_items)[None, :], queries @ vectors.T, -jnp.inf)
+        scores = model.score_items(queries) if isinstance(model, ScoresItems) else queries @ vectors.T
+        scores = jnp.where(is_candidate(scores.shape[1], model.n_items)[None, :], scores, -jnp.inf)
         return top_of_rows(scores.at[seen[:, 0], seen[:, 1]].set(-jnp.inf, mode="drop"), k)
 
     return jax.lax.map(one_batch, (queries, seen))

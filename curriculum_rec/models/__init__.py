@@ -1,7 +1,15 @@
-"""Recommenders in Flax NNX (device). A model maps a batch to user vectors; its residual blocks lie stacked."""
+"""Recommenders in Flax NNX (device). A model maps a batch to user vectors; its residual blocks lie stacked.
 
+Those that are fitted rather than trained score items by themselves (``ScoresItems``).
+"""
+
+from curriculum_rec.models.bprmf import BPRMF
 from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.dnn import DNN
+from curriculum_rec.models.ease import EASE
+from curriculum_rec.models.gru4rec import GRU4Rec
+from curriculum_rec.models.itemknn import ItemKNN
+from curriculum_rec.models.mostpop import MostPop
 from curriculum_rec.models.sasrec import SASRec
 
-__all__ = ["DNN", "Recommender", "SASRec"]
+__all__ = ["BPRMF", "DNN", "EASE", "GRU4Rec", "ItemKNN", "MostPop", "Recommender", "SASRec"]

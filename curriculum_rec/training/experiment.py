@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import optax
 from flax import nnx
 
@@ -18,7 +19,7 @@ from curriculum_rec.data.split import Split, Splitter
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.growth.contract import Growth, can_shrink
-from curriculum_rec.models.contract import ModelFactory
+from curriculum_rec.models.contract import CountsUsers, FitsModel, ModelFactory
 from curriculum_rec.objectives.losses import Objective
 from curriculum_rec.ranges import at_least, check_ranges
 from curriculum_rec.training.meta import hold_out_meta
@@ -105,7 +106,23 @@ class Experiment:
         if self.noise is not None:
             split = self.noise(split, seed=self.seed)
         self.evaluation.check_catalogue(split.interactions.n_items)
-        return Dataset(split, *hold_out_meta(self.examples(split), self.weighting, seed=self.seed))
+        examples = self.examples(split)
+        if isinstance(self.model, CountsUsers):
+            examples = examples.with_users()
+        return Dataset(split, *hold_out_meta(examples, self.weighting, seed=self.seed))
+
+    def for_data(self, dataset: Dataset) -> Experiment:
+        """Tell a model that has something for every user how many there are."""
+        model: Any = self.model
+        if not isinstance(model, CountsUsers) or model.n_users is not None:
+            return self
+        return replace(self, model=replace(model, n_users=dataset.split.interactions.n_users))
+
+    def longest_history(self, dataset: Dataset) -> int:
+        """Say how much of a history the model looks at: all of it where it is fitted, which no shape limits."""
+        if not isinstance(self.model, FitsModel):
+            return self.examples.max_length
+        return int(np.diff(dataset.split.interactions.user_offsets()).max())
 
     def model_of(self, stage: str) -> tuple[ModelFactory, int | None]:
         """Say what a stage trains, from what it and the stages before it change.
