@@ -242,3 +242,12 @@ def test_what_touches_every_row_is_refused(objective):
 def test_what_cannot_be_is_refused(make, message):
     with pytest.raises(OptionError, match=message):
         make()
+
+
+def test_buckets_of_all_lengths_make_gradients_of_one_shape(tiny_examples):
+    def run(optimizer):
+        return fit(Mean(40), SampledSoftmax(5), tiny_examples, optimizer=optimizer(8), steps=8, placement="jit")
+
+    dense, touched = run(SGD(momentum=0.0)), run(TouchedRows(SGD(momentum=0.0)))
+    np.testing.assert_allclose(touched.loss, dense.loss, rtol=1e-5)
+    assert_close(touched.state.params, dense.state.params, rtol=1e-4, atol=1e-6)
