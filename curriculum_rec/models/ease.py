@@ -26,8 +26,8 @@ class EASE:
     """Options of EASE: scores are ``x B``, ``x`` being 1 for the items of the history.
 
     ``B`` minimises ``|X - X B|^2 + l2 |B|^2`` under a diagonal of 0, so that no item explains itself: ``B = I - P
-    diag(P)^-1`` with ``P = (X'X + l2 I)^-1``. Parameters: ``(n_items + 1)^2``. Fitting takes ``8 n_items^2`` bytes, half of
-    that for the result, and what ``X'X`` has, 2 GB for 12,101 items; time grows with ``n_items^3``.
+    diag(P)^-1`` with ``P = (X'X + l2 I)^-1``. Parameters: ``(n_items + 1)^2``. Fitting takes ``8 n_items^2`` bytes, and
+    half of that for the result, 1.8 GB for 12,101 items; time grows with ``n_items^3``.
 
     Args:
         l2: Weight of the penalty, above 0.

@@ -34,6 +34,9 @@ class RowGradient:
     values: Float[Array, "n width"]
 
 
+BEYOND = 2**30
+"""A number beyond any table."""
+
 Rows = dict[str, RowGradient]
 """Row gradients by the names of their tables, such as ``items.embedding``."""
 
@@ -134,7 +137,7 @@ def padded(rows: Rows, sizes: Mapping[str, int]) -> Rows:
     """Fill row gradients up to given numbers of rows, with numbers beyond any table."""
     return {
         name: RowGradient(
-            jnp.pad(each.rows, (0, sizes[name] - len(each.rows)), constant_values=jnp.iinfo(jnp.int32).max),
+            jnp.pad(each.rows, (0, sizes[name] - len(each.rows)), constant_values=BEYOND),
             jnp.pad(each.values, ((0, sizes[name] - len(each.rows)), (0, 0))),
         )
         for name, each in rows.items()

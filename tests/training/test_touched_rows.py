@@ -5,7 +5,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from flax import nnx
 
@@ -19,6 +18,7 @@ from curriculum_rec.models.structure import split_model
 from curriculum_rec.negatives import Hardest, candidates
 from curriculum_rec.objectives import BinaryCrossEntropy, Nested, SampledSoftmax, Softmax
 from curriculum_rec.training.fit import fit
+from curriculum_rec.training.freezing import Frozen
 from curriculum_rec.training.optimizers import (
     LAMB,
     SGD,
@@ -207,6 +207,18 @@ def test_rows_are_gathered_from_all_devices_and_tables_that_are_spread_are_updat
     assert_close(several.state.params, one.state.params, rtol=1e-2, atol=1e-4)
 
 
+def test_a_frozen_table_stays_as_it_is_and_so_does_what_is_remembered_of_it():
+    transformation, state = begin(TouchedRows(AdamW()))
+    state = state.freeze(Frozen(leaves=frozenset({("items", "embedding")})))
+    new, _ = jax.jit(make_step(SampledSoftmax(3), transformation))(state, *make_batch())
+    np.testing.assert_array_equal(new.params["items"]["embedding"], state.params["items"]["embedding"])
+    assert (new.params["mix"] != state.params["mix"]).all()
+    for (path, old), leaf in zip(
+        jax.tree_util.tree_leaves_with_path(state.opt_state), jax.tree.leaves(new.opt_state), strict=True
+    ):
+        assert path_names(path)[-2:] != ("items", "embedding") or (old == leaf).all()
+
+
 def test_all_that_the_state_remembers_is_known_to_growth():
     for optimizer in (AdamW(), Adagrad(), RowwiseAdagrad(), SGD(), Lion()):
         _, state = begin(TouchedRows(optimizer))
@@ -232,7 +244,7 @@ def test_what_touches_every_row_is_refused(objective):
         (lambda: Pruned(TouchedRows(AdamW()))(10), "optimizer=pruned looks at every weight"),
         (lambda: TouchedRows(AdamW())(10).init({"mix": jnp.ones(2)}), "this model has none"),
         (
-            lambda: optax.chain(TouchedRows(AdamW())(10), optax.identity()).update(
+            lambda: TouchedRows(AdamW())(10).update(
                 split_model(Mean())[1], begin(TouchedRows(AdamW()))[1].opt_state, split_model(Mean())[1]
             ),
             "must be the outermost optimizer",

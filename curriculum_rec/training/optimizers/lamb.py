@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +53,8 @@ class LAMB(AdamW):
 
     learning_rate: float = 1e-2
     eps: float = 1e-6
+
+    BY_ROW: ClassVar[bool] = False  # it takes a norm over a whole matrix
 
     def _with_weights(self) -> optax.GradientTransformation:
         return optax.chain(super()._with_weights(), scale_by_layerwise_trust_ratio())

@@ -34,9 +34,9 @@ class Penalty:
     """
 
     l1: float = 0.0
-    l2: float = 0.0
+    l2: float = 1e-5
     embedding_l1: float = 0.0
-    embedding_l2: float = 0.0
+    embedding_l2: float = 1e-5
 
     def __post_init__(self) -> None:
         names = ("l1", "l2", "embedding_l1", "embedding_l2")
