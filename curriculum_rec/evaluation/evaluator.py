@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -141,16 +142,21 @@ class Evaluation:
 @jax.jit(static_argnums=0)
 def _rank_batches(structure: nnx.GraphDef, params: Tree, arrays: dict[str, Array]) -> Float[Array, "batches batch"]:
     model: Recommender = join_model(structure, params)
-    vectors = None if isinstance(model, ScoresItems) else model.item_vectors()
+    score = scorer(model)
 
     def one_batch(batch: dict[str, Array]) -> Float[Array, " batch"]:
-        if isinstance(model, ScoresItems):
-            scores = model.score_items(batch["history"])
-        else:
-            scores = user_vectors(model, batch["history"], batch[USER]) @ vectors.T
+        scores = score(batch)
         return target_ranks(scores, batch["target"], batch["seen"], n_items=model.n_items)
 
     return jax.lax.map(one_batch, arrays)
+
+
+def scorer(model: Recommender | ScoresItems) -> Callable[[Mapping[str, Array]], Float[Array, "batch rows"]]:
+    """Say how a model scores all items after each history of a batch; what all batches share is computed once."""
+    if isinstance(model, ScoresItems):
+        return lambda batch: model.score_items(batch["history"])
+    vectors = model.item_vectors()
+    return lambda batch: user_vectors(model, batch["history"], batch[USER]) @ vectors.T
 
 
 def user_vectors(

@@ -152,15 +152,19 @@ def _top_k(
     k: int,
 ) -> tuple[Float[Array, "batches batch k"], Int32[Array, "batches batch k"]]:
     model: Recommender = join_model(structure, params)
-    vectors = None if isinstance(model, ScoresItems) else model.item_vectors()
+    score = model.score_items if isinstance(model, ScoresItems) else partial(_products, model.item_vectors())
 
     def one_batch(batch: tuple[Array, Array]) -> tuple[Array, Array]:
         queries, seen = batch
-        scores = model.score_items(queries) if isinstance(model, ScoresItems) else queries @ vectors.T
+        scores = score(queries)
         scores = jnp.where(is_candidate(scores.shape[1], model.n_items)[None, :], scores, -jnp.inf)
         return top_of_rows(scores.at[seen[:, 0], seen[:, 1]].set(-jnp.inf, mode="drop"), k)
 
     return jax.lax.map(one_batch, (queries, seen))
+
+
+def _products(vectors: Float[Array, "rows width"], queries: Float[Array, "batch width"]) -> Float[Array, "batch rows"]:
+    return queries @ vectors.T
 
 
 def _seen(items: np.ndarray, start: np.ndarray, n_seen: np.ndarray) -> np.ndarray:

@@ -114,7 +114,7 @@ class Experiment:
     def for_data(self, dataset: Dataset) -> Experiment:
         """Tell a model that has something for every user how many there are."""
         model: Any = self.model
-        if not isinstance(model, CountsUsers) or model.n_users is not None:
+        if not isinstance(self.model, CountsUsers) or self.model.n_users is not None:
             return self
         return replace(self, model=replace(model, n_users=dataset.split.interactions.n_users))
 

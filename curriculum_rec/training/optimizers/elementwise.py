@@ -135,7 +135,7 @@ def _step_rowwise(
     )
 
     def divide(gradient: Array, own: Array | None, of_row: Array | None) -> Array:
-        total = own if of_row is None else of_row[:, None]
+        total: Any = own if of_row is None else of_row[:, None]
         return jnp.where(total > 0, jax.lax.rsqrt(total + eps), 0) * gradient
 
     return jax.tree.map(divide, updates, each, rows), RowwiseAdagradState(each, rows)
