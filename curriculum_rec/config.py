@@ -351,9 +351,9 @@ class StudyConfig:
         study: Name of a file in ``experiments/studies``, or its path.
         study_dir: Where its runs, its ledger and its report are kept; None makes ``runs/studies/NAME``.
         folder: The folder that holds the data sets of the study.
-        arms: Arms that are run; None takes all. So for ``seeds``, ``data`` and ``conditions``.
+        arms: Arms that are run; None takes all. So for ``seeds``, ``data_sets`` and ``conditions``.
         seeds: See there.
-        data: See there.
+        data_sets: See there; what stands under ``data`` in the file.
         conditions: See there.
         options: Words for every run: what followed ``--``.
         jobs: Runs at a time on this machine.
@@ -369,7 +369,7 @@ class StudyConfig:
     folder: str | None = None
     arms: list[str] | None = None
     seeds: list[int] | None = None
-    data: list[str] | None = None
+    data_sets: list[str] | None = None
     conditions: list[str] | None = None
     options: list[str] = field(default_factory=list)
     jobs: int = 1

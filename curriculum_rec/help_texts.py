@@ -409,7 +409,7 @@ options:
   folder=DIR              where the data sets of the study lie
   study_dir=DIR           where everything is kept (default runs/studies/NAME); a run's folder is
                           DATA/CONDITION/ARM/seed-N, what its process printed lies beside it in seed-N.log
-  arms=[NAME,...]         a part of the arms; so for seeds, data and conditions
+  arms=[NAME,...]         a part of the arms; so for seeds, data_sets and conditions
   jobs=1                  runs at a time on this machine, each on cores of its own
   hydra/launcher=NAME     a launcher of Hydra in place of them: joblib_local, slurm or ray_local (docs/launchers.md)
   on_failure=continue     stop begins no more runs once one has failed (under a launcher: no more seeds)

@@ -43,7 +43,7 @@ def study(composed: DictConfig) -> None:
     root = Path(data["study_dir"] or Path("runs") / "studies" / path.stem)
     trusted = trusted_packages(data)
     words = (*data["options"], *((f"trusted_packages=[{','.join(trusted)}]",) if trusted else ()))
-    choice = Choice(data["arms"], data["seeds"], data["data"], data["conditions"], words)
+    choice = Choice(data["arms"], data["seeds"], data["data_sets"], data["conditions"], words)
     launch = _launch(data["jobs"], root)
     conductor = Conductor(
         root,

@@ -76,14 +76,14 @@ class Choice:
     Attributes:
         arms: Names of arms; None for all.
         seeds: Seeds; None for those of the study.
-        data: Names of data sets; None for all.
+        data_sets: Names of data sets; None for all.
         conditions: Names of conditions; None for all.
         words: Words for every run.
     """
 
     arms: Sequence[str] | None = None
     seeds: Sequence[int] | None = None
-    data: Sequence[str] | None = None
+    data_sets: Sequence[str] | None = None
     conditions: Sequence[str] | None = None
     words: tuple[str, ...] = ()
 
@@ -105,7 +105,7 @@ def plan(
     """
     chosen = choice or Choice()
     arms = _chosen(study.all_arms(), chosen.arms, "arms")
-    data = _chosen(study.data, chosen.data, "data")
+    data = _chosen(study.data, chosen.data_sets, "data_sets")
     conditions = _chosen(study.conditions, chosen.conditions, "conditions")
     seeds = tuple(study.seeds if chosen.seeds is None else chosen.seeds)
     runs: list[PlannedRun] = []

@@ -69,7 +69,7 @@ def test_a_twin_has_other_seeds_and_the_same_pairs(folder):
 
 
 def test_a_part_can_be_chosen(folder):
-    choice = Choice(arms=["oracle"], seeds=[7], data=["a"], conditions=["noisy"])
+    choice = Choice(arms=["oracle"], seeds=[7], data_sets=["a"], conditions=["noisy"])
     assert [run.name for run in plan(STUDY, Path("r"), folder=folder, hashes=hashes, choice=choice)] == [
         "a/noisy/oracle/seed-7"
     ]
@@ -79,7 +79,7 @@ def test_a_part_can_be_chosen(folder):
     ("choice", "there", "sentence"),
     [
         (Choice(arms=["orcle"]), True, "arms: the study has no 'orcle'; it has: plain, after, oracle"),
-        (Choice(data=["b"]), True, "data: the study has no 'b'"),
+        (Choice(data_sets=["b"]), True, "data_sets: the study has no 'b'"),
         (Choice(conditions=["b"]), True, "conditions: the study has no 'b'"),
         (None, False, "name the folder that holds it, folder=DIR"),
     ],

@@ -118,6 +118,7 @@ def test_a_sweep_is_a_study_too(folder, capsys):
         (["study", "study=tiny.yaml", "folder=.", "jobs=0"], "jobs=0"),
         (["train", "--", "model.width=4"], "-- stands before options of the runs that study or tune starts"),
         (["study", "study=tiny.yaml", "folder=.", "arms=[x]"], "arms: the study has no 'x'"),
+        (["study", "study=tiny.yaml", "folder=.", "data_sets=[x]"], "data_sets: the study has no 'x'"),
         (["study", "study=tiny.yaml", "folder=.", "--", "model.widht=4"], "model.widht"),
         (["study", "study=tiny.yaml", "folder=.", "jobs=2", "hydra/launcher=joblib_local"], "jobs=2 has no effect"),
         (["report"], "name either study=DIR or runs="),
