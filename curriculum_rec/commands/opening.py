@@ -50,8 +50,14 @@ def progress_mode(data: dict[str, Any]) -> Mode:
 
 
 def opener(trusted: tuple[str, ...]) -> OpenRun:
-    """Say how an experiment of another run is built."""
-    return lambda directory: config.experiment_of_run(directory, trusted=trusted)[0]
+    """Say how an experiment of another run is built, for what takes weights from it or asks it."""
+
+    def open_run(directory: RunDirectory) -> Experiment:
+        experiment = config.experiment_of_run(directory, trusted=trusted)[0]
+        refuse_fitted(experiment, f"what {directory.path} is asked for")
+        return experiment
+
+    return open_run
 
 
 def load_run(data: dict[str, Any]) -> tuple[Experiment, Dataset, Snapshot]:
