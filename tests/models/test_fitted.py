@@ -66,7 +66,9 @@ def test_ease_is_the_closed_form(known, l2):
     assert (np.diag(weight) == 0).all()
     assert (weight[0] == 0).all()
     assert (weight[:, 0] == 0).all()
-    np.testing.assert_allclose(model.score_items(HISTORIES)[:, 1:], as_sets(HISTORIES) @ weight[1:, 1:], atol=1e-6)
+    np.testing.assert_allclose(
+        model.score_items(jnp.asarray(HISTORIES))[:, 1:], as_sets(HISTORIES) @ weight[1:, 1:], atol=1e-6
+    )
 
 
 def test_ease_is_the_best_matrix_with_a_zero_diagonal(known):
@@ -90,7 +92,7 @@ def test_itemknn_is_the_brute_force(known, neighbours, shrinkage):
     for row in similarity:
         row[np.argsort(-row, kind="stable")[neighbours:]] = 0
     model = fitted(ItemKNN(neighbours=neighbours, shrinkage=shrinkage), known)
-    scores = np.asarray(model.score_items(HISTORIES))
+    scores = np.asarray(model.score_items(jnp.asarray(HISTORIES)))
     np.testing.assert_allclose(scores[:, 1:], as_sets(HISTORIES) @ similarity, rtol=1e-5, atol=1e-6)
     assert (scores[:, 0] == 0).all()
 

@@ -263,3 +263,17 @@ def test_buckets_of_all_lengths_make_gradients_of_one_shape(tiny_examples):
     dense, touched = run(SGD(momentum=0.0)), run(TouchedRows(SGD(momentum=0.0)))
     np.testing.assert_allclose(touched.loss, dense.loss, rtol=1e-5)
     assert_close(touched.state.params, dense.state.params, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_holds_no_second_table_however_long_it_is():
+    """Table and moments are updated in place: what is needed meanwhile does not grow with the catalogue."""
+    needed = []
+    for n_items in (10_000, 1_000_000):
+        transformation = TouchedRows(AdamW(clip_norm=1.0))(10)
+        model = nnx.eval_shape(lambda n=n_items: Mean(n))
+        state = jax.eval_shape(lambda m=model, t=transformation: TrainState.create(m, t))
+        step = jax.jit(make_step(SampledSoftmax(7), transformation), donate_argnums=0)
+        memory = step.lower(state, *make_batch()).compile().memory_analysis()
+        needed.append(memory.temp_size_in_bytes)
+        assert memory.alias_size_in_bytes > 3 * 4 * WIDTH * n_items  # the table and two moments stay where they are
+    assert needed[1] <= needed[0] + 4096
