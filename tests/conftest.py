@@ -1,4 +1,8 @@
-"""What all tests share: four fake devices, strict shapes, run-time checks of the package's annotations, tiny data."""
+"""What all tests share: four fake devices, strict shapes, run-time checks of the package's annotations, tiny data.
+
+``CURRICULUM_REC_TEST_PLATFORM=cuda`` lets them run on a GPU, in products of full precision; those of several devices
+need as many.
+"""
 
 import os
 import tempfile
@@ -12,6 +16,9 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", int(os.environ.get("CURRICULUM_REC_TEST_DEVICES", "4")))
+if platform := os.environ.get("CURRICULUM_REC_TEST_PLATFORM"):
+    jax.config.update("jax_platforms", f"{platform},cpu")
+    jax.config.update("jax_default_matmul_precision", "highest")  # tolerances are those of float32, not of TF32
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Many tests compile the same small programs: a session's processes share what they compile, and throw it away.
 if "CURRICULUM_REC_TEST_CACHE" not in os.environ:

@@ -1,12 +1,16 @@
-"""Random permutations that are never held (host): any part of one is computed by itself, so resuming costs nothing."""
+"""Random permutations (host): any part of one can be computed by itself, so resuming costs nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 ROUNDS = 8
+HELD_UP_TO = 2**20
+"""Permutations of up to so many numbers are computed whole, once: part by part, the calls to NumPy alone would take
+longer than an accelerator's steps."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,15 @@ class Permutation:
 
     def __call__(self, index: np.ndarray) -> np.ndarray:
         """Give the places of some numbers, int64 of the shape of ``index``, whose entries lie in ``range(n)``."""
+        if self.n <= HELD_UP_TO:
+            return self._whole[np.asarray(index, np.int64)]
+        return self._places(index)
+
+    @cached_property
+    def _whole(self) -> np.ndarray:
+        return self._places(np.arange(self.n))
+
+    def _places(self, index: np.ndarray) -> np.ndarray:
         flat = np.asarray(index, np.uint64).reshape(-1)
         place = self._network(flat) if len(flat) else flat
         outside = np.flatnonzero(place >= self.n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from collections.abc import Callable
@@ -85,9 +86,21 @@ class Placement:
         return Placed(kind, tuple(present[:wanted]), self.table, self.examples)
 
 
-def compiler_options(platform: str) -> dict[str, int] | None:
-    """Give XLA's options for a platform: on a CPU vectors as wide as the machine has, not half as wide."""
-    return {"xla_cpu_prefer_vector_width": 512} if platform == "cpu" else None
+COMMAND_BUFFER = "xla_gpu_enable_command_buffer"
+
+
+def compiler_options(platform: str) -> dict[str, int | str] | None:
+    """Give XLA's options for a platform.
+
+    A CPU gets vectors as wide as it has, not half as wide. A GPU gets the loops and branches of a chunk as parts of one
+    CUDA graph: otherwise each asks the host how to go on, several times a step. ``XLA_FLAGS`` that name this go before.
+    """
+    if platform == "cpu":
+        return {"xla_cpu_prefer_vector_width": 512}
+    if platform in ("gpu", "cuda") and COMMAND_BUFFER not in os.environ.get("XLA_FLAGS", ""):
+        kernels = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION"
+        return {COMMAND_BUFFER: f"{kernels},CONDITIONAL,WHILE"}
+    return None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import jax
 from flax import nnx
-from score import DEPTH, DROPOUT, HEADS, WIDTH, K, Lists, Race, parse
+from score import DROPOUT, HEADS, K, Lists, Race, parse
 
 from curriculum_rec import AdamW, Curriculum, Placement, SASRec, Scheduler, SequenceExamples, Softmax
 from curriculum_rec.data.interactions import clean
@@ -40,7 +40,7 @@ def main() -> None:
         placed, optimizer = Placement("jit").place(), AdamW(learning_rate=arguments.learning_rate)(1)
         scheduler = Scheduler(Curriculum(), examples, seed, arguments.epochs * steps)
         engine = Engine(Softmax(), optimizer, scheduler, placed, seed, precision=arguments.precision)
-        options = SASRec(width=WIDTH, depth=DEPTH, n_heads=HEADS, dropout=DROPOUT)
+        options = SASRec(width=arguments.width, depth=arguments.depth, n_heads=HEADS, dropout=DROPOUT)
         module = options(n_items=table.n_items, max_length=cut.max_length, rngs=nnx.Rngs(seed))
         state, position = placed.place_state(TrainState.create(module, optimizer)), scheduler.begin()
         for epoch in range(1, arguments.epochs + 1):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from score import DEPTH, DROPOUT, HEADS, WIDTH, K, Lists, Race, parse
+from score import DROPOUT, HEADS, K, Lists, Race, parse
 
 # RecBole 1.2 still uses names that numpy 2 has dropped.
 dropped = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_, "unicode": str}
@@ -35,8 +35,8 @@ def main() -> None:
         "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"},
         "loss_type": "CE",
         "train_neg_sample_args": None,
-        "hidden_size": WIDTH,
-        "n_layers": DEPTH,
+        "hidden_size": arguments.width,
+        "n_layers": arguments.depth,
         "n_heads": HEADS,
         "hidden_dropout_prob": DROPOUT,
         "attn_dropout_prob": DROPOUT,

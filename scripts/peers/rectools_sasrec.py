@@ -10,7 +10,7 @@ from pytorch_lightning import Callback, Trainer, seed_everything
 from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import SASRecModel
-from score import DEPTH, DROPOUT, HEADS, QUIET, WIDTH, K, Lists, Race, lightning_clock, parse
+from score import DROPOUT, HEADS, QUIET, K, Lists, Race, lightning_clock, parse
 
 
 def dataset(histories: dict[int, np.ndarray]) -> Dataset:
@@ -42,9 +42,9 @@ def main() -> None:
     with Race(arguments, sequences, lists, "RecTools", "torch", "pytorch-lightning", "numpy") as race:
         clock = lightning_clock(Callback, race, lambda batch: (batch["y"] > 0).sum())
         model = SASRecModel(
-            n_blocks=DEPTH,
+            n_blocks=arguments.depth,
             n_heads=HEADS,
-            n_factors=WIDTH,
+            n_factors=arguments.width,
             session_max_len=arguments.max_length,
             dropout_rate=DROPOUT,
             loss="softmax",

@@ -14,7 +14,7 @@ from replay.nn.lightning.optimizer import OptimizerFactory
 from replay.nn.lightning.postprocessor import SeenItemsFilter
 from replay.nn.sequential import SasRec
 from replay.nn.transform.template import make_default_sasrec_transforms
-from score import DEPTH, DROPOUT, HEADS, QUIET, WIDTH, K, Lists, Race, lightning_clock, parse
+from score import DROPOUT, HEADS, QUIET, K, Lists, Race, lightning_clock, parse
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
         "item_id",
         is_seq=True,
         feature_type=FeatureType.CATEGORICAL,
-        embedding_dim=WIDTH,
+        embedding_dim=arguments.width,
         padding_value=len(codes),
         cardinality=len(codes),
         feature_hint=FeatureHint.ITEM_ID,
@@ -54,9 +54,10 @@ def main() -> None:
         train_path="train.parquet",
         predict_path="predict.parquet",
     )
-    sizes = {"embedding_dim": WIDTH, "num_heads": HEADS, "num_blocks": DEPTH, "max_sequence_length": length}
+    sizes = {"embedding_dim": arguments.width, "num_heads": HEADS, "num_blocks": arguments.depth}
+    network = SasRec.from_params(schema, dropout=DROPOUT, max_sequence_length=length, **sizes)
     optimizer = OptimizerFactory(learning_rate=arguments.learning_rate)
-    module = LightningModule(SasRec.from_params(schema, dropout=DROPOUT, **sizes), optimizer)
+    module = LightningModule(network, optimizer)
     without_seen = SeenItemsFilter(len(codes))
 
     @torch.no_grad()

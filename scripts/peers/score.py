@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
-K, WIDTH, DEPTH, HEADS, DROPOUT = 10, 64, 2, 1, 0.2
+K, HEADS, DROPOUT = 10, 1, 0.2
 Lists = tuple[np.ndarray, np.ndarray]
 """Users ``[n]`` and their ten best items ``[n, 10]`` after all their items but the last, without those seen."""
 
@@ -63,9 +63,11 @@ class Race:
         self, arguments: argparse.Namespace, sequences: dict, recommend: Callable[[], Lists], *packages: str
     ) -> None:
         self.arguments, self.sequences, self.recommend = arguments, sequences, recommend
-        self.begun, self.epoch_begun, self.counted, self.epochs, self.about = math.nan, math.nan, 0.0, [], {}
+        self.begun, self.epoch_begun, self.epochs, self.about = math.nan, math.nan, [], {}
+        self.counted: Any = 0.0
         self.about["versions"] = {name: version(name) for name in packages} | {"Python": platform.python_version()}
-        self.about |= {name: getattr(arguments, name) for name in ("batch", "learning_rate", "device", "precision")}
+        named = ("batch", "learning_rate", "device", "precision", "width", "depth")
+        self.about |= {name: getattr(arguments, name) for name in named}
 
     def epoch_begin(self) -> None:
         """Begin an epoch, and the race with the first, unless ``begun`` was set before."""
@@ -77,12 +79,12 @@ class Race:
         """Whether the seconds of training, without evaluation, are used up."""
         return sum(self.epochs) + time.perf_counter() - self.epoch_begun >= self.arguments.limit_seconds
 
-    def batch(self, n_targets: float) -> None:
-        """Count trained targets; when time is up, evaluate in the middle of the epoch and finish."""
+    def batch(self, n_targets: Any) -> None:
+        """Count trained targets, perhaps on the device; when time is up, evaluate in mid-epoch and finish."""
         self.counted += n_targets
         if self.late:
             seconds = time.perf_counter() - self.epoch_begun
-            self.about["partial_epoch"] = {"targets": self.counted, "seconds": seconds}
+            self.about["partial_epoch"] = {"targets": float(self.counted), "seconds": seconds}
             self._evaluate(sum(self.epochs) + seconds)
             raise Finished
 
@@ -92,7 +94,7 @@ class Race:
             torch.cuda.synchronize()
         last = self.late or len(self.epochs) + 1 >= self.arguments.epochs
         self.epochs.append(time.perf_counter() - self.epoch_begun)
-        self.about["targets_per_epoch"] = self.counted
+        self.about["targets_per_epoch"] = float(self.counted)
         if (last or len(self.epochs) % self.arguments.every == 0) and (
             self._evaluate(sum(self.epochs)) >= self.arguments.target or last
         ):
@@ -147,7 +149,7 @@ def lightning_clock(callback: type, race: Race, count: Callable[[dict], Any]) ->
             race.epoch_begin()
 
         def on_train_batch_end(self, _trainer: object, _module: object, _loss: object, batch: dict, _: int) -> None:
-            race.batch(int(count(batch)))
+            race.batch(count(batch))
 
         def on_train_epoch_end(self, *_: object) -> None:
             race.epoch_end()
@@ -162,7 +164,8 @@ def parse(*, batch: int, learning_rate: float = 1e-3) -> tuple[argparse.Namespac
     """Read a driver's command line, whose defaults are the library's own, and the data; use all cores for PyTorch."""
     parser = argparse.ArgumentParser()
     parser.add_argument("path", type=Path)
-    options = {"max-length": 50, "epochs": 1, "every": 1, "target": 1.0, "limit-seconds": math.inf, "seed": 0}
+    options = {"max-length": 50, "width": 64, "depth": 2, "epochs": 1, "every": 1, "target": 1.0, "seed": 0}
+    options |= {"limit-seconds": math.inf}
     for name, default in (options | {"batch": batch, "learning-rate": learning_rate}).items():
         parser.add_argument(f"--{name}", type=type(default), default=default)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

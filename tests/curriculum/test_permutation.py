@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curriculum_rec.curriculum.permutation import Permutation
+from curriculum_rec.curriculum import permutation as module
+from curriculum_rec.curriculum.permutation import HELD_UP_TO, Permutation
 
 
 @given(st.integers(1, 3000), st.integers(0, 2**64 - 1))
@@ -43,6 +44,22 @@ def test_nothing_is_a_permutation_of_nothing():
     assert Permutation(0, 1)(np.zeros(0, np.int64)).tolist() == []
 
 
-def test_no_number_is_held():
+def test_no_number_of_a_long_one_is_held():
     """A range of a million million numbers takes no longer than one of ten."""
     assert Permutation(10**12, 3)(np.arange(5)).shape == (5,)
+
+
+def test_a_held_one_is_the_one_that_is_computed_part_by_part(monkeypatch):
+    index = np.array([[7, 0], [99, 7]])
+    held = Permutation(100, 3)(index)
+    monkeypatch.setattr(module, "HELD_UP_TO", 10)
+    np.testing.assert_array_equal(Permutation(100, 3)(index), held)
+
+
+def test_a_short_one_is_computed_once(monkeypatch):
+    permutation, calls = Permutation(HELD_UP_TO, 3), []
+    monkeypatch.setattr(Permutation, "_round", lambda _, half, number: calls.append(number) or half)
+    permutation(np.arange(5))
+    n_calls = len(calls)
+    permutation(np.arange(5))
+    assert n_calls == len(calls) > 0

@@ -19,7 +19,7 @@ from curriculum_rec.negatives import CachedHard, Hardest, InBatch
 from curriculum_rec.objectives import BinaryCrossEntropy, SampledSoftmax, Softmax
 from curriculum_rec.training.engine import Engine
 from curriculum_rec.training.optimizers import AdamW
-from curriculum_rec.training.placement import Placement
+from curriculum_rec.training.placement import Placement, compiler_options
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.weighting import SuperLoss, Truncated
 
@@ -251,3 +251,16 @@ def test_split_cuts_one_axis_and_replicate_none():
 def test_impossible_placements_are_refused(make, message):
     with pytest.raises(OptionError, match=message):
         make()
+
+
+def test_a_gpu_gets_a_chunk_as_one_graph_unless_the_person_says_otherwise(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_autotune_level=0")
+    options = compiler_options("gpu")
+    assert {"WHILE", "CONDITIONAL"} <= set(options["xla_gpu_enable_command_buffer"].split(","))
+    assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2  # XLA knows the option and all its values
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_enable_command_buffer=")
+    assert compiler_options("gpu") is None
+
+
+def test_other_accelerators_get_no_options_of_the_processor():
+    assert compiler_options("tpu") is None
