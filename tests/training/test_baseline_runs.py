@@ -85,6 +85,14 @@ def test_runs_are_compared_listed_shown_and_resumed(runs, capsys):
     assert summary(runs / "ease")["test"] == before["test"]
 
 
+def test_a_report_and_a_list_take_them(runs, capsys):
+    folders = ",".join(str(runs / name) for name in ("mostpop", "ease", "itemknn"))
+    assert main(["report", f"runs=[{folders}]", f"output={runs / 'report'}"]) == 0
+    assert "ease" in (runs / "report" / "report.md").read_text()
+    assert main(["list", f"folders=[{runs}]", "output=json"]) == 0
+    assert "itemknn" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

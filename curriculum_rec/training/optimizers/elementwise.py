@@ -108,7 +108,7 @@ class RowwiseAdagrad(ScheduledOptimizer):
 def _begin_rowwise(params: Tree) -> RowwiseAdagradState:
     tables = table_names(params)
 
-    def begin(path: tuple[Any, ...], leaf: Array, *, of_tables: bool) -> Array | None:
+    def begin(path: tuple[Any, ...], leaf: Any, *, of_tables: bool) -> Array | None:
         if (".".join(path_names(path)) in tables) != of_tables:
             return None
         return jnp.zeros(leaf.shape[:1] if of_tables else leaf.shape, leaf.dtype)

@@ -97,7 +97,7 @@ def touching(inner: optax.GradientTransformation) -> TouchingTransformation:
             )
         lengths = {name: len(leaf) for name, leaf in _named(params).items() if name in tables}
 
-        def begin(path: tuple[Any, ...], leaf: Array) -> Array:
+        def begin(path: tuple[Any, ...], leaf: Any) -> Array:
             kind, owner = state_kind(path, paths)
             counts = kind == "count" and leaf.ndim == 0 and ".".join(owner) in lengths
             return jnp.zeros(lengths[".".join(owner)], leaf.dtype) if counts else leaf

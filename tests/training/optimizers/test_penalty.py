@@ -39,7 +39,7 @@ def test_it_goes_through_the_moments_and_is_clipped_unlike_weight_decay():
         optimizer = make(learning_rate=1.0, penalty=Penalty(l2=1e-3, embedding_l2=0.0))(10)
         updates, _ = optimizer.update(nothing, optimizer.init(params), params)
         assert jnp.abs(updates["blocks"]["up"]["kernel"]).min() > 1e-3  # Adam's steps do not follow its size
-        assert (updates["items"]["embedding"] == 0).all()
+        assert jnp.abs(updates["items"]["embedding"]).max() < 1e-6
     optimizer = SGD(learning_rate=1.0, momentum=0.0, clip_norm=0.5, penalty=Penalty(l2=100.0))(10)
     updates, _ = optimizer.update(nothing, optimizer.init(params), params)
     assert jnp.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(updates))) == pytest.approx(0.5, rel=1e-5)
