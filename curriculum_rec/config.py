@@ -49,6 +49,7 @@ SCORE_CACHE = "~/.cache/curriculum_rec/scores"
 """Where what teachers said of targets lies unless a person says otherwise."""
 
 NOT_PART_OF_THE_EXPERIMENT = (
+    "fold",  # a part of the split, which says it too
     "run_dir",
     "on_existing",
     "progress",
@@ -68,6 +69,7 @@ class TrainConfig:
     Attributes:
         name: Name of the experiment; the default run directory has it.
         seed: Decides everything random.
+        fold: Which fold of a split that has folds is tested, from 0.
         run_dir: Where the run is kept; None makes ``runs/NAME/DATE_TIME``.
         on_existing: What happens if ``run_dir`` holds a run: ``refuse``, ``replace`` or ``resume``.
         progress: How it is shown: ``rich``, ``plain`` or ``none``; ``auto`` is rich in a terminal and plain elsewhere.
@@ -85,6 +87,7 @@ class TrainConfig:
 
     name: str = "train"
     seed: int = 0
+    fold: int | None = None
     run_dir: str | None = None
     on_existing: str = "refuse"
     progress: str = "auto"
@@ -355,6 +358,7 @@ class StudyConfig:
         seeds: See there.
         data_sets: See there; what stands under ``data`` in the file.
         conditions: See there.
+        folds: See there.
         options: Words for every run: what followed ``--``.
         jobs: Runs at a time on this machine.
         on_failure: Whether the others go on when a run fails: ``continue`` or ``stop``.
@@ -371,6 +375,7 @@ class StudyConfig:
     seeds: list[int] | None = None
     data_sets: list[str] | None = None
     conditions: list[str] | None = None
+    folds: list[int] | None = None
     options: list[str] = field(default_factory=list)
     jobs: int = 1
     on_failure: str = "continue"
@@ -539,6 +544,7 @@ def build_experiment(
     from curriculum_rec.training.stage_plans import StagePlan  # noqa: PLC0415
 
     built = {name: build(data.get(name), name, trusted=trusted) for name in COMPONENTS}
+    check_fold(data.get("fold"), built["split"])
     for name in set(COMPONENTS) - {"growth", "cleaning", "noise", "weighting"}:
         if built[name] is None:
             raise OptionError(f"{name} is empty: choose one, for example {name}=...")
@@ -548,6 +554,24 @@ def build_experiment(
     hints = get_type_hints(Experiment)
     plain = {f.name: data.get(f.name, f.default) for f in fields(Experiment) if f.name not in COMPONENTS}
     return Experiment(**{name: check_type(value, hints[name], name) for name, value in (built | plain).items()})
+
+
+def check_fold(fold: int | None, split: Any) -> None:
+    """Refuse a fold that the split knows nothing of.
+
+    Raises:
+        OptionError: It has no folds, or says another one.
+    """
+    from curriculum_rec.data.splits import Folds  # noqa: PLC0415 - Polars, which light commands do without
+
+    if fold is None:
+        return
+    if not isinstance(split, Folds):
+        raise OptionError(
+            f"fold={fold} has no effect on this split: choose split=user_folds or split=interaction_folds"
+        )
+    if split.fold != fold:
+        raise OptionError(f"fold={fold} and split.fold={split.fold}: say fold alone")
 
 
 def build_mirror(

@@ -23,3 +23,7 @@ class CheckpointError(RunError):
 
 class TrainingError(CurriculumRecError, ArithmeticError):
     """Training cannot go on, for example because the loss is not finite."""
+
+
+class DataWarning(UserWarning):
+    """Something in the data that is taken as it is, and that a person may have meant otherwise."""

@@ -23,7 +23,7 @@ FRAME_WRITERS: dict[str, Callable[[pl.DataFrame, Path], None]] = {
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file."""
-    with _whole(path) as temporary:
+    with whole_file(path) as temporary:
         temporary.write_text(text)
 
 
@@ -33,13 +33,13 @@ def write_array(path: Path, array: np.ndarray) -> None:
     Raises:
         RunError: The file cannot be written.
     """
-    with _whole(path) as temporary, temporary.open("wb") as file:
+    with whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, values=array)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file of bytes."""
-    with _whole(path) as temporary:
+    with whole_file(path) as temporary:
         temporary.write_bytes(content)
 
 
@@ -51,7 +51,7 @@ def write_frame(path: Path, frame: pl.DataFrame) -> None:
         RunError: The file cannot be written.
     """
     check_frame_path(path)
-    with _whole(path) as temporary:
+    with whole_file(path) as temporary:
         FRAME_WRITERS[path.suffix](frame, temporary)
 
 
@@ -103,7 +103,15 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a file to write under a temporary name; it takes its own name at the end of the block, or goes.
+
+    Args:
+        path: The file's name in the end.
+
+    Raises:
+        RunError: It cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # runs beside each other write the same scores
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,13 @@ Trains a recommender and leaves a run directory: config.yaml, metrics.jsonl, sum
 
 groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg job every option and its value):
   experiment    quickstart, and what lies in ./experiments/experiment/
-  data          online_retail (in the package), sequences, table, joined (several of them)
+  data          online_retail (in the package), sequences, table (CSV, TSV, JSON lines, Parquet, NumPy), log (by
+                data.pattern), sqlite, postgresql (by data.table or data.query; extra "sql"), joined (several of them)
+                (data.user=, .item=, .timestamp=, .timestamp_format=, .time_zone=, .others=[NAME,...]; docs/data.md),
+                simulated (a world whose truth is known: data.n_users=, .false_positives=, ... docs/simulated.md)
+  split         leave_one_out, last_n (split.test=5), ratio (of each user's), global_time (split.by=share|moment),
+                random, cold_users (split.given=3, .targets=1), cold_items; for cross-validation user_folds,
+                interaction_folds (split.folds=5, and fold=0 or -m 'fold=range(5)')   (docs/splits.md)
   noise         none, planted   (noise.rate=, .items=uniform|popularity, .how=insert|replace, .concentration=)
   model         sasrec, dnn, gru4rec, bprmf (with objective=bpr)   (model.norm_position=pre|post)
                 fitted at once, without objective, optimizer and stages: mostpop, itemknn, ease   (docs/baselines.md)
@@ -100,6 +106,8 @@ options:
   run_dir=DIR             where the run is kept (default runs/NAME/DATE_TIME)
   on_existing=refuse      what to do if run_dir holds a run: refuse, replace or resume
   seed=0                  decides everything random
+  fold=                   the fold that is tested, from 0, of a split that has folds; a sweep of several folds ends with
+                          a table of all of them together
   checkpoint_every_steps= steps between checkpoints besides those at evaluations
   precision=float32       what the model computes in; bfloat16 where the device is made for it
   accumulate=1            cut each device's share of a batch into so many parts, for memory
@@ -181,6 +189,7 @@ options:
   output=scores.parquet   the file: .parquet, .csv or .jsonl
   data_path=FILE          where the run's data file lies now, if it moved
   seed=0                  decides everything random about teachers, and which of equal scores comes first
+  fold=                   the fold whose training part is scored, of a split that has folds
   precision=float32       what teachers compute in; bfloat16 where the device is made for it
   accumulate=1            cut each device's share of a batch into so many parts, for memory
   compilation_cache=DIR   where compiled programs lie (default ~/.cache/curriculum_rec); null for none
@@ -351,7 +360,7 @@ options:
   on_existing=refuse      what to do if run_dir holds windows: refuse, replace or resume (go on, finished ones stay)
   seed=0                  decides everything random
   checkpoint_every_steps=, precision=, accumulate=, profile=, compilation_cache=, score_cache=, progress=,
-  trusted_packages=[]     as in train; distributed= is refused
+  trusted_packages=[]     as in train; distributed=, split= and fold= are refused
 
 examples:
   curriculum-rec prequential experiment=quickstart windows=4
@@ -409,7 +418,7 @@ options:
   folder=DIR              where the data sets of the study lie
   study_dir=DIR           where everything is kept (default runs/studies/NAME); a run's folder is
                           DATA/CONDITION/ARM/seed-N, what its process printed lies beside it in seed-N.log
-  arms=[NAME,...]         a part of the arms; so for seeds, data_sets and conditions
+  arms=[NAME,...]         a part of the arms; so for seeds, data_sets, conditions and folds
   jobs=1                  runs at a time on this machine, each on cores of its own
   hydra/launcher=NAME     a launcher of Hydra in place of them: joblib_local, slurm or ray_local (docs/launchers.md)
   on_failure=continue     stop begins no more runs once one has failed (under a launcher: no more seeds)

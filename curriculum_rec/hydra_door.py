@@ -33,6 +33,9 @@ from curriculum_rec.training.interrupt import Interrupted
 
 FOR_RUNS = {"study": "options", "tune": "overrides"}
 """Commands whose words after ``--`` go to every run that they start."""
+DATABASE_WITH_PASSWORD = re.compile(
+    r"postgres(?:ql)?://[^\s/?#]*:[^\s/?#]*@|postgres(?:ql)?://\S*[?&](?:ssl)?password=", re.I
+)
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 PLUGINS = {
     "hydra/launcher/joblib": ("hydra-joblib-launcher", "joblib"),
@@ -154,6 +157,9 @@ def _check_override(word: str, command: str) -> None:
     name, equals, value = word.partition("=")
     if not equals and not word.startswith("~"):
         raise OptionError(f"'{word}' is no option: write OPTION=VALUE; see 'curriculum-rec {command} --help'")
+    if DATABASE_WITH_PASSWORD.search(value):
+        # Before anything is composed: a sweep writes its words down at once.
+        raise OptionError(f"{name} says a password: put it into the environment, and name it by data.password_env")
     group = resources.files("curriculum_rec.conf").joinpath(*name.split("/"))
     no_choice = ("[", "{") if name != "tracking" else ("{",)  # a run may have several trackers
     if group.is_dir() and name != "experiment" and (value == "null" or value.startswith(no_choice)):

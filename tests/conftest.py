@@ -31,7 +31,7 @@ install_import_hook("curriculum_rec", "type_checks.check")
 
 from curriculum_rec.data.examples import Examples, SequenceExamples  # noqa: E402 - the hook must come first
 from curriculum_rec.data.interactions import clean  # noqa: E402
-from curriculum_rec.data.split import LeaveOneOut, Split  # noqa: E402
+from curriculum_rec.data.splits import LeaveOneOut, Split  # noqa: E402
 
 settings.register_profile("suite", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("suite")

@@ -140,6 +140,10 @@ def test_optuna_stays_behind_one_module():
     assert importers_of("optuna") == {"tuning.optuna_study"}
 
 
+def test_drivers_of_databases_stay_behind_one_module():
+    assert importers_of("adbc_driver_sqlite") == importers_of("adbc_driver_postgresql") == {"data.sources.databases"}
+
+
 def test_plotly_stays_behind_one_module():
     assert importers_of("plotly") == {"studies.html_page"}
 

@@ -65,7 +65,7 @@ DATA_MISTAKES = [
     ("data=table data.path=header.csv", ["header but no rows"]),
     ("data=table data.path=semicolon.csv", ["no column 'user'", "data.separator="]),
     ("data=table data.path=others.csv", ["no column 'user'", "'customer', 'sku', 'time'"]),
-    ("data=table data.path=bad_time.csv", ["row 2", "'noon'"]),
+    ("data=table data.path=bad_time.csv", ["line 3", "'noon'"]),
     ("data=table data.path=lone.csv", ["cleaning rule 'k_core' removed all 3 rows", "cleaning.k_core"]),
     ("data=table data.path=good.txt", ["data.format"]),
     ("data=sequences data.path=one_user.txt", ["only one user ('u')"]),

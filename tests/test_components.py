@@ -192,7 +192,7 @@ def test_trusted_packages_are_allowed_and_only_these(tmp_path, monkeypatch):
     [
         ("curriculum_rec.models.sasrec.Nothing", "cannot be imported"),
         ("curriculum_rec.nowhere.Nothing", "cannot be imported"),
-        ("curriculum_rec.data.sources.SEPARATORS", "is no component"),
+        ("curriculum_rec.data.sources.tables.OF_TEXT", "is no component"),
     ],
 )
 def test_targets_that_are_not_there(target, words):
@@ -223,12 +223,12 @@ def test_optax_may_be_named():
         "curriculum_rec.config.experiment_of_run",
         "curriculum_rec.cli.main",
         "curriculum_rec.files.write_text",
-        "curriculum_rec.data.sources._require_file",
+        "curriculum_rec.data.sources.files.require_file",
         "curriculum_rec.data.interactions.clean",
         "curriculum_rec.training.run_directory.RunDirectory",
         "curriculum_rec.training.runner.Runner",
         "curriculum_rec.components.build",
-        "curriculum_rec.data.sources.Path",
+        "curriculum_rec.data.sources.files.Path",
     ],
 )
 def test_our_own_plumbing_is_no_component(target):

@@ -61,11 +61,17 @@ TAUGHT = ["curriculum=ordered", "curriculum/pacing=constant"]
 NEEDS = {
     ("data", "sequences"): ["data.path=x.txt"],
     ("data", "table"): ["data.path=x.csv"],
+    ("data", "log"): ["data.path=x.log"],
+    ("data", "sqlite"): ["data.path=x.db", "data.table=events"],
+    ("data", "postgresql"): ["data.uri=postgresql://me@localhost/shop", "data.table=events"],
     ("data", "joined"): [
         f"+data.sources.{name}={{_target_:curriculum_rec.data.sources.TableFile,path:{name}.csv,user:user,item:item,"
-        "timestamp:timestamp,format:auto,separator:null,columns:null}"
+        "timestamp:timestamp,others:null,timestamp_format:auto,time_zone:null,format:auto,separator:null,quote:null,"
+        "columns:null,sha256:null}"
         for name in ("books", "films")
     ],
+    ("split", "user_folds"): ["fold=0"],
+    ("split", "interaction_folds"): ["fold=4"],
     ("stages", "grow_2_4"): ["growth=stack"],
     ("stages", "proportional"): ["growth=stack"],
     **{(group, name): ["growth=interleave"] for group, name in CHOICES if group.startswith("growth/")},
@@ -214,10 +220,10 @@ def test_growth_cleaning_noise_and_weighting_may_be_empty(part):
     ("part", "node"),
     [
         ("evaluation", {"_target_": "curriculum_rec.data.cleaning.KCore"}),
-        ("examples", {"_target_": "curriculum_rec.data.split.LeaveOneOut"}),
-        ("optimizer", {"_target_": "curriculum_rec.data.split.LeaveOneOut"}),
+        ("examples", {"_target_": "curriculum_rec.data.splits.LeaveOneOut"}),
+        ("optimizer", {"_target_": "curriculum_rec.data.splits.LeaveOneOut"}),
         ("stages", {"train": 5}),
-        ("stages", {"train": {"_target_": "curriculum_rec.data.split.LeaveOneOut"}}),
+        ("stages", {"train": {"_target_": "curriculum_rec.data.splits.LeaveOneOut"}}),
         ("cleaning", {"missing": None}),
         ("cleaning", {"missing": "yes"}),
     ],
@@ -234,6 +240,13 @@ def test_the_hash_identifies_the_experiment_and_not_its_place():
     assert config.config_hash(data) == config.config_hash(same)
     for changed in ({"seed": 1}, {"model": data["model"] | {"width": 8}}, {"data": data["data"] | {"path": "/a/y"}}):
         assert config.config_hash(data) != config.config_hash(data | changed)
+
+
+@pytest.mark.parametrize("choice", ["table", "log", "sqlite", "sequences"])
+def test_paths_of_sources_become_absolute(choice):
+    words = [word.replace("data.path=x", "data.path=logs/*x") for word in NEEDS["data", choice]]
+    data = config.absolute_paths(config.to_data(composed("train", [f"data={choice}", *words])))
+    assert data["data"]["path"].startswith(str(Path.cwd() / "logs" / "*x"))
 
 
 def test_written_configurations_read_back(tmp_path):

@@ -46,7 +46,7 @@ def prequential(composed: DictConfig) -> float:
     if data["distributed"] is not None:
         raise OptionError("prequential works on one host: leave distributed out")
     for word in HydraConfig.get().overrides.task:
-        if word.lstrip("+~").startswith("split"):
+        if word.lstrip("+~").startswith(("split", "fold=")):
             raise OptionError(f"{word}: windows of time are the split; leave it out")
     cutting = {name: data[name] for name in OF_PREQUENTIAL}
     _check_cutting(cutting)

@@ -14,7 +14,7 @@ from curriculum_rec.commands.opening import begin, load_run, refuse_fitted, trus
 from curriculum_rec.commands.printing import print_table
 from curriculum_rec.components import build, check_type
 from curriculum_rec.data.feedback import FeedbackLog
-from curriculum_rec.data.split import Part, Split
+from curriculum_rec.data.splits import Part, Split
 from curriculum_rec.evaluation.off_policy import Estimate, Overlap, estimates
 from curriculum_rec.evaluation.policies import Policy
 from curriculum_rec.evaluation.reward_model import ItemMeans

@@ -21,9 +21,10 @@ from curriculum_rec.studies.conduct import Conductor, OnFailure
 from curriculum_rec.studies.findings import Report
 from curriculum_rec.studies.grid import Choice, Place, plan
 from curriculum_rec.studies.html_page import check_installed, is_installed
+from curriculum_rec.studies.planned import results_of_study
 from curriculum_rec.studies.processes import log_of
 from curriculum_rec.studies.report import check_markers, put_into, write_report
-from curriculum_rec.studies.results import Results, results_of_study
+from curriculum_rec.studies.results import Results
 from curriculum_rec.studies.slices import Slices
 from curriculum_rec.studies.study import read_study
 from curriculum_rec.studies.unplanned import results_of_runs, runs_below
@@ -43,7 +44,7 @@ def study(composed: DictConfig) -> None:
     root = Path(data["study_dir"] or Path("runs") / "studies" / path.stem)
     trusted = trusted_packages(data)
     words = (*data["options"], *((f"trusted_packages=[{','.join(trusted)}]",) if trusted else ()))
-    choice = Choice(data["arms"], data["seeds"], data["data_sets"], data["conditions"], words)
+    choice = Choice(**{name: data[name] for name in ("arms", "seeds", "data_sets", "conditions", "folds")}, words=words)
     launch = _launch(data["jobs"], root)
     conductor = Conductor(
         root,
@@ -174,12 +175,14 @@ def _slices(results: Results, trusted: tuple[str, ...]) -> dict[Place, Slices]:
     """Cut the users of every place whose data can still be read."""
     found = {}
     for place, cell in results.cells.items():
-        run = next(iter(next(iter(cell.values())).values()))
+        result = next(iter(next(iter(cell.values())).values()))
         try:
-            experiment, _ = config.experiment_of_run(run.directory, trusted=trusted)
-            split = experiment.read().split
+            parts = [
+                (config.experiment_of_run(run.directory, trusted=trusted)[0].read().split, run.users)
+                for run in result.runs
+            ]
         except CurriculumRecError as error:
             warnings.warn(f"no slices of {place.data}: {error}", stacklevel=2)
             continue
-        found[place] = Slices.of(split, run.users)
+        found[place] = Slices.of(parts)
     return found

@@ -103,7 +103,8 @@ def _check(search: Search, folder: Path, trusted: tuple[str, ...]) -> None:
         ).read()
     for point in search.space.cover()[1:]:
         try:
-            config.build_experiment(compose_train(trial_words(search, point)), trusted=trusted)
+            first = search.folds[0] if search.folds else ()
+            config.build_experiment(compose_train([*trial_words(search, point), *first]), trusted=trusted)
         except OptionError as error:
             raise OptionError(
                 f"the space has a point that cannot be trained, {' '.join(words_of(point))}: {error}"

@@ -14,7 +14,7 @@ from curriculum_rec.commands.opening import begin, load_run, refuse_fitted, trus
 from curriculum_rec.commands.printing import print_quality, print_table
 from curriculum_rec.components import build, check_type
 from curriculum_rec.compression import Compression
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
@@ -54,7 +54,8 @@ def evaluate(composed: DictConfig) -> None:
     if data["output"] is not None:
         write_frame(Path(data["output"]), user_results(evaluation, ranks, dataset))
     title = f"{data['run']}: {part.name.lower()}, {len(rows):,} targets, checkpoint {snapshot.step:,}:"
-    print_quality(title, mean_metrics(ranks, options.metrics), reference_metrics(dataset, evaluation, part))
+    quality = mean_metrics(ranks, options.metrics, user=rows.user)
+    print_quality(title, quality, reference_metrics(dataset, evaluation, part))
 
 
 def recommend_command(composed: DictConfig) -> None:

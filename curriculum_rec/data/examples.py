@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from curriculum_rec.data.interactions import IdMap
-from curriculum_rec.data.split import Part, Split
+from curriculum_rec.data.splits import Part, Split
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.ranges import at_least, check_ranges
 from curriculum_rec.streams import host_stream

@@ -56,8 +56,10 @@ class IdMap:
         >>> IdMap(pl.Series(["a", "b"])).encode(pl.Series(["b", "?"])).tolist()
         [2, 0]
         """
-        codes = pl.DataFrame({"id": self.ids, "code": np.arange(1, len(self.ids) + 1, dtype=np.int32)})
-        wanted = pl.DataFrame({"id": column.cast(self.ids.dtype, strict=False)})
+        # Numbers are found by their text and not texts by their number: "01" is not the id 1.
+        ids = self.ids.cast(pl.String) if column.dtype == pl.String else self.ids
+        codes = pl.DataFrame({"id": ids, "code": np.arange(1, len(ids) + 1, dtype=np.int32)})
+        wanted = pl.DataFrame({"id": column.cast(ids.dtype, strict=False)})
         joined = wanted.join(codes, on="id", how="left", maintain_order="left")
         return joined["code"].fill_null(0).to_numpy().astype(np.int32)
 

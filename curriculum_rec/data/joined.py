@@ -9,6 +9,7 @@ import polars as pl
 
 from curriculum_rec.data.interactions import ITEM, SOURCE, TIMESTAMP, USER
 from curriculum_rec.data.sources import Source
+from curriculum_rec.data.sources.ids import warn_of_look_alikes
 from curriculum_rec.errors import DataError, OptionError
 
 
@@ -39,7 +40,8 @@ class Joined:
         """Read all rows, source after source.
 
         Raises:
-            DataError: One source has timestamps and another has none, or a source cannot be read.
+            DataError: One source has timestamps and another has none, a further column is of different types, or a
+                source cannot be read.
         """
         frames = {name: source.read() for name, source in self.sources.items()}
         timed = {name: TIMESTAMP in frame.columns for name, frame in frames.items()}
@@ -48,7 +50,18 @@ class Joined:
             raise DataError(
                 f"data.sources.{without} has no timestamps and others have: give it some, or set timestamp=null for all"
             )
-        return pl.concat([self._labelled(name, frame) for name, frame in frames.items()], how="vertical_relaxed")
+        labelled = [self._labelled(name, frame) for name, frame in frames.items()]
+        try:
+            joined = pl.concat(labelled, how="diagonal_relaxed")  # what only some sources say is missing elsewhere
+        except pl.exceptions.PolarsError as error:
+            raise DataError(
+                f"{self.name}: a column is of different types in them ({str(error).splitlines()[0]}): give it other "
+                "names by data.sources.NAME.others"
+            ) from error
+        for column, same in ((USER, self.same_users), (ITEM, self.same_items)):
+            if same:
+                warn_of_look_alikes(joined[column], f"{column}s of {self.name}")
+        return joined
 
     def _labelled(self, name: str, frame: pl.DataFrame) -> pl.DataFrame:
         ids = {USER: self.same_users, ITEM: self.same_items}

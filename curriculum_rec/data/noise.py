@@ -8,7 +8,7 @@ from typing import Literal, Protocol, get_args, runtime_checkable
 import numpy as np
 import polars as pl
 
-from curriculum_rec.data.split import Part, Split
+from curriculum_rec.data.splits import Part, Promise, Split
 from curriculum_rec.ranges import BELOW_ONE, POSITIVE, check_ranges, one_of
 from curriculum_rec.streams import host_stream
 
@@ -29,7 +29,8 @@ class Noise(Protocol):
 class PlantedNoise:
     """Plants items that a user never interacted with, in any part, into the user's training history.
 
-    Validation and test targets are untouched and never planted. The planted items are part of the log: a model meets
+    Validation and test targets are untouched and never planted, nor are items of which a split promises that nothing
+    is trained on. The planted items are part of the log: a model meets
     them in the histories at evaluation and inference too, where they are filtered as seen, and MostPop counts them.
     So every model at one rate answers the same questions; a difference between rates is what the noise costs while
     training and while predicting together.
@@ -89,8 +90,10 @@ class PlantedNoise:
             rate = stream.beta(self.rate * self.concentration, (1 - self.rate) * self.concentration, len(n_real))
         # One random offset for all users: each gets its expected number rounded up or down, and so do all together.
         edges = np.floor(np.concatenate([[0.0], np.cumsum(rate * n_real)]) + stream.random()).astype(np.int64)
-        distinct = np.unique(data.user.astype(np.int64) * (data.n_items + 1) + data.item) // (data.n_items + 1)
-        unmet = data.n_items - np.bincount(distinct, minlength=len(n_real))
+        user, item = np.divmod(np.unique(data.user.astype(np.int64) * (data.n_items + 1) + data.item), data.n_items + 1)
+        may_be_planted = _may_be_planted(split)
+        met = np.bincount(user[may_be_planted[item - 1]], minlength=len(n_real))
+        unmet = np.count_nonzero(may_be_planted) - met
         most = np.maximum(n_real - 1, 0) if self.how == "replace" else unmet
         return np.minimum(np.diff(edges), np.minimum(most, unmet))
 
@@ -101,11 +104,13 @@ class PlantedNoise:
         """
         data = split.interactions
         weight = split.item_counts(Part.TRAIN)[1:] + 1.0 if self.items == "popularity" else np.ones(data.n_items)
+        weight = np.where(_may_be_planted(split), weight, 0.0)
         users, drawn = np.flatnonzero(wanted), [np.zeros(0, np.int32)]
         for block in np.array_split(users, -(-len(users) * data.n_items // BLOCK) or 1):
             if not len(block):
                 continue
-            time = stream.standard_exponential((len(block), data.n_items)) / weight
+            with np.errstate(divide="ignore"):
+                time = stream.standard_exponential((len(block), data.n_items)) / weight
             row = np.full(data.n_users + 1, -1)
             row[block] = np.arange(len(block))
             met = row[data.user] >= 0
@@ -135,6 +140,13 @@ def planted_interactions(split: Split) -> pl.DataFrame:
     )
 
 
+def _may_be_planted(split: Split) -> np.ndarray:
+    """Tell of every item whether it may come into the training part, bool ``[n_items]``."""
+    if Promise.ITEMS in split.promises:
+        return split.item_counts(Part.TRAIN)[1:] > 0
+    return np.ones(split.interactions.n_items, bool)
+
+
 def _training_counts(split: Split) -> np.ndarray:
     data = split.interactions
     return np.bincount(data.user[split.part == Part.TRAIN], minlength=data.n_users + 1)
@@ -157,7 +169,10 @@ def _inserted(split: Split, user: np.ndarray, item: np.ndarray, stream: np.rando
 
     timestamp, source = data.timestamp, data.source
     if timestamp is not None:
-        timestamp = with_planted(timestamp, _times_between(timestamp, data.user, user, where, fraction))
+        # Where all training is promised to come first, what is planted last must not reach into what comes later.
+        can_follow = (split.part == Part.TRAIN) | (Promise.TIME not in split.promises)
+        times = _times_between(timestamp, data.user, user, where, fraction, can_follow=can_follow)
+        timestamp = with_planted(timestamp, times)
     noisy = replace(
         data,
         user=with_planted(data.user, user),
@@ -171,13 +186,19 @@ def _inserted(split: Split, user: np.ndarray, item: np.ndarray, stream: np.rando
 
 
 def _times_between(
-    timestamp: np.ndarray, user_of_row: np.ndarray, user: np.ndarray, where: np.ndarray, fraction: np.ndarray
+    timestamp: np.ndarray,
+    user_of_row: np.ndarray,
+    user: np.ndarray,
+    where: np.ndarray,
+    fraction: np.ndarray,
+    *,
+    can_follow: np.ndarray,
 ) -> np.ndarray:
     """Give times between those of the user's rows before and after; outside them, that of the nearest."""
     before, after = np.maximum(where - 1, 0), np.minimum(where, len(timestamp) - 1)
     before, after = (
         np.where(user_of_row[before] == user, before, after),
-        np.where(user_of_row[after] == user, after, before),
+        np.where((user_of_row[after] == user) & can_follow[after], after, before),
     )
     return timestamp[before] + (fraction * (timestamp[after] - timestamp[before])).astype(timestamp.dtype)
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from curriculum_rec.data.interactions import TIMESTAMP, USER, CleaningRule, Interactions
 from curriculum_rec.data.sources import Source
-from curriculum_rec.data.split import Part, Split
+from curriculum_rec.data.splits import Part, Split
 from curriculum_rec.errors import DataError
 from curriculum_rec.ranges import INSIDE_ONE, at_least, check_ranges, check_value, one_of
 

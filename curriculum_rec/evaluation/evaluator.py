@@ -15,7 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.data.examples import BATCH_MULTIPLE, USER, bucket_lengths, pad_left_aligned
-from curriculum_rec.data.split import EvaluationRows
+from curriculum_rec.data.splits import EvaluationRows
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.metrics import METRICS, parse_metric
 from curriculum_rec.evaluation.mostpop import seen_pairs

@@ -1,4 +1,4 @@
-"""Ranking metrics for one relevant item a row (host): first per row, then their mean.
+"""Ranking metrics for one relevant item a row (host): first per row, then means a user, then their mean.
 
 ``rank`` counts from 1; a rank between two integers is the mean over a tied block, so that a scorer which cannot tell
 items apart is not rewarded for it.
@@ -71,9 +71,38 @@ def user_metrics(rank: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray
     return result
 
 
-def mean_metrics(rank: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    """Average each metric over all rows."""
-    return {name: float(values.mean()) for name, values in user_metrics(rank, names).items()}
+def mean_metrics(rank: np.ndarray, names: Sequence[str], *, user: np.ndarray | None = None) -> dict[str, float]:
+    """Average each metric: over a user's rows, then over users, so that every user counts the same.
+
+    Args:
+        rank: float64 ``[m]``, from 1.
+        names: Such as ``ndcg@10``.
+        user: Whose rows they are, int ``[m]``; None where each has one.
+
+    >>> mean_metrics(np.array([1.0, 5.0, 5.0]), ["hr@1"], user=np.array([7, 8, 8]))
+    {'hr@1': 0.5}
+    >>> mean_metrics(np.array([1.0, 5.0, 5.0]), ["hr@1"], user=np.array([7, 7, 8]))
+    {'hr@1': 0.25}
+    """
+    return {name: float(user_means(values, user).mean()) for name, values in user_metrics(rank, names).items()}
+
+
+def user_means(values: np.ndarray, user: np.ndarray | None) -> np.ndarray:
+    """Average the values of every user's rows.
+
+    Args:
+        values: float64 ``[m]``.
+        user: int ``[m]``; None where each has one row.
+
+    Returns:
+        float64, one a user in ascending order; the values as they are where each has one row.
+    """
+    if user is None:
+        return values
+    distinct, row = np.unique(user, return_inverse=True)
+    if len(distinct) == len(user):
+        return values
+    return np.bincount(row, values) / np.bincount(row)
 
 
 def parse_metric(name: str) -> tuple[Callable[[np.ndarray, int], np.ndarray], int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curriculum_rec.data.split import EvaluationRows
+from curriculum_rec.data.splits import EvaluationRows
 
 
 def most_popular_ranks(counts: np.ndarray, rows: EvaluationRows, *, filter_seen: bool) -> np.ndarray:

@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 from flax import nnx
 
+from curriculum_rec.data.splits import Part
 from curriculum_rec.evaluation.intervals import bootstrap_interval
-from curriculum_rec.evaluation.metrics import ndcg
+from curriculum_rec.evaluation.metrics import ndcg, user_means
 from curriculum_rec.inference.recommend import recommend
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.training.experiment import Dataset, Experiment
@@ -70,7 +71,8 @@ class Comparison:
         k = min(k, dataset.split.interactions.n_items)
         placed = [(structure, jax.tree.map(jnp.asarray, params)) for structure, params in models]
         before, after = (_lists(model, experiment, dataset, k=k) for model in placed)
-        values = [ndcg(rank, k) for rank in ranks]
+        asked = dataset.split.rows(Part.TEST).user
+        values = [user_means(ndcg(rank, k), asked) for rank in ranks]
         change = values[1] - values[0]
         return cls(
             k=k,

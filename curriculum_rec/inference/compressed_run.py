@@ -19,7 +19,7 @@ import numpy as np
 
 from curriculum_rec.compression.contract import Compression, Form, tree_bytes
 from curriculum_rec.compression.packing import dense
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
@@ -211,7 +211,7 @@ def _evaluate(source: Source, snapshot: Snapshot, made: RunDirectory, *, config_
     ranks, quality = {}, {}
     for part, evaluation in evaluations.items():
         ranks[part] = evaluation.ranks(compressed[0], placed.replicate(compressed[1]))
-        quality[part.name.lower()] = mean_metrics(ranks[part], experiment.evaluation.metrics)
+        quality[part.name.lower()] = mean_metrics(ranks[part], experiment.evaluation.metrics, user=evaluation.rows.user)
         write_frame(made.evaluation / f"{part.name.lower()}.parquet", user_results(evaluation, ranks[part], dataset))
     summary = summarise(
         experiment,

@@ -109,6 +109,7 @@ def _difference(baseline: RunDirectory, other: RunDirectory, metric: str) -> np.
 def _users(directory: RunDirectory, metric: str) -> pl.DataFrame:
     file = directory.evaluation / "test.parquet"
     try:
-        return pl.read_parquet(file, columns=["user", metric])
+        frame = pl.read_parquet(file, columns=["user", metric])
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{file} has no users with {metric}: {str(error).splitlines()[0]}") from error
+    return frame.group_by("user", maintain_order=True).mean()  # a user may be asked for several items

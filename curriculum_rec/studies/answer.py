@@ -32,8 +32,10 @@ def _of_place(place: Place, cell: Cell, options: Options) -> Iterator[str]:
     else:
         yield f"{where}: no run of {base} is finished."
     controls, baseline = against_controls(cell, options), against_baseline(cell, options)
-    yield from _claims("its control" if controls and controls.n_arms == 1 else "their controls", controls)
-    yield from _claims(base, baseline)
+    own = "its control" if controls and controls.n_arms == 1 else "their controls"
+    for against, family in ((own, controls), (base, baseline)):
+        yield from _claims(against, family)
+        yield from _fold_claims(against, family)
 
 
 def _claims(against: str, family: Family) -> Iterator[str]:
@@ -55,6 +57,22 @@ def _claims(against: str, family: Family) -> Iterator[str]:
         else:
             numbers = f"differences: highest {_list(ordered[-1:], family)}; lowest {_list(ordered[:1], family)}"
         yield f"Against {against}, {nobody} shown to differ; {numbers}."
+
+
+def _fold_claims(against: str, family: Family) -> Iterator[str]:
+    """Say which arms differ over folds."""
+    if not family.over_folds:
+        return
+    found = family.over_folds
+    n_folds = max(each.n for each in found.values())
+    told = [
+        f"{name} {verdict(each)}, {each.difference:+.4f} ({interval((each.low, each.high))}, corrected p "
+        f"{chance(each.adjusted_p)}, {each.won} of {each.n} folds)"
+        for name, each in found.items()
+        if verdict(each) != "not shown"
+    ]
+    said = "; ".join(told) if told else "no arm is shown to differ" if len(found) > 1 else "no difference is shown"
+    yield f"Over the {n_folds} folds, against {against}: {said}."
 
 
 def _are(names: Sequence[str]) -> str:

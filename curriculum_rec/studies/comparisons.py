@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
 
+from curriculum_rec.evaluation.cross_validation import FoldComparison, compare_by_fold
 from curriculum_rec.evaluation.statistics import Comparison, compare, compare_by_user
+from curriculum_rec.studies.folds import fold_differences
 from curriculum_rec.studies.results import Cell, Options, Seeds, shared_seeds, user_differences, values
 
 LEVEL = 0.05
@@ -25,11 +27,13 @@ class Family:
         against: What every arm is compared with, by name.
         over_seeds: What other runs on the same users would say.
         of_users: Gives every user's differences, ``[n_seeds, n_users]`` an arm.
+        over_folds: What other users of the same kind would say; empty without cross-validation.
     """
 
     against: Mapping[str, str]
     over_seeds: Mapping[str, Comparison]
     of_users: Callable[[], Mapping[str, np.ndarray]] = dict
+    over_folds: Mapping[str, FoldComparison] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.over_seeds)
@@ -75,15 +79,17 @@ def _family(cell: Cell, pairs: Mapping[str, str], metric: str) -> Family:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*too few for a claim")  # the tables and the answer say it
         over_seeds = compare(of_seeds)
-    return Family(pairs, over_seeds, partial(_of_users, cell, pairs, metric))
+    of_folds = {name: fold_differences(cell[name], cell[other], metric) for name, other in pairs.items()}
+    over_folds = compare_by_fold({name: found for name, found in of_folds.items() if len(found)})
+    return Family(pairs, over_seeds, partial(_of_users, cell, pairs, metric), over_folds)
 
 
 def _of_users(cell: Cell, pairs: Mapping[str, str], metric: str) -> dict[str, np.ndarray]:
     return {name: user_differences(cell[name], cell[other], metric) for name, other in pairs.items()}
 
 
-def verdict(found: Comparison) -> Verdict:
-    """Say what the seeds allow to be claimed."""
+def verdict(found: Comparison | FoldComparison) -> Verdict:
+    """Say what the seeds, or the folds, allow to be claimed."""
     if found.adjusted_p > LEVEL:
         return "not shown"
     return "helps" if found.difference > 0 else "harms"

@@ -31,6 +31,7 @@ class Entry:
         state: ``interrupted`` ones go on from their newest checkpoint, ``failed`` ones are tried again.
         attempts: How often it was started.
         error: Why it failed, in a sentence; None if it did not.
+        fold: The fold that it tests; None where there are none.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Entry:
     state: State = "waiting"
     attempts: int = 0
     error: str | None = None
+    fold: int | None = None
 
 
 @dataclass
@@ -83,7 +85,7 @@ class Ledger:
         for run in runs:
             before = self.entries.get(run.name)
             place = run.place
-            entry = Entry(run.name, place.data, place.condition, run.arm, run.seed, run.config_hash)
+            entry = Entry(run.name, place.data, place.condition, run.arm, run.seed, run.config_hash, fold=run.fold)
             if before is not None:
                 entry = replace(entry, attempts=before.attempts, error=before.error)
             state = state_of(run)

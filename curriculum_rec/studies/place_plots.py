@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from curriculum_rec.studies.comparisons import against_baseline, against_controls
+from curriculum_rec.studies.folds import by_run
 from curriculum_rec.studies.plots import Looks, Plot
 from curriculum_rec.studies.plots_of_results import cost_and_quality, forest, gains, time_to_quality
 from curriculum_rec.studies.plots_of_training import depth, learning_curves, pacing, trained_when
@@ -20,14 +21,14 @@ def place_plots(cell: Cell, options: Options, slices: Slices | None, looks: Look
         looks: Of every arm.
     """
     made = [
-        learning_curves(cell, options, looks),
+        learning_curves(by_run(cell), options, looks),
         forest("baseline", against_baseline(cell, options), options, looks),
         forest("controls", against_controls(cell, options), options, looks),
-        pacing(cell, looks),
-        depth(cell, looks),
-        trained_when(cell),
+        pacing(by_run(cell), looks),
+        depth(by_run(cell), looks),
+        trained_when(by_run(cell)),
         None if slices is None else gains(cell, options, slices, looks),
-        time_to_quality(cell, options, looks),
+        time_to_quality(by_run(cell), options, looks),
         cost_and_quality(cell, options, looks),
     ]
     return [plot for plot in made if plot is not None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ import polars as pl
 
 from curriculum_rec.errors import RunError
 from curriculum_rec.evaluation.curves import Curve
+from curriculum_rec.evaluation.metrics import user_means
 from curriculum_rec.studies.grid import Place
-from curriculum_rec.studies.ledger import Ledger
 from curriculum_rec.studies.study import BASELINE, Study
 from curriculum_rec.tracking.rows import read_rows
 from curriculum_rec.training.run_directory import RunDirectory
@@ -28,11 +27,18 @@ class Result:
         arm: Name of its arm.
         seed: Its seed.
         directory: Where it lies.
+        fold: Which fold it tests; None where there are none.
     """
 
     arm: str
     seed: int
     directory: RunDirectory
+    fold: int | None = None
+
+    @property
+    def runs(self) -> tuple[Result, ...]:
+        """The runs that it comes from: itself."""
+        return (self,)
 
     @cached_property
     def summary(self) -> Mapping[str, Any]:
@@ -41,7 +47,7 @@ class Result:
 
     @cached_property
     def users(self) -> pl.DataFrame:
-        """One row a user of the test part: ``user``, ``item``, ``rank`` and metrics."""
+        """One row a question of the test part: ``user``, ``item``, ``rank`` and metrics."""
         return pl.read_parquet(self.directory.evaluation / "test.parquet")
 
     @cached_property
@@ -123,48 +129,22 @@ class Results:
         return sum(1 for _ in self.all())
 
     def all(self) -> Iterator[Result]:
-        """List all runs."""
-        return (run for cell in self.cells.values() for runs in cell.values() for run in runs.values())
-
-
-def results_of_study(root: Path, study: Study) -> Results:
-    """Read the finished runs of a study.
-
-    Args:
-        root: Its folder.
-        study: Its file.
-
-    Raises:
-        RunError: None is finished, or runs of one seed had different data.
-    """
-    cells: dict[Place, Cell] = {}
-    ledger = Ledger.read(root / "ledger.json")
-    for data in study.data:
-        for condition in study.conditions:
-            cell = {arm: _seeds(root / data / condition / arm, arm) for arm in study.all_arms()}
-            if found := {arm: seeds for arm, seeds in cell.items() if seeds}:
-                cells[Place(data, condition)] = found
-    return Results(Options.of(study), cells, len(ledger.entries))
-
-
-def _seeds(folder: Path, arm: str) -> dict[int, Result]:
-    found = {}
-    for summary in folder.glob("seed-*/summary.json"):
-        run = Result(arm, int(summary.parent.name.partition("-")[2]), RunDirectory(summary.parent))
-        found[run.seed] = run
-    return dict(sorted(found.items()))
+        """List all runs, those of every fold."""
+        return (
+            one for cell in self.cells.values() for runs in cell.values() for run in runs.values() for one in run.runs
+        )
 
 
 def check_same_data(cell: Cell) -> None:
     """Refuse to compare runs that had different data.
 
     Raises:
-        RunError: Two runs of one seed had different data.
+        RunError: Two runs of one seed and one fold had different data.
     """
-    first: dict[int, Result] = {}
+    first: dict[tuple[int, int | None], Result] = {}
     for seeds in cell.values():
-        for seed, run in seeds.items():
-            other = first.setdefault(seed, run)
+        for run in (one for result in seeds.values() for one in result.runs):
+            other = first.setdefault((run.seed, run.fold), run)
             if other.summary["split_hash"] != run.summary["split_hash"]:
                 raise RunError(
                     f"{other.directory.path} and {run.directory.path} had different data (their split hashes differ): "
@@ -182,8 +162,8 @@ def values(runs: Seeds, metric: str) -> dict[int, float]:
     return {seed: run.test(metric) for seed, run in runs.items()}
 
 
-def user_values(runs: Iterable[Result], metric: str) -> np.ndarray:
-    """Take every user's test metric, ``[n_runs, n_users]``.
+def row_values(runs: Iterable[Result], metric: str) -> np.ndarray:
+    """Take the test metric of every question, ``[n_runs, n_rows]``; a user may have been asked several.
 
     Raises:
         RunError: The runs did not answer the same questions, or have not computed the metric.
@@ -205,5 +185,14 @@ def user_differences(ours: Seeds, other: Seeds, metric: str) -> np.ndarray:
     Raises:
         RunError: The runs of a seed did not answer the same questions.
     """
-    pairs = (user_values((ours[seed], other[seed]), metric) for seed in shared_seeds(ours, other))
-    return np.stack([mine - theirs for mine, theirs in pairs])
+    differences = []
+    for seed in shared_seeds(ours, other):
+        mine, theirs = row_values((ours[seed], other[seed]), metric)
+        differences.append(user_means(mine - theirs, row_user(ours[seed].users)))
+    return np.stack(differences)
+
+
+def row_user(users: pl.DataFrame) -> np.ndarray:
+    """Number the users of rows, int64 ``[n_rows]``, in the order in which they come."""
+    distinct = users.select("user").unique(maintain_order=True).with_row_index("number")
+    return users.join(distinct, on="user", how="left", maintain_order="left")["number"].to_numpy().astype(np.int64)

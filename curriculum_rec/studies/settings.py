@@ -108,13 +108,12 @@ def _runs(results: Results) -> Table:
     rows: list[Row] = []
     for place, cell in results.cells.items():
         for arm, seeds in cell.items():
-            for seed, run in seeds.items():
+            for seed, run in ((seed, one) for seed, result in seeds.items() for one in result.runs):
                 hashes = {f"{part} hash": run.summary[f"{part}_hash"] for part in ("config", "split")}
                 own = {"best step": run.summary["best_step"], "devices": _devices(run.summary)}
-                rows.append(
-                    {"data": place.data, "condition": place.condition, "arm": arm, "seed": seed, **hashes, **own}
-                )
-    forms: dict[str, Any] = dict.fromkeys(("data", "condition", "arm", "seed", "config hash", "split hash"), "")
+                where = {"data": place.data, "condition": place.condition, "arm": arm, "seed": seed, "fold": run.fold}
+                rows.append({**where, **hashes, **own})
+    forms: dict[str, Any] = dict.fromkeys(("data", "condition", "arm", "seed", "fold", "config hash", "split hash"), "")
     note = (
         "Runs of one split hash had the same data, cut alike. The config hash names all options but those that say "
         "where things lie and what the machine is like."

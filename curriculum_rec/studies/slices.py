@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from curriculum_rec.data.split import Part, Split
-from curriculum_rec.studies.results import Seeds, user_values
+from curriculum_rec.data.splits import Part, Split
+from curriculum_rec.studies.results import Seeds, row_values
 
 ACTIVITY = ("few events", "some events", "many events")
 POPULARITY = ("rare items", "known items", "popular items")
@@ -20,9 +21,9 @@ class Slices:
     """Which slice every test target lies in.
 
     Attributes:
-        users: Id of every user, in the order of the results.
-        activity: int ``[n_users]``, the third by events in the training part, 0 the least active.
-        popularity: int ``[n_users]``, the third of the training events that the target's item belongs to, when items
+        users: Id of the user of every test target, in the order of the results.
+        activity: int ``[n_rows]``, the third by events in the training part, 0 the least active.
+        popularity: int ``[n_rows]``, the third of the training events that the target's item belongs to, when items
             are put in order of their counts, 0 the rarest.
         bounds: The counts at which the thirds end.
     """
@@ -33,25 +34,28 @@ class Slices:
     bounds: tuple[tuple[int, int], tuple[int, int]]
 
     @classmethod
-    def of(cls, split: Split, results: pl.DataFrame) -> Slices:
+    def of(cls, parts: Sequence[tuple[Split, pl.DataFrame]]) -> Slices:
         """Cut the users of some results.
 
         Args:
-            split: The data that the run was trained on.
-            results: One row a user: ``user`` and ``item``, ids.
+            parts: The data that a run was trained on, and its rows ``user`` and ``item``, ids; of cross-validation
+                one pair a fold. What is given of a user who is not trained on counts as an event, too.
         """
-        interactions = split.interactions
-        train = split.part == Part.TRAIN
-        events = np.bincount(interactions.user[train], minlength=interactions.n_users + 1)
-        of_user = events[interactions.users.encode(results["user"])]
-        counts = split.item_counts(Part.TRAIN)
-        of_item = counts[interactions.items.encode(results["item"])]
+        users, items, counts = [], [], []
+        for split, results in parts:
+            interactions = split.interactions
+            known = (split.part == Part.TRAIN) | (split.part == Part.ASIDE)
+            events = np.bincount(interactions.user[known], minlength=interactions.n_users + 1)
+            users.append(events[interactions.users.encode(results["user"])])
+            counts.append(split.item_counts(Part.TRAIN))
+            items.append(counts[-1][interactions.items.encode(results["item"])])
+        of_user, of_item = np.concatenate(users), np.concatenate(items)
         user_bounds = _bounds(np.quantile(of_user, [1 / 3, 2 / 3], method="higher"))
-        ordered = np.sort(counts[1:])
+        ordered = np.sort(np.concatenate([each[1:] for each in counts]))
         ends = np.searchsorted(np.cumsum(ordered) / max(ordered.sum(), 1), [1 / 3, 2 / 3])
         item_bounds = _bounds(ordered[np.minimum(ends, len(ordered) - 1)])
         return cls(
-            results["user"],
+            pl.concat([results["user"] for _, results in parts]),
             np.searchsorted(user_bounds, of_user),
             np.searchsorted(item_bounds, of_item),
             (user_bounds, item_bounds),
@@ -59,12 +63,12 @@ class Slices:
 
     def means(self, runs: Seeds, metric: str) -> dict[str, float]:
         """Give the mean metric of every slice that has a user, over the seeds of an arm."""
-        of_user = user_values(runs.values(), metric).mean(axis=0)
+        of_row = row_values(runs.values(), metric).mean(axis=0)
         found = {}
         for names, slice_of in ((ACTIVITY, self.activity), (POPULARITY, self.popularity)):
             for number, name in enumerate(names):
                 if (inside := slice_of == number).any():
-                    found[name] = float(of_user[inside].mean())
+                    found[name] = float(of_row[inside].mean())
         return found
 
     def describe(self) -> str:

@@ -78,6 +78,8 @@ class Study:
             first is what the others are compared with.
         options: Words for every run.
         seeds: Each is a run of every arm. Arms are paired by them.
+        folds: How many parts of the data are tested in turn, under every seed; the split of the runs must have folds.
+            None trains on one split.
         controls: Words by name, what is added to an arm to make its control; ``random``, ``anti`` and ``standard`` are
             known to every study.
         baseline: The arm that all others are compared with.
@@ -92,6 +94,7 @@ class Study:
     conditions: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"all": ()})
     options: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    folds: int | None = None
     controls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     baseline: str = BASELINE
     metric: str = "ndcg@10"
@@ -99,7 +102,7 @@ class Study:
     share: float = 0.95
 
     def __post_init__(self) -> None:
-        check_ranges(self, "", {"share": SHARE})
+        check_ranges(self, "", {"share": SHARE, "folds": at_least(2).or_null()})
         if not (self.arms and self.seeds and self.data and self.conditions):
             raise OptionError("a study needs at least one arm, one seed, one data set and one condition")
         for seed in self.seeds:

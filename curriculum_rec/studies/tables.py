@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from curriculum_rec.evaluation.cross_validation import FoldComparison
 from curriculum_rec.evaluation.curves import Unit
 from curriculum_rec.evaluation.statistics import Comparison
 from curriculum_rec.studies.comparisons import Family, against_baseline, against_controls, mean_of, verdict
+from curriculum_rec.studies.folds import by_run, fold_table
 from curriculum_rec.studies.grid import Place
 from curriculum_rec.studies.results import Cell, Options, Result, Results, Seeds, shared_seeds
 from curriculum_rec.studies.slices import SLICES, Slices
@@ -48,13 +50,14 @@ def place_tables(place: Place, cell: Cell, options: Options, slices: Slices | No
     """
     name = f"{place.data}-{place.condition}"
     yield quality(f"{name}-quality", cell, options)
+    yield fold_table(f"{name}-folds", cell, options)
     yield comparison(f"{name}-baseline", f"Against {options.baseline}", against_baseline(cell, options), options)
     yield comparison(f"{name}-controls", "Against each arm's own control", against_controls(cell, options), options)
     if options.baseline in cell:
-        yield budgets(f"{name}-budgets", cell, options)
+        yield budgets(f"{name}-budgets", by_run(cell), options)
     if slices is not None:
         yield sliced(f"{name}-slices", cell, options, slices)
-    yield cost(f"{name}-cost", cell)
+    yield cost(f"{name}-cost", by_run(cell))
 
 
 def quality(name: str, cell: Cell, options: Options) -> Table:
@@ -82,12 +85,15 @@ def comparison(name: str, title: str, family: Family, options: Options) -> Table
         row: Row = {"arm": arm, "against": family.against[arm], "seeds": seeds.n, "difference": seeds.difference}
         row |= {"effect": seeds.effect, "won": seeds.won, "Wilcoxon over seeds": seeds.wilcoxon_p}
         row |= _tested(seeds, "seeds") | _tested(users, "users") | {"over seeds": verdict(seeds)}
+        if (folds := family.over_folds.get(arm)) is not None:
+            row |= _tested(folds, "folds") | {"folds won": f"{folds.won} of {folds.n}", "over folds": verdict(folds)}
         rows.append(row)
     forms: dict[str, str | Form] = {"arm": "", "against": "", "seeds": "", "difference": "+.4f"}
     forms |= {"effect": "+.2f", "won": ".0%"}
     for over in ("seeds", "users"):
         forms |= {f"95 % over {over}": interval, f"p over {over}": chance, f"Holm over {over}": chance}
         forms |= {"Wilcoxon over seeds": chance} if over == "seeds" else {}
+    forms |= {"folds won": "", "95 % over folds": interval, "p over folds": chance, "Holm over folds": chance}
     note = ""
     if family:
         raw, corrected = family.smallest_p
@@ -99,10 +105,18 @@ def comparison(name: str, title: str, family: Family, options: Options) -> Table
             "won is the share of seeds that are better, level ones counting half. The columns over users say what "
             "other users would say under the same seeds; they support no claim about other runs."
         )
-    return rows_to_table(name, title, note, {**forms, "over seeds": ""}, rows)
+        note += FOLDS_NOTE if family.over_folds else ""
+    return rows_to_table(name, title, note, {**forms, "over seeds": "", "over folds": ""}, rows)
 
 
-def _tested(found: Comparison, over: str) -> Row:
+FOLDS_NOTE = (
+    " A seed's difference is that of its folds together. The columns over folds say what other users of the same kind "
+    "would say: t-tests over the folds' differences, the mean of their seeds, whose variance is corrected for the "
+    "training data that folds share (Nadeau and Bengio)."
+)
+
+
+def _tested(found: Comparison | FoldComparison, over: str) -> Row:
     ends = None if found.low is None else (found.low, found.high)
     return {f"95 % over {over}": ends, f"p over {over}": found.p, f"Holm over {over}": found.adjusted_p}
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from curriculum_rec.errors import RunError
 from curriculum_rec.flat_options import flat
+from curriculum_rec.studies.folds import pool
 from curriculum_rec.studies.grid import Place
 from curriculum_rec.studies.results import Options, Result, Results
 from curriculum_rec.training.run_directory import RunDirectory
 
 DATA_PARTS = ("data", "cleaning", "split", "noise")
-NO_PART = ("seed", "name", "run_dir", "progress", "on_existing", "compilation_cache", "score_cache", "profile",
+NO_PART = ("seed", "fold", "name", "run_dir", "progress", "on_existing", "compilation_cache", "score_cache", "profile",
            "distributed", "tracking", "trusted_packages", "compressed")  # fmt: skip
 TARGET = "_target_"
 Flat = Mapping[str, str]
@@ -24,6 +25,8 @@ def results_of_runs(
 ) -> Results:
     """Put finished runs together: those that differ by their seed alone are one arm, those on the same data one place.
 
+    The runs of all folds of a seed are one result.
+
     Args:
         directories: The runs.
         configs: Their configurations.
@@ -33,17 +36,24 @@ def results_of_runs(
         RunError: A run is not finished, two are of one arm and one seed, or runs of one place had different data.
     """
     runs = [flat(config, without=NO_PART) for config in configs]
+    folds = [_fold(config) for config in configs]
+    if len(set(folds)) > 1:
+        runs = [{name: value for name, value in run.items() if name != "split.fold"} for run in runs]
     places = _names([{k: v for k, v in run.items() if k.split(".")[0] in DATA_PARTS} for run in runs], "data")
     arms = _names([{k: v for k, v in run.items() if k.split(".")[0] not in DATA_PARTS} for run in runs], "plain")
-    cells: dict[Place, dict[str, dict[int, Result]]] = {}
-    for directory, config, place, arm in zip(directories, configs, places, arms, strict=True):
-        seeds = cells.setdefault(Place(place, "all"), {}).setdefault(arm, {})
-        seed = int(config["seed"])
-        if seed in seeds:
-            raise RunError(
-                f"{seeds[seed].directory.path} and {directory.path} are the same arm and seed: name one of them"
-            )
-        seeds[seed] = Result(arm, seed, directory)
+    found: dict[Place, dict[str, dict[tuple[int, int | None], Result]]] = {}
+    for directory, config, place, arm, fold in zip(directories, configs, places, arms, folds, strict=True):
+        of_arm = found.setdefault(Place(place, "all"), {}).setdefault(arm, {})
+        run = Result(arm, int(config["seed"]), directory, fold)
+        if (other := of_arm.setdefault((run.seed, fold), run)) is not run:
+            raise RunError(f"{other.directory.path} and {directory.path} are the same arm and seed: name one of them")
+    if len(set(folds)) > 1:
+        n_folds = {Place(place, "all"): int(c["split"]["folds"]) for place, c in zip(places, configs, strict=True)}
+        cells = {place: {arm: _pooled(runs, n_folds[place]) for arm, runs in c.items()} for place, c in found.items()}
+    else:
+        cells = {
+            place: {arm: {r.seed: r for r in runs.values()} for arm, runs in c.items()} for place, c in found.items()
+        }
     first = next(iter(cells.values()))
     deciding = metric or str(configs[0]["evaluation"]["metric"])
     cutoff = deciding.partition("@")[2]
@@ -51,6 +61,26 @@ def results_of_runs(
         "How do these runs compare?", next(iter(first)), deciding, tuple(dict.fromkeys((f"hr@{cutoff}", deciding)))
     )
     return Results(options, cells, len(directories))
+
+
+def _fold(config: Mapping[str, Any]) -> int | None:
+    split = config.get("split")
+    return split.get("fold") if isinstance(split, Mapping) and "folds" in split else None
+
+
+def _pooled(runs: Mapping[tuple[int, int | None], Result], n_folds: int) -> dict[int, Result]:
+    """Put an arm's folds together.
+
+    Raises:
+        RunError: One is missing.
+    """
+    for (seed, _), run in runs.items():
+        if missing := [str(fold) for fold in range(n_folds) if (seed, fold) not in runs]:
+            raise RunError(
+                f"of the arm '{run.arm}' and seed {seed} fold {', '.join(missing)} of {n_folds} is missing: train it, "
+                "then all of them can be reported together"
+            )
+    return pool(runs.values(), n_folds)
 
 
 def runs_below(folder: Path) -> list[RunDirectory]:

@@ -12,10 +12,11 @@ from flax import nnx
 
 from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.data.examples import Examples, SequenceExamples
+from curriculum_rec.data.false_positives import split_around
 from curriculum_rec.data.interactions import CleaningRule, clean
 from curriculum_rec.data.noise import Noise
 from curriculum_rec.data.sources import Source
-from curriculum_rec.data.split import Split, Splitter
+from curriculum_rec.data.splits import Split, Splitter, check_promises
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.growth.contract import Growth, can_shrink
@@ -102,9 +103,13 @@ class Experiment:
             DataError: The data cannot be used.
             OptionError: A cut-off is larger than the catalogue.
         """
-        split = self.split(clean(self.data.read(), self.cleaning, source=self.data.name))
+        split = split_around(self.split, clean(self.data.read(), self.cleaning, source=self.data.name))
         if self.noise is not None:
-            split = self.noise(split, seed=self.seed)
+            if split.noise is not None:
+                raise OptionError(
+                    "noise is planted into data that have false positives of their own: choose noise=none"
+                )
+            split = check_promises(self.noise(split, seed=self.seed))
         self.evaluation.check_catalogue(split.interactions.n_items)
         examples = self.examples(split)
         if isinstance(self.model, CountsUsers):

@@ -11,7 +11,7 @@ import numpy as np
 
 from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.data.noise import planted_interactions
-from curriculum_rec.data.split import Part, Split
+from curriculum_rec.data.splits import Part, Split
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics
@@ -126,7 +126,9 @@ class FittedRun:
                 placed,
             )
             ranks[part], evaluations[part] = evaluation.ranks(structure, params), evaluation
-        quality = {part: mean_metrics(each, options.metrics) for part, each in ranks.items()}
+        quality = {
+            part: mean_metrics(each, options.metrics, user=evaluations[part].rows.user) for part, each in ranks.items()
+        }
         record = RunRecord().begin_stage(stage, None, count_parameters(params), 0)
         logbook.stage(record, grown_from=None, preserves_function=None)
         record = record.evaluated(0, quality[Part.VALIDATION], options.metric).with_stage(done=True)

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from curriculum_rec.components import TARGET
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.data.windows import Tested, Time
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.evaluation.intervals import ratio_interval

@@ -23,7 +23,7 @@ from curriculum_rec.curriculum.difficulty import PredictionDepth, ScoreFile, Tra
 from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.curriculum.state import CurriculumState
 from curriculum_rec.data.noise import planted_interactions
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.distillation.distilled import Distilled, without_parts
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import Evaluation
@@ -475,7 +475,7 @@ class Runner:
         # The stage's own structure: that of a state names what is frozen, and would be compiled once a level.
         structure = state.structure if self._model is None else split_model(self._model)[0]
         ranks = self._evaluations[Part.VALIDATION].ranks(structure, without_parts(evaluation_parameters(state)))
-        quality = mean_metrics(ranks, options.metrics)
+        quality = mean_metrics(ranks, options.metrics, user=self._evaluations[Part.VALIDATION].rows.user)
         self._record = self._record.evaluated(step, quality, options.metric, share=position.share)
         self._logbook.evaluation(step, quality, self._record, metric=options.metric)
         return self.engine.scheduler.evaluated(position, quality[options.metric])
@@ -507,7 +507,7 @@ class Runner:
         quality = {}
         for part, evaluation in self._evaluations.items():
             ranks = evaluation.ranks(structure, params)
-            quality[part] = mean_metrics(ranks, self.experiment.evaluation.metrics)
+            quality[part] = mean_metrics(ranks, self.experiment.evaluation.metrics, user=evaluation.rows.user)
             if hosts.is_first():
                 path = self.directory.evaluation / f"{part.name.lower()}.parquet"
                 write_frame(path, user_results(evaluation, ranks, self.dataset))

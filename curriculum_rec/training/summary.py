@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import polars as pl
 
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.evaluation.evaluator import Evaluation
 from curriculum_rec.evaluation.metrics import mean_metrics, user_metrics
 from curriculum_rec.evaluation.mostpop import most_popular_ranks
@@ -91,7 +91,7 @@ def reference_metrics(dataset: Dataset, evaluation: Evaluation, part: Part = Par
     """Compute MostPop's metrics on the rows of an evaluation."""
     options = evaluation.options
     ranks = most_popular_ranks(dataset.split.item_counts(part), evaluation.rows, filter_seen=options.filter_seen)
-    return mean_metrics(ranks, options.metrics)
+    return mean_metrics(ranks, options.metrics, user=evaluation.rows.user)
 
 
 def user_results(evaluation: Evaluation, ranks: np.ndarray, dataset: Dataset) -> pl.DataFrame:

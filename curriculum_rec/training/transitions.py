@@ -10,7 +10,7 @@ import optax
 from flax import nnx
 
 from curriculum_rec.data.examples import Examples
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.contract import FitsGrowth, ResetsOptimizer, can_shrink
 from curriculum_rec.growth.depth import DepthGrowth, stacked_depth

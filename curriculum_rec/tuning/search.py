@@ -54,7 +54,8 @@ class Search:
         space: What is chosen.
         sampler: How the next point is chosen.
         pruner: Which trials are stopped early.
-        folds: Words of each run of a trial; its value is the mean. Nothing makes a trial one run.
+        folds: Words of each run of a trial; its value is the mean. Nothing makes a trial one run. In a file a number
+            stands for ``split.folds=NUMBER fold=0``, ``fold=1`` and so on.
         n_trials: All trials of the study, those of other processes among them.
         timeout: Seconds after which a process begins no new trial; None sets no limit.
         seed: Decides what the sampler draws, trial by trial.
@@ -79,7 +80,7 @@ class Search:
         for word in [*self.base, *(word for fold in self.folds for word in fold)]:
             _check_word(word)
         for entry in self.space.entries:
-            if entry.option in (*NOT_TO_BE_SET, "seed", "evaluation", "split") or entry.option.startswith(
+            if entry.option in (*NOT_TO_BE_SET, "seed", "fold", "evaluation", "split") or entry.option.startswith(
                 ("evaluation.", "split.")
             ):
                 raise OptionError(f"space.{entry.option}: trials could not be compared; it is none to be chosen")
@@ -175,8 +176,13 @@ def _words(node: Any, place: str) -> tuple[str, ...]:
 
 
 def _folds(node: Any) -> tuple[tuple[str, ...], ...]:
+    if isinstance(node, int) and not isinstance(node, bool):
+        check_value("folds", node, at_least(2))
+        return tuple((f"split.folds={node}", f"fold={number}") for number in range(node))
     if not isinstance(node, list) or len(node) == 1:
-        raise OptionError("folds must be a list of at least two lists of words, such as [[seed=0], [seed=1]]")
+        raise OptionError(
+            "folds must be a number, or a list of at least two lists of words, such as [[seed=0], [seed=1]]"
+        )
     return tuple(_words(fold, f"folds[{number}]") for number, fold in enumerate(node))
 
 

@@ -10,7 +10,7 @@ from score import DROPOUT, HEADS, K, Lists, Race, parse
 from curriculum_rec import AdamW, Curriculum, Placement, SASRec, Scheduler, SequenceExamples, Softmax
 from curriculum_rec.data.interactions import clean
 from curriculum_rec.data.sources import SequencesFile
-from curriculum_rec.data.split import LeaveOneOut, Part
+from curriculum_rec.data.splits import LeaveOneOut, Part
 from curriculum_rec.inference import recommend
 from curriculum_rec.training.engine import Engine
 from curriculum_rec.training.state import TrainState

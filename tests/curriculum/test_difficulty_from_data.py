@@ -20,7 +20,7 @@ from curriculum_rec.curriculum.difficulty.from_data import entropy_so_far, item_
 from curriculum_rec.curriculum.quantile import quantiles
 from curriculum_rec.data.examples import Bucket, Examples, SequenceExamples
 from curriculum_rec.data.interactions import clean
-from curriculum_rec.data.split import LeaveOneOut
+from curriculum_rec.data.splits import LeaveOneOut
 from curriculum_rec.errors import OptionError
 
 SEQUENCES = [[1, 2, 3, 2], [2, 1], [3, 2, 1]]

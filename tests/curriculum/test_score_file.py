@@ -8,7 +8,7 @@ from curriculum_rec.curriculum.difficulty import ScoreFile
 from curriculum_rec.curriculum.quantile import quantiles
 from curriculum_rec.data.examples import Examples, SequenceExamples
 from curriculum_rec.data.scores import score_table, sequence_codes, target_codes
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.files import write_frame
 

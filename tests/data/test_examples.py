@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from curriculum_rec.data.examples import Examples, SequenceExamples, bucket_lengths, pad_left_aligned
 from curriculum_rec.data.interactions import clean
-from curriculum_rec.data.split import LeaveOneOut
+from curriculum_rec.data.splits import LeaveOneOut
 from curriculum_rec.errors import DataError, OptionError
 
 HISTORY = st.lists(st.integers(1, 9), min_size=1, max_size=14)

@@ -5,7 +5,7 @@ import pytest
 from curriculum_rec.data.examples import SequenceExamples
 from curriculum_rec.data.interactions import clean
 from curriculum_rec.data.joined import Joined
-from curriculum_rec.data.split import LeaveOneOut
+from curriculum_rec.data.splits import LeaveOneOut
 from curriculum_rec.errors import DataError, OptionError
 
 

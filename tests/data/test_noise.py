@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from curriculum_rec.data.examples import SequenceExamples
 from curriculum_rec.data.interactions import clean
 from curriculum_rec.data.noise import PlantedNoise, planted_interactions
-from curriculum_rec.data.split import LeaveOneOut, Part
+from curriculum_rec.data.splits import LeaveOneOut, Part
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.mostpop import most_popular_ranks
 

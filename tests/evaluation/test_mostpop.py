@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from curriculum_rec.data.interactions import clean
 from curriculum_rec.data.sources import SequencesFile, TableFile
-from curriculum_rec.data.split import LeaveOneOut, Part
+from curriculum_rec.data.splits import LeaveOneOut, Part
 from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.evaluation.mostpop import most_popular_ranks, seen_pairs
 

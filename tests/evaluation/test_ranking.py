@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from curriculum_rec.data.interactions import clean
-from curriculum_rec.data.split import LeaveOneOut, Part
+from curriculum_rec.data.splits import LeaveOneOut, Part
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import Evaluation, FullRanking, target_ranks, user_vectors
 from curriculum_rec.models.sasrec import SASRec

@@ -14,7 +14,7 @@ from curriculum_rec.cli import main
 from curriculum_rec.compression import Int8Rows
 from curriculum_rec.compression.contract import tree_bytes
 from curriculum_rec.compression.packing import dense
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.inference import compressed_run
 from curriculum_rec.inference.comparison import list_overlap
 from curriculum_rec.training.borrow import Borrower

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import target_ranks
 from curriculum_rec.evaluation.mostpop import most_popular_ranks

@@ -9,16 +9,27 @@ import polars as pl
 N_USERS = 40
 
 
-def finished_run(folder: Path, *, seed=0, quality=0.2, config_hash="a", split_hash="s", steps=20, config=None) -> Path:
+def finished_run(
+    folder: Path,
+    *,
+    seed=0,
+    quality=0.2,
+    config_hash="a",
+    split_hash="s",
+    steps=20,
+    config=None,
+    first=0,
+    n_users=N_USERS,
+) -> Path:
     """Write a finished run whose users' ndcg@10 have about a mean, evaluated every five steps."""
     folder.mkdir(parents=True)
     stream = np.random.default_rng(seed)
-    ndcg = np.clip(stream.normal(quality, 0.05, N_USERS), 0, 1)
+    ndcg = np.clip(stream.normal(quality, 0.05, n_users), 0, 1)
     users = pl.DataFrame(
         {
-            "user": [f"u{n}" for n in range(N_USERS)],
-            "item": [f"i{n % 7}" for n in range(N_USERS)],
-            "rank": np.arange(N_USERS),
+            "user": [f"u{first + n}" for n in range(n_users)],
+            "item": [f"i{n % 7}" for n in range(n_users)],
+            "rank": np.arange(n_users),
             "hr@10": (ndcg > 0.2).astype(float),
             "ndcg@10": ndcg,
         }

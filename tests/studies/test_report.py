@@ -7,8 +7,8 @@ from finished import N_USERS, finished_run
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.studies.grid import Place
+from curriculum_rec.studies.planned import results_of_study
 from curriculum_rec.studies.report import BEGIN, END, Report, put_into, to_page, write_report
-from curriculum_rec.studies.results import results_of_study
 from curriculum_rec.studies.slices import SLICES, Slices
 from curriculum_rec.studies.study import study_of
 from curriculum_rec.studies.tables import all_tables
@@ -120,7 +120,7 @@ def test_slices_are_thirds_of_users_and_of_events(tiny_split):
     users = tiny_split.interactions.users.ids
     split, items = tiny_split, tiny_split.interactions.items.ids
     results = pl.DataFrame({"user": users, "item": items[: len(users)].extend(items)[: len(users)]})
-    slices = Slices.of(split, results)
+    slices = Slices.of([(split, results)])
     training = np.bincount(split.interactions.user[split.part == 0], minlength=len(users) + 1)[1:]
     (few, some), (rare, known) = slices.bounds
     np.testing.assert_array_equal(slices.activity, np.where(training <= few, 0, np.where(training <= some, 1, 2)))

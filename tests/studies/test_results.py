@@ -6,7 +6,8 @@ from finished import N_USERS, finished_run
 
 from curriculum_rec.errors import RunError
 from curriculum_rec.studies.grid import Place
-from curriculum_rec.studies.results import results_of_study, user_differences, user_values
+from curriculum_rec.studies.planned import results_of_study
+from curriculum_rec.studies.results import row_values, user_differences
 from curriculum_rec.studies.study import study_of
 
 
@@ -52,7 +53,7 @@ def test_runs_with_other_targets_are_not_compared(root):
     run = cell["loss"][0]
     run.users[0, "item"] = "another"
     with pytest.raises(RunError, match="have other test targets"):
-        user_values([cell["plain"][0], run], "ndcg@10")
+        row_values([cell["plain"][0], run], "ndcg@10")
 
 
 def test_an_unknown_metric_is_named(root):

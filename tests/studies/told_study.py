@@ -8,7 +8,7 @@ import polars as pl
 
 from curriculum_rec.studies.findings import Report
 from curriculum_rec.studies.grid import Place
-from curriculum_rec.studies.results import results_of_study
+from curriculum_rec.studies.planned import results_of_study
 from curriculum_rec.studies.slices import Slices
 from curriculum_rec.studies.study import study_of
 

@@ -8,7 +8,7 @@ import pytest
 from runs import lasting_rows, make_runner
 
 from curriculum_rec import config
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import RunError
 from curriculum_rec.evaluation.curves import Curve
 from curriculum_rec.evaluation.metrics import mean_metrics

@@ -10,7 +10,7 @@ import pytest
 from runs import make_runner, write_sequences
 
 from curriculum_rec import config
-from curriculum_rec.data.split import Part
+from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import CheckpointError, OptionError, RunError
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.models.structure import same_shapes, split_model

@@ -24,7 +24,7 @@ from curriculum_rec.curriculum.difficulty.workshop import STATISTICS
 from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.curriculum.pacing import Linear
 from curriculum_rec.data.examples import Bucket, Examples, SequenceExamples
-from curriculum_rec.data.split import Part, Split
+from curriculum_rec.data.splits import Part, Split
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models import DNN
 from curriculum_rec.objectives import Softmax

@@ -44,7 +44,9 @@ def test_the_command_line_goes_before_the_file(tmp_path):
         ({"base": ["model"]}, "'model' is no option: write OPTION=VALUE"),
         ({"base": ["run_dir=x"]}, "run_dir=x: the search decides that itself"),
         ({"base": ["hydra.mode=RUN"]}, "the search decides that itself"),
-        ({"folds": [["seed=0"]]}, "folds must be a list of at least two"),
+        ({"folds": [["seed=0"]]}, "folds must be a number, or a list of at least two"),
+        ({"folds": 1}, "folds=1: it must be at least 2"),
+        ({"space": {"fold": {"choice": [0, 1]}}}, "space.fold: trials could not be compared"),
         ({"folds": [["seed=0"], "seed=1"]}, r"folds\[1\] must be a list of words"),
         ({"folds": [["seed=0"], ["on_existing=replace"]]}, "on_existing=replace: the search decides"),
         ({"sampler": "tpee"}, "sampler=tpee: it must be one of tpe, random, qmc, grid"),
@@ -85,3 +87,8 @@ def test_shipped_files_are_searches(path):
     search = read_search(path)
     assert search.base[0] == f"experiment={path.stem}"
     assert len(search.space.cover()) > 1
+
+
+def test_a_number_of_folds_stands_for_the_words_of_each(tmp_path):
+    search = read(tmp_path, {"folds": 3})
+    assert search.folds == tuple(("split.folds=3", f"fold={fold}") for fold in range(3))

@@ -3,8 +3,9 @@
 import polars as pl
 import pytest
 
+from curriculum_rec.components import build
 from curriculum_rec.data.interactions import clean
-from curriculum_rec.data.split import LeaveOneOut, Part
+from curriculum_rec.data.splits import LeaveOneOut, Part
 from curriculum_rec.errors import DataError
 
 HISTORIES = {"1": [1], "2": [1, 2], "3": [1, 2, 3], "4": [3, 3, 2, 3, 1]}
@@ -77,3 +78,7 @@ def test_another_part_changes_the_hash():
 
 def test_the_order_of_users_in_the_file_does_not_change_the_hash():
     assert split_of(dict(reversed(HISTORIES.items()))).hash == split_of(HISTORIES).hash
+
+
+def test_runs_of_before_name_the_split_by_its_first_address():
+    assert build({"_target_": "curriculum_rec.data.split.LeaveOneOut"}, "split") == LeaveOneOut()
