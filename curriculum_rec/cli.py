@@ -36,10 +36,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complete(rest)
     if command not in help_texts.COMMANDS:
         return _refuse(f"there is no command '{command}'; there are {', '.join(help_texts.COMMANDS)}")
-    if any(word in ("-h", "--help") for word in rest):
+    return _obey(command, rest)
+
+
+def _obey(command: str, rest: list[str]) -> int:
+    wants_help = any(word in ("-h", "--help") for word in rest)
+    if command in help_texts.ACTIONS and not (wants_help and rest[0].startswith("-")):
+        return _act(command, rest, wants_help=wants_help)
+    if wants_help:
         print(help_texts.COMMANDS[command], end="")
         return OK
     return _print_script(rest) if command == "completion" else _run(command, rest)
+
+
+def _act(command: str, words: list[str], *, wants_help: bool) -> int:
+    """Run one action of a command that has several, whose primary configuration is named ``COMMAND_ACTION``."""
+    actions = help_texts.ACTIONS[command]
+    if not words or words[0] not in actions:
+        said = f"there is no '{command} {words[0]}'" if words else f"{command} needs to know what to do"
+        return _refuse(f"{said}; there are {', '.join(f'{command} {action}' for action in actions)}")
+    if wants_help:
+        print(actions[words[0]], end="")
+        return OK
+    return _run(f"{command}_{words[0]}", words[1:])
 
 
 def _complete(words: list[str]) -> int:

@@ -53,7 +53,27 @@ def complete(words: Sequence[str], searchpath: Sequence[Path] = ()) -> list[str]
         return _beginning(current, SHELLS)
     if current.startswith("-"):
         return _beginning(current, FLAGS)
-    line = _Line(command, words[1:-1], (CONF, *searchpath))
+    if command in help_texts.ACTIONS:
+        return _of_action(command, words[1:], searchpath)
+    return _of_command(command, words[1:], searchpath)
+
+
+def _of_action(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> list[str]:
+    """Say what the last word of a command with actions can become: an action, a data set, or one of its options."""
+    if len(words) < 2:
+        return _beginning(words[-1], help_texts.ACTIONS[command])
+    if words[0] not in help_texts.ACTIONS[command]:
+        return []
+    found = _of_command(f"{command}_{words[0]}", words[1:], searchpath)
+    named = any("=" not in word or word.startswith("data=") for word in words[1:-1])
+    if words[0] == "list" or named or "=" in words[-1]:
+        return found
+    return sorted({*found, *_beginning(words[-1], _Line("", (), (CONF, *searchpath)).choices("data"))})
+
+
+def _of_command(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> list[str]:
+    current, given = words[-1], [f"data={word}" if re.fullmatch(r"\w+", word) else word for word in words[:-1]]
+    line = _Line(command, given, (CONF, *searchpath))
     name, equals, value = current.partition("=")
     if equals:
         return [f"{name}={each}" for each in _values(line, name, value)]
@@ -80,7 +100,7 @@ class _Line:
         """Give the groups of the command with what is chosen, as far as that can be seen without composing."""
         main = _read(CONF / f"{self.command}.yaml").get("defaults", [])
         chosen = {name: choice for entry in main if isinstance(entry, Mapping) for name, choice in entry.items()}
-        chosen = {name: choice for name, choice in chosen.items() if not name.startswith("override ")}
+        chosen = {name: str(choice or "") for name, choice in chosen.items() if not name.startswith("override ")}
         words = dict(word.split("=", 1) for word in self.given if "=" in word)
         if "experiment" in chosen and (experiment := self.file("experiment", words.get("experiment", ""))):
             for entry in _read(experiment).get("defaults", []):
@@ -99,7 +119,8 @@ class _Line:
 
     def names(self) -> list[str]:
         """List options, groups, groups inside groups, and the beginnings of options inside groups."""
-        text = help_texts.COMMANDS[self.command]
+        head, _, action = self.command.partition("_")
+        text = help_texts.ACTIONS[head][action] if action else help_texts.COMMANDS[head]
         options = re.findall(r"^  (\w+)=", text.partition("\noptions:\n")[2], re.MULTILINE)
         groups = self.groups()
         inner = [
@@ -119,12 +140,20 @@ class _Line:
         found: dict[str, None] = {}
         for group, choice in self.groups().items():
             for name in re.findall(r"[\w-]+", str(choice)):
-                node = self._node(group, name)
-                found |= dict.fromkeys(f"{path}=" for path in _paths(node, group.replace("/", ".")))
+                node, place = self._node(group, name), group.replace("/", ".")
+                paths = _paths(node, place)
+                if self._is_global(group, name):
+                    paths = (path.removeprefix(f"{place}.") for path in paths)
+                found |= dict.fromkeys(f"{path}=" for path in paths)
         for group in ("split", "examples"):
             node = _read(CONF / f"{self.command}.yaml").get(group, {})
             found |= dict.fromkeys(f"{path}=" for path in _paths(node, group))
         return list(found)
+
+    def _is_global(self, group: str, choice: str) -> bool:
+        """Whether a choice's file says where in the whole configuration its options stand."""
+        file = self.file(group, choice)
+        return file is not None and file.read_text().startswith("# @package _global_")
 
     def _node(self, group: str, choice: str) -> dict[str, Any]:
         """Merge a choice's file with those that it builds upon."""

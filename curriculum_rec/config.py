@@ -16,7 +16,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from yaml import YAMLError
 
-from curriculum_rec.components import build, check_type
+from curriculum_rec.components import TARGET, build, check_type
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.tracking.contract import Tracker
 from curriculum_rec.tracking.mirror import Mirror
@@ -29,6 +29,7 @@ Node = dict[str, Any]
 COMPONENTS = (
     "data",
     "cleaning",
+    "features",
     "split",
     "noise",
     "examples",
@@ -42,6 +43,9 @@ COMPONENTS = (
     "placement",
     "evaluation",
 )
+LATER = {"features"}
+"""Components that runs of earlier versions do not have."""
+
 CACHE = "~/.cache/curriculum_rec"
 """Where compiled programs lie unless a person says otherwise."""
 
@@ -103,6 +107,7 @@ class TrainConfig:
     trusted_packages: list[str] = field(default_factory=list)
     data: Node = field(default_factory=dict)
     cleaning: Node = field(default_factory=dict)
+    features: Node = field(default_factory=dict)
     split: Node = field(default_factory=dict)
     noise: Node = field(default_factory=dict)
     examples: Node = field(default_factory=dict)
@@ -132,10 +137,10 @@ class ResumeConfig:
 
 @dataclass
 class EvaluateConfig:
-    """``curriculum-rec evaluate``; None takes the run's own choice."""
+    """``curriculum-rec evaluate``; None takes the run's own choice, and ``part`` is written ``split=``."""
 
     run: str = MISSING
-    split: str = "test"
+    part: str = "test"
     checkpoint: str = "best"
     k: list[int] | None = None
     filter_seen: bool | None = None
@@ -437,6 +442,43 @@ class TuneConfig:
     trusted_packages: list[str] = field(default_factory=list)
 
 
+@dataclass
+class DataListConfig:
+    """``curriculum-rec data list``, which has no options."""
+
+
+@dataclass
+class DataPrepareConfig:
+    """``curriculum-rec data prepare``.
+
+    Attributes:
+        data: The data set.
+        cleaning: Comes with it, and has no effect here.
+        trusted_packages: Packages besides our own that ``_target_`` may name.
+    """
+
+    data: Node = field(default_factory=dict)
+    cleaning: Node = field(default_factory=dict)
+    trusted_packages: list[str] = field(default_factory=list)
+
+
+@dataclass
+class DataDescribeConfig:
+    """``curriculum-rec data describe``.
+
+    Attributes:
+        data: The source.
+        cleaning: The rules whose effect is shown.
+        output: The page or the picture; None draws nothing.
+        trusted_packages: Packages besides our own that ``_target_`` may name.
+    """
+
+    data: Node = field(default_factory=dict)
+    cleaning: Node = field(default_factory=dict)
+    output: str | None = "data.html"
+    trusted_packages: list[str] = field(default_factory=list)
+
+
 def register() -> None:
     """Make the typed schemas known to Hydra, where the YAML files extend them."""
     store = ConfigStore.instance()
@@ -458,6 +500,9 @@ def register() -> None:
         ("study", StudyConfig),
         ("report", ReportConfig),
         ("tune", TuneConfig),
+        ("data_list", DataListConfig),
+        ("data_prepare", DataPrepareConfig),
+        ("data_describe", DataDescribeConfig),
     ):
         store.store(name=f"{name}_schema", node=schema)
 
@@ -494,7 +539,9 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
         if not isinstance(node, dict):
             return node
         inner = {name: anywhere(value) for name, value in node.items()}
-        return inner | {name: change(inner[name]) for name in ("path", "run") if isinstance(inner.get(name), str)}
+        return inner | {
+            name: change(inner[name]) for name in ("path", "run", "labels", "ids") if isinstance(inner.get(name), str)
+        }
 
     stages, curriculum = data.get("stages"), data.get("curriculum")
     if isinstance(curriculum, dict) and "difficulty" in curriculum:
@@ -507,12 +554,18 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
             else stage
             for name, stage in stages.items()
         }
-    source = within(data.get("data"), "path")
+    source = within(within(data.get("data"), "path"), "labels")
     if isinstance(source, dict) and isinstance(source.get("sources"), dict):
         source = source | {"sources": {name: within(node, "path") for name, node in source["sources"].items()}}
     if isinstance(source, dict) and isinstance(source.get("source"), dict):
         source = source | {"source": _map_paths({"data": source["source"]}, change)["data"]}
-    changed = {"data": source, "weighting": within(data.get("weighting"), "reference"), "curriculum": curriculum}
+    features = anywhere(data.get("features"))
+    changed = {
+        "data": source,
+        "features": features,
+        "weighting": within(data.get("weighting"), "reference"),
+        "curriculum": curriculum,
+    }
     return data | changed | {"stages": stages, "tracking": _map_tracker_paths(data.get("tracking"), change)}
 
 
@@ -543,9 +596,10 @@ def build_experiment(
     from curriculum_rec.training.experiment import Experiment  # noqa: PLC0415 - loads JAX
     from curriculum_rec.training.stage_plans import StagePlan  # noqa: PLC0415
 
-    built = {name: build(data.get(name), name, trusted=trusted) for name in COMPONENTS}
+    nodes = dict(data) | {"features": _with_targets(data.get("features"))}
+    built = {name: build(nodes.get(name), name, trusted=trusted) for name in COMPONENTS}
     check_fold(data.get("fold"), built["split"])
-    for name in set(COMPONENTS) - {"growth", "cleaning", "noise", "weighting"}:
+    for name in set(COMPONENTS) - {"growth", "cleaning", "features", "noise", "weighting"}:
         if built[name] is None:
             raise OptionError(f"{name} is empty: choose one, for example {name}=...")
     built["cleaning"] = built["cleaning"] or {}
@@ -554,6 +608,19 @@ def build_experiment(
     hints = get_type_hints(Experiment)
     plain = {f.name: data.get(f.name, f.default) for f in fields(Experiment) if f.name not in COMPONENTS}
     return Experiment(**{name: check_type(value, hints[name], name) for name, value in (built | plain).items()})
+
+
+def _with_targets(features: Any) -> Any:
+    """Name the classes of the groups of features, which their places say already."""
+    if not isinstance(features, Mapping) or not features or TARGET in features:
+        return features
+    module = "curriculum_rec.data.features.owners"
+    kinds = {"user": "EntityFeatures", "item": "EntityFeatures", "interaction": "InteractionFeatures"}
+    owners = {
+        name: {TARGET: f"{module}.{kinds[name]}", **own} if name in kinds and isinstance(own, Mapping) else own
+        for name, own in features.items()
+    }
+    return {TARGET: f"{module}.Features", **owners}
 
 
 def check_fold(fold: int | None, split: Any) -> None:
@@ -602,7 +669,7 @@ def config_of_run(directory: RunDirectory) -> dict[str, Any]:
     """
     try:
         loaded: Any = OmegaConf.to_container(OmegaConf.load(directory.config), resolve=False)
-        if not isinstance(loaded, dict) or not set(COMPONENTS) <= set(loaded):
+        if not isinstance(loaded, dict) or not set(COMPONENTS) - LATER <= set(loaded):
             raise RunError(f"{directory.config} is not a configuration of curriculum-rec train")
     except (OSError, ValueError, YAMLError) as error:
         reason = str(error).split("\n")[0]
@@ -645,7 +712,10 @@ def config_hash(data: dict[str, Any]) -> str:
     The data's contents are identified by the split's hash, not here.
     """
     record = {name: value for name, value in data.items() if name not in NOT_PART_OF_THE_EXPERIMENT}
-    record["data"] = _map_paths(record | {"stages": None}, lambda path: Path(path).name)["data"]
+    changed = _map_paths(record | {"stages": None}, lambda path: Path(path).name)
+    record |= {"data": changed["data"], "features": changed["features"]}
+    if not record["features"]:
+        del record["features"]  # as in a run from before there were any
     return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -28,13 +29,23 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """Write an array as ``values`` of an ``.npz``, which has a check sum and holds no code.
+    """Write an array as ``values`` of an ``.npz``.
 
     Raises:
         RunError: The file cannot be written.
     """
+    write_arrays(path, {"values": array})
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as an ``.npz``, which has check sums and holds no code.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    named: dict[str, Any] = dict(arrays)
     with whole_file(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, values=array)
+        np.savez(file, allow_pickle=False, **named)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

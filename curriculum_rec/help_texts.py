@@ -24,6 +24,7 @@ commands:
   study       train arms under several seeds, whatever happens, and say what may be said of them
   report      compare finished runs: a page, tables for a paper
   tune        search for the options by which a validation metric is highest
+  data        list data sets by name, download them, and describe any data in numbers and pictures
 
   curriculum-rec COMMAND --help   explains a command's options
   curriculum-rec --version        prints the version
@@ -42,13 +43,26 @@ Trains a recommender and leaves a run directory: config.yaml, metrics.jsonl, sum
 
 groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg job every option and its value):
   experiment    quickstart, and what lies in ./experiments/experiment/
-  data          online_retail (in the package), sequences, table (CSV, TSV, JSON lines, Parquet, NumPy), log (by
-                data.pattern), sqlite, postgresql (by data.table or data.query; extra "sql"), joined (several of them)
+  data          online_retail, eshop_clothing (in the package), sequences, table (CSV, TSV, JSON lines, Parquet, NumPy),
+                log (by data.pattern), sqlite, postgresql (by data.table or data.query; extra "sql"), joined (several)
                 (data.user=, .item=, .timestamp=, .timestamp_format=, .time_zone=, .others=[NAME,...]; docs/data.md),
-                simulated (a world whose truth is known: data.n_users=, .false_positives=, ... docs/simulated.md)
+                simulated (a world whose truth is known: data.n_users=, .false_positives=, ... docs/simulated.md);
+                downloaded once, or a copy by data.path= (docs/data_sets.md): movielens_100k, movielens_1m,
+                movielens_20m, movielens_25m, amazon_beauty, amazon_sports, amazon_toys, amazon_video_games, lastfm;
+                rows, arrays (with task=pointwise)
+  task          next_item, pointwise (the label of a row, from its features: docs/features.md)
+                split=random_rows|latest_rows   examples.label=COLUMN   examples.positive_from=4
+                model=logistic_regression|mlp_classifier|residual_classifier   objective=cross_entropy|logistic
+                evaluation.metric=auc|accuracy
+  features      none; one more by +features/feature@features.interaction.features.NAME=categorical|multi_categorical|
+                numeric|time|time_gap|text|sentence_vectors|dense   (so for features.user and features.item)
+                +features/reduce@features.interaction.reduce.NAME=pca|truncated_svd|linear_discriminant|topic_model
+  cleaning      by data; one more rule by +cleaning/rule@cleaning.NAME=missing|incomplete|fill_missing|duplicates|
+                out_of_range|convert_timestamps|outliers|inhuman_activity|k_core|rating_threshold
   split         leave_one_out, last_n (split.test=5), ratio (of each user's), global_time (split.by=share|moment),
                 random, cold_users (split.given=3, .targets=1), cold_items; for cross-validation user_folds,
                 interaction_folds (split.folds=5, and fold=0 or -m 'fold=range(5)')   (docs/splits.md)
+  examples      sequences
   noise         none, planted   (noise.rate=, .items=uniform|popularity, .how=insert|replace, .concentration=)
   model         sasrec, dnn, gru4rec, bprmf (with objective=bpr)   (model.norm_position=pre|post)
                 fitted at once, without objective, optimizer and stages: mostpop, itemknn, ease   (docs/baselines.md)
@@ -97,7 +111,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                          unbiased_ranking|easy_to_hard|hidden_state|experts|full_topology|hierarchical_topology|
                          item_side_ranking
   placement     auto, jit, pmap, shard_map
-  evaluation    full_ranking
+  evaluation    full_ranking, classification (task=pointwise)
   tracking      none, tensorboard, mlflow, wandb, trackio, or several: tracking=[tensorboard,mlflow]  (docs/tracking.md)
                 (tracking.mlflow.uri=, tracking.wandb.mode=offline|online, tracking.NAME.project=)
   hydra/launcher   where the runs of a sweep go: basic (one after the other, here), joblib_local, slurm, ray_local
@@ -147,7 +161,8 @@ options:
 EVALUATE = """\
 usage: curriculum-rec evaluate run=DIR [OPTION=VALUE ...]
 
-Ranks every target of a split among all items and prints the metrics beside MostPop's.
+Ranks every target of a split among all items and prints the metrics beside MostPop's. Of a run that predicts labels
+(task=pointwise) it predicts those of all rows of the split, by the features that the run was trained with.
 
 options:
   split=test              test or validation
@@ -480,6 +495,62 @@ examples:
   curriculum-rec tune space=my_space.yaml study_dir=runs/tune/mine n_trials=100 jobs=2
 """
 
+DATA = """\
+usage: curriculum-rec data list
+       curriculum-rec data prepare NAME
+       curriculum-rec data describe NAME | data=SOURCE [data.OPTION=VALUE ...]
+
+  list        the data sets that have a name: size, licence, and whether they are here
+  prepare     download a data set, or take a copy, and keep it as Parquet with digests
+  describe    print and draw what a person checks first of any data
+
+NAME is short for data=NAME; whatever 'curriculum-rec train' reads can be described. Data sets are kept in the folder
+that the environment variable CURRICULUM_REC_DATA names (default ~/.cache/curriculum_rec/data). See docs/data_sets.md.
+
+  curriculum-rec data ACTION --help   explains an action's options
+"""
+
+DATA_LIST = """\
+usage: curriculum-rec data list
+
+Lists the data sets that have a name: users, items and interactions as published, the size of the download, whether it
+is here (in the package, prepared, prepared from a copy, downloaded, begun, absent), and the licence. It has no options.
+"""
+
+DATA_PREPARE = """\
+usage: curriculum-rec data prepare NAME [data.path=COPY]
+
+Has a named data set ready: says its licence and what to cite, downloads it from its official address, checks its
+SHA-256, unpacks it and writes interactions, users and items as Parquet, with their digests. A download that was
+interrupted goes on where it stopped. Whoever trains on data=NAME does the same, if it has not been done.
+
+options:
+  data.path=COPY          a copy of the published files instead of a download: the archive, a folder, or the file of
+                          interactions; its digest is not checked, and 'data list' says that it was a copy
+  trusted_packages=[]     your own packages that _target_ may name
+
+examples:
+  curriculum-rec data prepare movielens_1m
+  CURRICULUM_REC_DATA=/big/disk curriculum-rec data prepare movielens_25m
+"""
+
+DATA_DESCRIBE = """\
+usage: curriculum-rec data describe NAME | data=SOURCE [data.OPTION=VALUE ...] [cleaning.RULE.OPTION=VALUE ...]
+
+Prints and draws what a person checks first, of the rows as read and of what cleaning leaves: counts, density, history
+lengths, popularity, concentration, time from first to last, interactions over time, repeats, ties in time, duplicates,
+missing values; then every further column, and the tables of users and items.
+
+options:
+  output=data.html        a page that needs nothing else; or a picture: .svg, .png, .pdf; null draws nothing
+  trusted_packages=[]     your own packages that _target_ may name
+
+examples:
+  curriculum-rec data describe online_retail output=online_retail.html
+  curriculum-rec data describe movielens_100k data.path=ml-100k.zip
+  curriculum-rec data describe data=table data.path=log.csv data.user=customer data.item=sku data.timestamp=time
+"""
+
 COMMANDS = {
     "train": TRAIN,
     "resume": RESUME,
@@ -499,4 +570,7 @@ COMMANDS = {
     "study": STUDY,
     "report": REPORT,
     "tune": TUNE,
+    "data": DATA,
 }
+ACTIONS = {"data": {"list": DATA_LIST, "prepare": DATA_PREPARE, "describe": DATA_DESCRIBE}}
+"""Commands that are followed by what is to be done."""

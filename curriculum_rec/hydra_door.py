@@ -36,6 +36,8 @@ FOR_RUNS = {"study": "options", "tune": "overrides"}
 DATABASE_WITH_PASSWORD = re.compile(
     r"postgres(?:ql)?://[^\s/?#]*:[^\s/?#]*@|postgres(?:ql)?://\S*[?&](?:ssl)?password=", re.I
 )
+NAMES_DATA = ("data_prepare", "data_describe")
+"""Commands for which a word that is no option is short for ``data=WORD``."""
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 PLUGINS = {
     "hydra/launcher/joblib": ("hydra-joblib-launcher", "joblib"),
@@ -78,7 +80,7 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
     Raises:
         OptionError: A flag does not exist or an override has no value.
     """
-    parser = _Parser(prog=command, add_help=False, allow_abbrev=False)
+    parser = _Parser(prog=command.replace("_", " "), add_help=False, allow_abbrev=False)
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
     parser.add_argument("--resolve", action="store_true")
@@ -87,9 +89,10 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("overrides", nargs="*")
     words, for_runs = _cut_at_dashes(command, words)
+    words = _with_part(words, command)
     given = parser.parse_intermixed_args(words)
     given.overrides += for_runs
-    given.overrides = _with_controls(_with_folders(given.overrides, command), sweeps=given.multirun)
+    given.overrides = _with_controls(_with_bare_words(given.overrides, command), sweeps=given.multirun)
     for word in given.overrides:
         _check_override(word, command)
     sweeps = given.multirun or command == "study"
@@ -109,13 +112,24 @@ def arrange(command: str, words: Sequence[str], searchpath: Sequence[Path]) -> l
     return flags + overrides
 
 
-def _with_folders(words: Sequence[str], command: str) -> list[str]:
-    """Take the words of ``list`` that are no options for its folders."""
+def _with_bare_words(words: Sequence[str], command: str) -> list[str]:
+    """Take the words of ``list`` that are no options for its folders, and the one of ``data`` for the data set."""
+    if command in NAMES_DATA:
+        return [f"data={word}" if re.fullmatch(r"\w+", word) else word for word in words]
     folders = [word for word in words if "=" not in word and not word.startswith("~")] if command == "list" else []
     if not folders:
         return list(words)
     quoted = ",".join("'" + word.replace("'", "\\'") + "'" for word in folders)
     return [*(word for word in words if word not in folders), f"folders=[{quoted}]"]
+
+
+def _with_part(words: Sequence[str], command: str) -> list[str]:
+    """Give ``split=test`` of ``evaluate`` to its option, which is a part of the data; ``split`` is also a group."""
+    prefix = "split="
+    return [
+        f"part={word.removeprefix(prefix)}" if command == "evaluate" and word.startswith(prefix) else word
+        for word in words
+    ]
 
 
 def _cut_at_dashes(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -156,7 +170,8 @@ def _check_no_launcher(overrides: Sequence[str]) -> None:
 def _check_override(word: str, command: str) -> None:
     name, equals, value = word.partition("=")
     if not equals and not word.startswith("~"):
-        raise OptionError(f"'{word}' is no option: write OPTION=VALUE; see 'curriculum-rec {command} --help'")
+        said = command.replace("_", " ")
+        raise OptionError(f"'{word}' is no option: write OPTION=VALUE; see 'curriculum-rec {said} --help'")
     if DATABASE_WITH_PASSWORD.search(value):
         # Before anything is composed: a sweep writes its words down at once.
         raise OptionError(f"{name} says a password: put it into the environment, and name it by data.password_env")

@@ -22,8 +22,14 @@ TASKS = {
     "study": "studying.study",
     "report": "studying.report",
     "tune": "tuning.tune",
+    "data_list": "data.list_sets",
+    "data_prepare": "data.prepare_set",
+    "data_describe": "data.describe",
 }
-"""Where each command's function is; its module is loaded when it is asked for, so that light commands start at once."""
+"""Where each command's function is, that of ``data list`` under ``data_list``.
+
+Its module is loaded when it is asked for, so that light commands start at once.
+"""
 
 
 def task(command: str) -> Callable[..., Any]:

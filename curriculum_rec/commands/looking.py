@@ -12,8 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, opener, progress_mode, read_log, trusted_packages
+from curriculum_rec.commands.opening import begin, opener, progress_mode, read_log
 from curriculum_rec.commands.printing import print_table
+from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.components import build, check_type
 from curriculum_rec.curriculum.quantile import quantiles
 from curriculum_rec.data.scores import score_table

@@ -15,18 +15,12 @@ from curriculum_rec.reports.run_log import RunLog
 from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Snapshot
 from curriculum_rec.training.compilation import use_cache
+from curriculum_rec.training.data_files import read_again
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.progress import Mode, check_mode
 from curriculum_rec.training.restore import load_snapshot
 from curriculum_rec.training.run_directory import RunDirectory, Which
 from curriculum_rec.training.workshop import OpenRun
-
-
-def trusted_packages(data: dict[str, Any]) -> tuple[str, ...]:
-    """Give the packages that a person trusts."""
-    if data["trusted_packages"] and "trusted_packages" not in str(HydraConfig.get().overrides.task):
-        raise OptionError("trusted_packages is taken from the command line only: a file cannot widen what is trusted")
-    return tuple(data["trusted_packages"])
 
 
 def begin(data: dict[str, Any]) -> None:
@@ -70,7 +64,7 @@ def load_run(data: dict[str, Any]) -> tuple[Experiment, Dataset, Snapshot]:
     trusted = tuple(data["trusted_packages"])
     experiment, _ = config.experiment_of_run(directory, trusted=trusted, data_path=data["data_path"])
     snapshot = load_snapshot(directory, _which(data["checkpoint"]))
-    dataset = experiment.read()
+    dataset = read_again(experiment, directory)
     if dataset.split.hash != snapshot.meta["split_hash"]:
         raise RunError(f"the data of {directory.path} changed since it was trained: its items may mean others now")
     return experiment.for_data(dataset), dataset, snapshot

@@ -15,9 +15,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, progress_mode, trusted_packages
+from curriculum_rec.commands.opening import begin, progress_mode
 from curriculum_rec.commands.printing import print_table
 from curriculum_rec.commands.training import default_directory, train_into
+from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.data.interactions import TIMESTAMP
 from curriculum_rec.data.windows import Cut, Tested, timed, window_begins
 from curriculum_rec.errors import CurriculumRecError, OptionError, RunError
@@ -54,6 +55,7 @@ def prequential(composed: DictConfig) -> float:
     begin(data)
     plain = {name: value for name, value in data.items() if name not in OF_PREQUENTIAL}
     experiment = config.build_experiment(plain, trusted=trusted)
+    experiment.for_items("prequential")
     check_starts_fresh(experiment.stages)
     folder = default_directory(data)
     windows = _plan(folder, data, experiment, on_existing)
@@ -150,7 +152,8 @@ def _train_window(directory: RunDirectory, data: dict[str, Any], *, trusted: tup
 
 
 def _report(folder: Path, results: pl.DataFrame, windows: list[Window], experiment: Experiment) -> float:
-    metrics, metric = experiment.evaluation.metrics, experiment.evaluation.metric
+    options = experiment.for_items("prequential").evaluation
+    metrics, metric = options.metrics, options.metric
     table = window_table(results, windows, metrics)
     found = overall(results, metrics, seed=experiment.seed)
     write_frame(folder / RESULTS[0], table)

@@ -10,8 +10,9 @@ import polars as pl
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, load_run, refuse_fitted, trusted_packages
+from curriculum_rec.commands.opening import begin, load_run, refuse_fitted
 from curriculum_rec.commands.printing import print_table
+from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.components import build, check_type
 from curriculum_rec.data.feedback import FeedbackLog
 from curriculum_rec.data.splits import Part, Split
@@ -33,10 +34,11 @@ def replay(composed: DictConfig) -> None:
     begin(data)
     experiment, dataset, snapshot = load_run(data)
     refuse_fitted(experiment, "replay")
-    interactions, examples = dataset.split.interactions, experiment.examples
+    split, examples = dataset.interactions_for("replay"), experiment.for_items("replay").examples
+    interactions = split.interactions
     log = FeedbackLog.read(Path(data["log"]), users=interactions.users, items=interactions.items)
-    _warn_of_the_past(dataset.split, log)
-    structure, params = snapshot_parameters(snapshot, experiment, n_items=interactions.n_items)
+    _warn_of_the_past(split, log)
+    structure, params = snapshot_parameters(snapshot, experiment, inputs=dataset.inputs)
     feedback, unsupported = look(
         structure, params, interactions, log, max_length=examples.max_length, lengths=examples.bucket_lengths
     )

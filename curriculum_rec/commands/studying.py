@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from curriculum_rec import config, hydra_door
 from curriculum_rec.cli import config_folders
-from curriculum_rec.commands.opening import trusted_packages
+from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.components import check_type
 from curriculum_rec.errors import CurriculumRecError, OptionError, RunError
 from curriculum_rec.files import write_text
@@ -178,7 +178,10 @@ def _slices(results: Results, trusted: tuple[str, ...]) -> dict[Place, Slices]:
         result = next(iter(next(iter(cell.values())).values()))
         try:
             parts = [
-                (config.experiment_of_run(run.directory, trusted=trusted)[0].read().split, run.users)
+                (
+                    config.experiment_of_run(run.directory, trusted=trusted)[0].read().interactions_for("a slice"),
+                    run.users,
+                )
                 for run in result.runs
             ]
         except CurriculumRecError as error:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import trusted_packages
+from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.tracking.rows import read_rows
 from curriculum_rec.training.run_directory import RunDirectory

@@ -12,13 +12,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, opener, progress_mode, trusted_packages
+from curriculum_rec.commands.opening import begin, opener, progress_mode
 from curriculum_rec.commands.printing import print_quality
+from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.files import write_text
 from curriculum_rec.models.contract import FitsModel
 from curriculum_rec.tracking.mirror import Mirror
 from curriculum_rec.training import hosts
+from curriculum_rec.training.data_files import read_again
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.fitted_run import FittedRun
 from curriculum_rec.training.progress import Mode
@@ -106,7 +108,7 @@ def _go_on(directory: RunDirectory, given: dict[str, Any], *, progress: Mode, sa
         if not finished:
             trackers = (given if same else data).get("tracking")
             mirror = config.build_mirror(trackers, data, directory, trusted=tuple(given["trusted_packages"]))
-            dataset = experiment.read()
+            dataset = read_again(experiment, directory)
             runner = make_runner(
                 experiment, dataset, directory, given, config.config_hash(data), mirror=mirror, progress=progress
             )
@@ -170,7 +172,7 @@ def _print_summary(directory: RunDirectory, summary: dict[str, Any]) -> None:
     else:
         title = _training_title(summary)
     cutoff = summary["metric"].partition("@")[2]
-    quality = {name: value for name, value in summary["test"].items() if name.endswith(f"@{cutoff}")}
+    quality = {name: value for name, value in summary["test"].items() if name.partition("@")[2] == cutoff}
     print_quality(title, quality, summary["reference"], f"run directory: {directory.path}")
 
 

@@ -11,9 +11,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import trusted_packages
 from curriculum_rec.commands.printing import print_table
 from curriculum_rec.commands.trials import Helpers, TrainHere, compose_train
+from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.errors import OptionError
 from curriculum_rec.files import write_frame, write_text
 from curriculum_rec.hydra_door import compose_command, search_places

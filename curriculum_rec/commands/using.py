@@ -10,14 +10,15 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, load_run, refuse_fitted, trusted_packages
+from curriculum_rec.commands.opening import begin, load_run, refuse_fitted
 from curriculum_rec.commands.printing import print_quality, print_table
+from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.components import build, check_type
 from curriculum_rec.compression import Compression
 from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import OptionError
-from curriculum_rec.evaluation.evaluator import Evaluation
-from curriculum_rec.evaluation.metrics import mean_metrics
+from curriculum_rec.evaluation.contract import EvaluationOptions
+from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.files import check_frame_path, write_frame
 from curriculum_rec.inference.compressed_run import NewConfig, Source, compress
 from curriculum_rec.inference.compression_report import report_table
@@ -26,14 +27,13 @@ from curriculum_rec.models.contract import FitsModel
 from curriculum_rec.training.experiment import Experiment
 from curriculum_rec.training.restore import snapshot_parameters
 from curriculum_rec.training.run_directory import RunDirectory
-from curriculum_rec.training.summary import reference_metrics, user_results
 
 
 def evaluate(composed: DictConfig) -> None:
     """Rank the targets of a split again and print the metrics beside MostPop's."""
     data = config.to_data(composed)
     part = {"validation": Part.VALIDATION, "test": Part.TEST}[
-        check_type(data["split"], Literal["validation", "test"], "split")
+        check_type(data["part"], Literal["validation", "test"], "split")
     ]
     if data["output"] is not None:
         check_frame_path(Path(data["output"]))
@@ -45,17 +45,17 @@ def evaluate(composed: DictConfig) -> None:
             "validation figures in summary.json come from a fit without them"
         )
     options = _with_choices(experiment, data)
-    options.check_catalogue(dataset.split.interactions.n_items)
-    rows, examples = dataset.split.rows(part), experiment.examples
+    options.check(dataset.split)
     placed = experiment.placement.place()
-    evaluation = Evaluation(options, rows, experiment.longest_history(dataset), examples.bucket_lengths, placed)
-    structure, params = snapshot_parameters(snapshot, experiment, n_items=dataset.split.interactions.n_items)
-    ranks = evaluation.ranks(structure, placed.replicate(params))
+    whole = {"whole": True} if isinstance(experiment.model, FitsModel) else {}
+    evaluator = options.on(dataset.split, part, experiment.examples, placed, **whole)
+    structure, params = snapshot_parameters(snapshot, experiment, inputs=dataset.inputs)
+    answers = evaluator.answers(structure, placed.replicate(params))
     if data["output"] is not None:
-        write_frame(Path(data["output"]), user_results(evaluation, ranks, dataset))
-    title = f"{data['run']}: {part.name.lower()}, {len(rows):,} targets, checkpoint {snapshot.step:,}:"
-    quality = mean_metrics(ranks, options.metrics, user=rows.user)
-    print_quality(title, quality, reference_metrics(dataset, evaluation, part))
+        write_frame(Path(data["output"]), evaluator.table(answers))
+    asked, reference = "targets" if dataset.n_items else "rows", evaluator.reference()
+    title = f"{data['run']}: {part.name.lower()}, {len(evaluator):,} {asked}, checkpoint {snapshot.step:,}:"
+    print_quality(title, evaluator.quality(answers), {"model": reference.name, **reference.quality})
 
 
 def recommend_command(composed: DictConfig) -> None:
@@ -65,8 +65,11 @@ def recommend_command(composed: DictConfig) -> None:
     check_frame_path(output)
     begin(data)
     experiment, dataset, snapshot = load_run(data)
-    interactions, examples = dataset.split.interactions, experiment.examples
-    structure, params = snapshot_parameters(snapshot, experiment, n_items=interactions.n_items)
+    interactions, examples = (
+        dataset.interactions_for("recommend").interactions,
+        experiment.for_items("recommend").examples,
+    )
+    structure, params = snapshot_parameters(snapshot, experiment, inputs=dataset.inputs)
     frame = recommend(
         structure,
         params,
@@ -91,6 +94,7 @@ def compress_command(composed: DictConfig) -> None:
     begin(data)
     experiment, dataset, snapshot = load_run(data)
     refuse_fitted(experiment, "compress")
+    dataset.interactions_for("compress")
     source = Source(RunDirectory.existing(data["run"]), experiment, dataset, snapshot)
     made_from = {"run": str(source.directory.path.absolute()), "checkpoint": snapshot.step, "method": data["method"]}
     record = config.config_of_run(source.directory) | {"run_dir": str(target.path), "compressed": made_from}
@@ -101,8 +105,13 @@ def compress_command(composed: DictConfig) -> None:
     print_table(*report_table(report), f"run directory: {target.path}")
 
 
-def _with_choices(experiment: Experiment, data: dict[str, Any]) -> Any:
+def _with_choices(experiment: Experiment, data: dict[str, Any]) -> EvaluationOptions:
     options = experiment.evaluation
+    if not isinstance(options, FullRanking):
+        for name in ("k", "filter_seen"):
+            if data[name] is not None:
+                raise OptionError(f"{name} has no effect: this run is not evaluated by ranking items; leave it out")
+        return options
     if data["filter_seen"] is not None:
         options = replace(options, filter_seen=data["filter_seen"])
     if data["k"] is not None and not data["k"]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from curriculum_rec.data.interactions import IdMap
 from curriculum_rec.data.splits import Part, Split
+from curriculum_rec.data.task import Task
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.ranges import at_least, check_ranges
 from curriculum_rec.streams import host_stream
@@ -247,10 +248,10 @@ class Examples:
                 arrays = {name: array[rows] for name, array in bucket.arrays.items()}
                 size = min(bucket.batch_size, -(-len(rows) // BATCH_MULTIPLE) * BATCH_MULTIPLE)
                 buckets.append(Bucket(arrays, number[bucket.example[rows]].astype(np.int32), size))
-        of_targets = np.repeat(chosen, np.diff(self.target_offsets))
-        gaps, times, noise = (
-            None if values is None else values[of_targets] for values in (self.gaps, self.times, self.noise)
-        )
+        gaps, times, noise = self.gaps, self.times, self.noise
+        if self.has_targets:
+            of_targets = np.repeat(chosen, np.diff(self.target_offsets))
+            gaps, times, noise = (None if each is None else each[of_targets] for each in (gaps, times, noise))
         histories = self.histories
         if histories is not None:
             histories = replace(histories, start=histories.start[chosen], stop=histories.stop[chosen])
@@ -348,6 +349,8 @@ class SequenceExamples:
         positions_per_batch: Positions (padding included) in a batch; a bucket's batch size is this divided by its
             length, rounded down to a multiple of 8, so that a step costs much the same in every bucket.
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     max_length: int = 50
     bucket_lengths: tuple[int, ...] = (4, 8, 16, 32)

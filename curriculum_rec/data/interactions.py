@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
 
+from curriculum_rec.data.ledger import CleaningRule, LedgerEntry, apply_rules, describe_ledger
 from curriculum_rec.errors import DataError
+
+__all__ = ["CleaningRule", "IdMap", "Interactions", "LedgerEntry", "clean", "describe_ledger"]
 
 USER, ITEM, TIMESTAMP, SOURCE = "user", "item", "timestamp", "source"
 NEEDED = (USER, ITEM, TIMESTAMP, SOURCE)
@@ -79,27 +81,6 @@ class IdMap:
 
 
 @dataclass(frozen=True)
-class LedgerEntry:
-    """Rows before and after one cleaning rule."""
-
-    rule: str
-    rows_in: int
-    rows_out: int
-
-    @property
-    def removed(self) -> int:
-        """Rows that the rule removed."""
-        return self.rows_in - self.rows_out
-
-
-@runtime_checkable
-class CleaningRule(Protocol):
-    """One step of cleaning: a frame with user, item and perhaps timestamp in, fewer rows out, order kept."""
-
-    def __call__(self, frame: pl.DataFrame) -> pl.DataFrame: ...
-
-
-@dataclass(frozen=True)
 class Interactions:
     """Cleaned interactions sorted by user, then time, equal times in file order.
 
@@ -159,18 +140,7 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
     Raises:
         DataError: Nothing is left, a rule left missing values behind, or there is only one user or item.
     """
-    if frame.is_empty():
-        raise DataError(f"{source} has no rows: there is nothing to train on")
-    ledger: list[LedgerEntry] = []
-    for name, rule in rules.items():
-        rows_in = len(frame)
-        frame = rule(frame)
-        ledger.append(LedgerEntry(name, rows_in, len(frame)))
-        if frame.is_empty():
-            raise DataError(
-                f"cleaning rule '{name}' removed all {rows_in:,} rows of {source} that had reached it "
-                f"({describe_ledger(ledger)}): loosen cleaning.{name}"
-            )
+    frame, ledger = apply_rules(frame, rules, source=source)
     for column in (name for name in NEEDED if name in frame.columns):
         if missing := frame[column].null_count():
             raise DataError(
@@ -195,17 +165,8 @@ def clean(frame: pl.DataFrame, rules: Mapping[str, CleaningRule], *, source: str
         timestamp=None if timestamp is None else timestamp[order],
         users=users,
         items=items,
-        ledger=tuple(ledger),
+        ledger=ledger,
         source=None if label is None else label[order].astype(np.int16),
         source_names=source_names,
         columns=further[order] if further.width else None,
     )
-
-
-def describe_ledger(ledger: Sequence[LedgerEntry]) -> str:
-    """Say in words what every rule removed.
-
-    >>> describe_ledger([LedgerEntry("duplicates", 10, 8)])
-    'duplicates removed 2 of 10'
-    """
-    return ", ".join(f"{entry.rule} removed {entry.removed:,} of {entry.rows_in:,}" for entry in ledger)

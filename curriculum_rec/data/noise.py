@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import polars as pl
 
 from curriculum_rec.data.splits import Part, Promise, Split
+from curriculum_rec.data.task import Task
 from curriculum_rec.ranges import BELOW_ONE, POSITIVE, check_ranges, one_of
 from curriculum_rec.streams import host_stream
 
@@ -48,6 +49,8 @@ class PlantedNoise:
         Self-supervised Graph Learning for Recommendation, 2021). False positives as such: Wang et al., Denoising
         Implicit Feedback for Recommendation (2021).
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     rate: float = 0.2
     items: Items = "uniform"

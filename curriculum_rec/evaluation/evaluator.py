@@ -6,19 +6,22 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
-from curriculum_rec.data.examples import BATCH_MULTIPLE, USER, bucket_lengths, pad_left_aligned
-from curriculum_rec.data.splits import EvaluationRows
+from curriculum_rec.data.examples import BATCH_MULTIPLE, USER, SequenceExamples, bucket_lengths, pad_left_aligned
+from curriculum_rec.data.splits import EvaluationRows, Part, Split
+from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
-from curriculum_rec.evaluation.metrics import METRICS, parse_metric
-from curriculum_rec.evaluation.mostpop import seen_pairs
+from curriculum_rec.evaluation.contract import DeviceSplit, Reference
+from curriculum_rec.evaluation.metrics import METRICS, mean_metrics, parse_metric, user_metrics
+from curriculum_rec.evaluation.mostpop import most_popular_ranks, seen_pairs
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.contract import Recommender, ScoresItems
 from curriculum_rec.models.items import is_candidate
@@ -37,6 +40,8 @@ class FullRanking:
         every_epochs: Passes over the full data between two evaluations; a stage's end is evaluated in any case.
         batch_size: Users scored at once; memory grows with it, not the result. A multiple of 8.
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     k: tuple[int, ...] = (5, 10, 20)
     metric: str = "ndcg@10"
@@ -58,6 +63,10 @@ class FullRanking:
         """Names of all metrics at all cut-offs."""
         return tuple(f"{name}@{k}" for name in METRICS for k in self.k)
 
+    def check(self, data: Split) -> None:
+        """Refuse cut-offs beyond the catalogue."""
+        self.check_catalogue(data.interactions.n_items)
+
     def check_catalogue(self, n_items: int) -> None:
         """Refuse cut-offs beyond the catalogue.
 
@@ -67,17 +76,21 @@ class FullRanking:
         if max(self.k) > n_items:
             raise OptionError(f"evaluation.k={max(self.k)} is larger than the catalogue of {n_items} items: lower it")
 
+    def on(
+        self, data: Split, part: Part, examples: SequenceExamples, placed: DeviceSplit, *, whole: bool = False
+    ) -> Ranking:
+        """Prepare to rank the targets of a part.
 
-@runtime_checkable
-class DeviceSplit(Protocol):
-    """Puts arrays on the devices, cut along an axis."""
-
-    @property
-    def n_shards(self) -> int: ...
-
-    def split(self, array: np.ndarray, axis: int) -> Array: ...
-
-    def fetch(self, array: Array) -> np.ndarray: ...
+        Args:
+            data: The split.
+            part: The part.
+            examples: How long histories may be.
+            placed: The devices.
+            whole: Whether histories of any length are looked at, for a model whose shapes do not limit them.
+        """
+        rows = data.rows(part)
+        longest = max(int(rows.lengths.max(initial=1)), 1) if whole else examples.max_length
+        return Ranking(Evaluation(self, rows, longest, examples.bucket_lengths, placed), data, part)
 
 
 @dataclass
@@ -137,6 +150,50 @@ class Evaluation:
         for chosen, rank in pending:
             ranks[chosen] = self.placed.fetch(rank).astype(np.float64).reshape(-1)[: len(chosen)]
         return ranks
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """An :class:`Evaluation` as an :class:`~curriculum_rec.evaluation.contract.Evaluator`, whose answers are ranks.
+
+    Args:
+        evaluation: Ranks the targets.
+        split: The data.
+        part: The part that the targets are of.
+    """
+
+    evaluation: Evaluation
+    split: Split
+    part: Part
+
+    def __len__(self) -> int:
+        return len(self.evaluation.rows)
+
+    def answers(self, structure: nnx.GraphDef, params: Tree) -> np.ndarray:
+        """Rank every target."""
+        return self.evaluation.ranks(structure, params)
+
+    def quality(self, answers: np.ndarray) -> dict[str, float]:
+        """Average each metric over all targets."""
+        return mean_metrics(answers, self.evaluation.options.metrics, user=self.evaluation.rows.user)
+
+    def table(self, answers: np.ndarray) -> pl.DataFrame:
+        """Give one row a target: ``user``, ``item``, ``rank`` and the metrics."""
+        interactions, rows = self.split.interactions, self.evaluation.rows
+        return pl.DataFrame(
+            {
+                "user": interactions.users.decode(rows.user),
+                "item": interactions.items.decode(rows.target),
+                "rank": answers,
+                **user_metrics(answers, self.evaluation.options.metrics),
+            }
+        )
+
+    def reference(self) -> Reference:
+        """Measure MostPop, which knows what was there before the part."""
+        options, counts = self.evaluation.options, self.split.item_counts(self.part)
+        ranks = most_popular_ranks(counts, self.evaluation.rows, filter_seen=options.filter_seen)
+        return Reference("mostpop", mean_metrics(ranks, options.metrics, user=self.evaluation.rows.user))
 
 
 @jax.jit(static_argnums=0)

@@ -14,7 +14,8 @@ from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.curriculum.difficulty.workshop import STATISTICS
 from curriculum_rec.data.examples import BATCH_MULTIPLE, Examples
-from curriculum_rec.evaluation.evaluator import DeviceSplit, fold
+from curriculum_rec.evaluation.contract import DeviceSplit
+from curriculum_rec.evaluation.evaluator import fold
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.items import is_candidate

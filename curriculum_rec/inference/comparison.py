@@ -68,10 +68,10 @@ class Comparison:
             dataset: Its data.
             k: Cut-off, at most the catalogue.
         """
-        k = min(k, dataset.split.interactions.n_items)
+        k = min(k, dataset.n_items)
         placed = [(structure, jax.tree.map(jnp.asarray, params)) for structure, params in models]
         before, after = (_lists(model, experiment, dataset, k=k) for model in placed)
-        asked = dataset.split.rows(Part.TEST).user
+        asked = dataset.interactions_for("a comparison of lists").rows(Part.TEST).user
         values = [user_means(ndcg(rank, k), asked) for rank in ranks]
         change = values[1] - values[0]
         return cls(
@@ -126,20 +126,22 @@ def _lists(
     k: int,
     users: list[str] | None = None,
 ) -> pl.DataFrame:
+    of_items = experiment.for_items("a comparison of lists")
     return recommend(
         *model,
-        dataset.split.interactions,
+        dataset.interactions_for("a comparison of lists").interactions,
         k=k,
-        max_length=experiment.examples.max_length,
-        lengths=experiment.examples.bucket_lengths,
+        max_length=of_items.examples.max_length,
+        lengths=of_items.examples.bucket_lengths,
         users=users,
-        filter_seen=experiment.evaluation.filter_seen,
+        filter_seen=of_items.evaluation.filter_seen,
     )
 
 
 def _seconds(models: Sequence[Model], experiment: Experiment, dataset: Dataset, *, k: int) -> tuple[float, float]:
     """Time both in turn, since other users of the machine slow both down."""
-    users = [str(user) for user in dataset.split.interactions.users.ids[:TIMED_USERS]]
+    interactions = dataset.interactions_for("a comparison of lists").interactions
+    users = [str(user) for user in interactions.users.ids[:TIMED_USERS]]
     spent: tuple[list[float], list[float]] = [], []
     for number in range(REPEATS + 1):
         for model, seconds in zip(models, spent, strict=True):

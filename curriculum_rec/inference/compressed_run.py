@@ -21,8 +21,6 @@ from curriculum_rec.compression.contract import Compression, Form, tree_bytes
 from curriculum_rec.compression.packing import dense
 from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import OptionError, RunError
-from curriculum_rec.evaluation.evaluator import Evaluation
-from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import whole_folder, write_frame, write_text
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.growth.tree import path_names
@@ -31,12 +29,11 @@ from curriculum_rec.inference.compression_report import page
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, flatten
 from curriculum_rec.training.experiment import Dataset, Experiment
-from curriculum_rec.training.placement import Placed
 from curriculum_rec.training.record import RunRecord
 from curriculum_rec.training.restore import PARAMS, load_snapshot, packed_arrays, snapshot_parameters
 from curriculum_rec.training.run_directory import OnExisting, RunDirectory, to_json
 from curriculum_rec.training.state import count_parameters
-from curriculum_rec.training.summary import reference_metrics, summarise, user_results
+from curriculum_rec.training.summary import summarise
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Source:
 
     def rebuild(self, snapshot: Snapshot) -> Model:
         """Give the model of a checkpoint of this run or of one made from it."""
-        return snapshot_parameters(snapshot, self.experiment, n_items=self.dataset.split.interactions.n_items)
+        return snapshot_parameters(snapshot, self.experiment, inputs=self.dataset.inputs)
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,9 @@ def compress(
         write_text(made.config, config.text)
         if source.directory.metrics.is_file():
             shutil.copyfile(source.directory.metrics, made.metrics)
-        write_frame(made.items, source.dataset.split.interactions.items.ids.alias("item").to_frame())
+        write_frame(
+            made.items, source.dataset.interactions_for("compress").interactions.items.ids.alias("item").to_frame()
+        )
         _write_checkpoint(made.checkpoints, source.snapshot, packed, config_hash=config.hash)
         # What is measured is what was stored, read as any other command reads it.
         snapshot = load_snapshot(made)
@@ -207,28 +206,23 @@ def _evaluate(source: Source, snapshot: Snapshot, made: RunDirectory, *, config_
     """Evaluate the new run, write its results and its summary, and compare it with its source."""
     experiment, dataset = source.experiment, source.dataset
     placed, compressed = experiment.placement.place(), source.rebuild(snapshot)
-    evaluations = {part: _evaluation(source, part, placed) for part in (Part.VALIDATION, Part.TEST)}
+    parts, options = (Part.VALIDATION, Part.TEST), experiment.evaluation
+    evaluators = {part: options.on(dataset.split, part, experiment.examples, placed) for part in parts}
     ranks, quality = {}, {}
-    for part, evaluation in evaluations.items():
-        ranks[part] = evaluation.ranks(compressed[0], placed.replicate(compressed[1]))
-        quality[part.name.lower()] = mean_metrics(ranks[part], experiment.evaluation.metrics, user=evaluation.rows.user)
-        write_frame(made.evaluation / f"{part.name.lower()}.parquet", user_results(evaluation, ranks[part], dataset))
+    for part, evaluator in evaluators.items():
+        ranks[part] = evaluator.answers(compressed[0], placed.replicate(compressed[1]))
+        quality[part.name.lower()] = evaluator.quality(ranks[part])
+        write_frame(made.evaluation / f"{part.name.lower()}.parquet", evaluator.table(ranks[part]))
     summary = summarise(
         experiment,
         dataset,
         RunRecord.from_json(snapshot.meta["record"]),
         quality=quality,
-        reference=reference_metrics(dataset, evaluations[Part.TEST]),
+        reference=evaluators[Part.TEST].reference(),
         config_hash=config_hash,
         placed=placed,
         best_step=snapshot.step,
     )
     write_text(made.summary, to_json(summary | {"compressed_from": str(source.directory.path)}))
-    before = evaluations[Part.TEST].ranks(source.model[0], placed.replicate(source.model[1]))
+    before = evaluators[Part.TEST].answers(source.model[0], placed.replicate(source.model[1]))
     return Comparison.of([source.model, compressed], [before, ranks[Part.TEST]], experiment, dataset).to_json()
-
-
-def _evaluation(source: Source, part: Part, placed: Placed) -> Evaluation:
-    options, examples = source.experiment.evaluation, source.experiment.examples
-    rows = source.dataset.split.rows(part)
-    return Evaluation(options, rows, examples.max_length, examples.bucket_lengths, placed)

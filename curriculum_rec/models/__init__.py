@@ -1,9 +1,10 @@
-"""Recommenders in Flax NNX (device). A model maps a batch to user vectors; its residual blocks lie stacked.
+"""Models in Flax NNX (device): a recommender maps a batch to user vectors, a classifier to logits.
 
 Those that are fitted rather than trained score items by themselves (``ScoresItems``).
 """
 
 from curriculum_rec.models.bprmf import BPRMF
+from curriculum_rec.models.classifiers import LogisticRegression, MLPClassifier, ResidualClassifier
 from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.dnn import DNN
 from curriculum_rec.models.ease import EASE
@@ -12,4 +13,16 @@ from curriculum_rec.models.itemknn import ItemKNN
 from curriculum_rec.models.mostpop import MostPop
 from curriculum_rec.models.sasrec import SASRec
 
-__all__ = ["BPRMF", "DNN", "EASE", "GRU4Rec", "ItemKNN", "MostPop", "Recommender", "SASRec"]
+__all__ = [
+    "BPRMF",
+    "DNN",
+    "EASE",
+    "GRU4Rec",
+    "ItemKNN",
+    "LogisticRegression",
+    "MLPClassifier",
+    "MostPop",
+    "Recommender",
+    "ResidualClassifier",
+    "SASRec",
+]

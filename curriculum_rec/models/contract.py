@@ -10,6 +10,7 @@ import scipy.sparse
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
+from curriculum_rec.data.inputs import Columns
 from curriculum_rec.models.axes import Axes
 from curriculum_rec.models.batch import Batch, BatchRng
 
@@ -35,6 +36,15 @@ class Recommender(Protocol):
     @property
     def n_items(self) -> int:
         """Size of the catalogue, padding not counted."""
+        ...
+
+
+@runtime_checkable
+class RowModel(Protocol):
+    """A model that predicts the label of a row from its features."""
+
+    def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch outputs"]:
+        """Map ``batch["dense"]`` and ``batch["categorical"]`` to logits: one for two classes, else one a class."""
         ...
 
 
@@ -68,6 +78,15 @@ class ModelFactory(Protocol):
     """Options that build a model once the catalogue is known."""
 
     def __call__(self, *, n_items: int, max_length: int, depth: int | None, rngs: nnx.Rngs) -> nnx.Module:
+        """Build the model, with another depth than the options' own if ``depth`` is given."""
+        ...
+
+
+@runtime_checkable
+class RowModelFactory(Protocol):
+    """Options that build a model of labels once the features are known."""
+
+    def __call__(self, *, inputs: Columns, depth: int | None, rngs: nnx.Rngs) -> nnx.Module:
         """Build the model, with another depth than the options' own if ``depth`` is given."""
         ...
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
+from curriculum_rec.data.task import Task
 from curriculum_rec.models.axes import STREAM
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
 from curriculum_rec.models.blocks import (
@@ -50,6 +51,8 @@ class DNN:
 
     Source: the averaged-embedding candidate generator of Covington et al. (2016), with residual layers and tied items.
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     width: int = 64
     depth: int = 2

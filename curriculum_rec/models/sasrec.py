@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
+from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.attention import causal_attention
 from curriculum_rec.models.axes import (
@@ -66,6 +67,8 @@ class SASRec:
 
     Source: Kang and McAuley (2018); pre-norm blocks, GELU, and a learnt gate on each residual branch are ours.
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     width: int = 64
     depth: int = 2

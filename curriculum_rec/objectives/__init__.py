@@ -1,6 +1,7 @@
 """Objectives (device): from a model and a batch to one loss per example or target, never to a scalar."""
 
 from curriculum_rec.objectives.binary import BinaryCrossEntropy, GeneralisedBCE
+from curriculum_rec.objectives.classification import CrossEntropy, Logistic
 from curriculum_rec.objectives.losses import Losses, Objective
 from curriculum_rec.objectives.nested import Nested
 from curriculum_rec.objectives.pairwise import BPR
@@ -10,7 +11,9 @@ from curriculum_rec.objectives.softmax import Softmax
 __all__ = [
     "BPR",
     "BinaryCrossEntropy",
+    "CrossEntropy",
     "GeneralisedBCE",
+    "Logistic",
     "Losses",
     "Nested",
     "Objective",

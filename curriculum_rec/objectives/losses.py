@@ -48,6 +48,19 @@ class CountsScores(Protocol):
 
 
 @runtime_checkable
+class ChecksInputs(Protocol):
+    """An objective that does not suit all data."""
+
+    def check_inputs(self, inputs: Any) -> None:
+        """Refuse data that it does not suit.
+
+        Raises:
+            OptionError: It does not.
+        """
+        ...
+
+
+@runtime_checkable
 class Remembers(Protocol):
     """An objective that remembers something from step to step; it finds it in ``batch.memory``."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import join_model, split_model
@@ -31,6 +32,8 @@ class Nested:
     Source: Kusupati et al. (2022), Matryoshka Representation Learning, here with the history narrowed, too, since one
     table serves both.
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     objective: Objective
     shares: tuple[float, ...] = (0.25, 0.5)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
@@ -79,6 +80,8 @@ class WithNegatives:
         correct: Whether the loss is corrected by the probabilities with which negatives were drawn, as each objective
             says.
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     n_negatives: int = 1
     negatives: Negatives = Uniform()

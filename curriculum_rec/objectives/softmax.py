@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32
 
+from curriculum_rec.data.task import Task
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.items import is_candidate
@@ -35,6 +36,8 @@ class Softmax:
 
     Source: the multinomial likelihood of Klenitskiy and Vasilev (2023) for SASRec.
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     chunk: int | None = None
     item_chunk: int | None = None

@@ -98,7 +98,10 @@ def _difference(baseline: RunDirectory, other: RunDirectory, metric: str) -> np.
     if hashes[0] != hashes[1]:
         raise RunError(f"{other.path} has another split than {baseline.path}: their users or targets are not the same")
     users = [_users(directory, metric) for directory in (baseline, other)]
-    both = users[0].join(users[1], on="user", suffix="_other")
+    key = users[0].columns[0]
+    if users[1].columns[0] != key:
+        raise RunError(f"{other.path} was evaluated otherwise than {baseline.path}")
+    both = users[0].join(users[1], on=key, suffix="_other")
     if not len(both) == len(users[0]) == len(users[1]):
         raise RunError(f"{other.path} was not evaluated on the same users as {baseline.path}")
     if len(both) < 2:
@@ -109,7 +112,10 @@ def _difference(baseline: RunDirectory, other: RunDirectory, metric: str) -> np.
 def _users(directory: RunDirectory, metric: str) -> pl.DataFrame:
     file = directory.evaluation / "test.parquet"
     try:
-        frame = pl.read_parquet(file, columns=["user", metric])
+        # Of rows with labels a user may have many, so that rows are compared by their numbers.
+        key = "row" if "row" in pl.read_parquet_schema(file) else "user"
+        frame = pl.read_parquet(file, columns=[key, metric])
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise RunError(f"{file} has no users with {metric}: {str(error).splitlines()[0]}") from error
-    return frame.group_by("user", maintain_order=True).mean()  # a user may be asked for several items
+        hint = " (an AUC is no mean over rows; log_loss and accuracy are)" if metric == "auc" else ""
+        raise RunError(f"{file} has no {metric} of each user{hint}: {str(error).splitlines()[0]}") from error
+    return frame.group_by(key, maintain_order=True).mean()  # a user may be asked for several items

@@ -17,6 +17,9 @@ State = Literal["finished", "running", "interrupted", "broken"]
 ReadConfig = Callable[[RunDirectory], Mapping[str, Any]]
 Row = Mapping[str, Any]
 
+BOOKKEEPING = ("event", "step", "split", "operations")
+"""What a row of an evaluation has besides metrics."""
+
 WANTED = ("stage", "evaluation", "test")
 """Events whose rows are all read; of the others the last one says how far the run is."""
 
@@ -104,7 +107,7 @@ def overview(
         stages=tuple((row["stage"], row["depth"]) for row in found["stage"]),
         steps=max((int(row["step"]) for rows in found.values() for row in rows), default=0),
         metric=metric,
-        validation=None if best is None else {name: value for name, value in best.items() if "@" in name},
+        validation=None if best is None else {name: value for name, value in best.items() if name not in BOOKKEEPING},
         step=None if best is None else int(best["step"]),
         seed=config["seed"],
         config_hash=config_hash(config),

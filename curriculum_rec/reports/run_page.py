@@ -50,7 +50,8 @@ def _data(summary: Mapping[str, Any] | None, config: Mapping[str, Any]) -> str:
     if summary is None:
         return source
     counts = summary["data"]
-    return f"{source}: " + ", ".join(f"{counts[name]:,} {name}" for name in ("users", "items", "interactions"))
+    names = ("users", "items", "interactions", "rows", "classes", "features")
+    return f"{source}: " + ", ".join(f"{counts[name]:,} {name}" for name in names if name in counts)
 
 
 def _stages(summary: Mapping[str, Any]) -> Block:
@@ -84,7 +85,21 @@ def _quality(summary: Mapping[str, Any]) -> Block:
         [name, f"{value:.4f}", f"{summary['reference'][name]:.4f}", f"{summary['validation'][name]:.4f}"]
         for name, value in summary["test"].items()
     ]
-    return ["metric", "test", "MostPop, test", "validation"], rows
+    return [
+        "metric",
+        "test",
+        f"{reference_title(summary['reference'].get('model', 'mostpop'))}, test",
+        "validation",
+    ], rows
+
+
+def reference_title(model: str) -> str:
+    """Give the title of what learns nothing.
+
+    >>> reference_title("mostpop"), reference_title("base rate")
+    ('MostPop', 'base rate')
+    """
+    return {"mostpop": "MostPop"}.get(model, model)
 
 
 def _files(path: Path) -> list[str]:

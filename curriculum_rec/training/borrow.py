@@ -13,20 +13,23 @@ import polars as pl
 from flax import nnx
 
 from curriculum_rec.data.interactions import IdMap
+from curriculum_rec.data.splits import Part, Split
 from curriculum_rec.distillation.distilled import PARTS
 from curriculum_rec.errors import CheckpointError, OptionError
 from curriculum_rec.growth.items import new_item_rows
 from curriculum_rec.growth.tree import BLOCKS
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.training.checkpoint import Snapshot, below, flatten, unflatten
-from curriculum_rec.training.experiment import Experiment
+from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.record import RunRecord
 from curriculum_rec.training.restore import PARAMS, evaluated_arrays, load_snapshot, model_template
 from curriculum_rec.training.run_directory import RunDirectory
 from curriculum_rec.training.stages import ChosenBlocks, WarmStart
 
-ITEMS = "items."
-"""How the names of parameters begin in which a row is an item."""
+ITEMS, FIELDS = "items.", "fields."
+"""How the names of parameters begin in which a row is an item, or a value of a feature."""
+
+OF_CODES = (ITEMS, FIELDS)
 
 Fate = Literal["taken", "grown", "fresh", "left"]
 """What became of a parameter: taken as it is, taken and grown, begun at random, or left behind in the other run."""
@@ -69,14 +72,12 @@ class Borrower:
 
     Attributes:
         experiment: Its components.
-        items: Its catalogue.
-        item_counts: Training count of every item, int64 ``[n_items + 1]``.
+        dataset: Its data.
         open_run: Builds the experiment of the other run; None takes that run's models to be this run's.
     """
 
     experiment: Experiment
-    items: IdMap
-    item_counts: np.ndarray
+    dataset: Dataset
     open_run: Callable[[RunDirectory], Experiment] | None = None
 
     def borrow(self, warm: WarmStart, *, stage: str) -> Borrowed:
@@ -97,12 +98,12 @@ class Borrower:
         taken = chosen_blocks(chosen_names(theirs, warm.take), warm.blocks)
         their_depth = next((len(leaf) for name, leaf in taken.items() if BLOCKS in name.split(".")), None)
         depth = self.experiment.stages[stage].depth or their_depth
-        new = model_template(self.experiment, n_items=len(self.items), stage=stage, depth=depth)
+        new = model_template(self.experiment, inputs=self.dataset.inputs, stage=stage, depth=depth)
         shapes = _named(split_model(new)[1])
-        rows = self._item_rows(warm, directory, snapshot) if any(name.startswith(ITEMS) for name in taken) else None
+        rows = self._item_rows(warm, directory, snapshot) if any(name.startswith(OF_CODES) for name in taken) else None
         fresh: Named = {}
         if shapes.keys() - taken.keys():
-            model = self.experiment.build_model(len(self.items), stage=stage, depth=depth)
+            model = self.experiment.build_model(self.dataset.inputs, stage=stage, depth=depth)
             fresh = {name: np.asarray(leaf) for name, leaf in _named(split_model(model)[1]).items()}
         if rows is not None:
             taken = {
@@ -117,19 +118,25 @@ class Borrower:
 
     def _item_rows(self, warm: WarmStart, directory: RunDirectory, snapshot: Snapshot) -> np.ndarray | None:
         """Say which row of the other run's table each item of this one has, int32 ``[n_items + 1]``, -1 for none."""
-        if snapshot.meta["items_digest"] == self.items.digest():
+        if snapshot.meta["items_digest"] == self.dataset.split.codes_digest:
             return None
+        if not isinstance(self.dataset.split, Split):
+            raise CheckpointError(
+                f"warm_start={warm.run}: that run has other features, so its codes mean other values; name in "
+                "warm_start.take what does not depend on them"
+            )
         if warm.items == "same":
             raise CheckpointError(
                 f"warm_start={warm.run}: that run has another catalogue, so its item codes mean other items; look them "
                 "up by items=by_id, or leave them out of take"
             )
         theirs = IdMap(directory.read_items())
-        found = theirs.encode(self.items.ids)
+        found = theirs.encode(self.dataset.split.interactions.items.ids)
         return np.concatenate([np.zeros(1, np.int32), np.where(found > 0, found, -1)])
 
     def _of_our_items(self, table: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return new_item_rows(table, matched=rows, counts=self.item_counts, seed=self.experiment.seed)
+        counts = self.dataset.split.item_counts(Part.TRAIN) if isinstance(self.dataset.split, Split) else rows
+        return new_item_rows(table, matched=rows, counts=counts, seed=self.experiment.seed)
 
     def _fitting(
         self,
@@ -147,7 +154,7 @@ class Borrower:
         source, name = self.experiment, stage
         if self.open_run is not None:
             source, name = self.open_run(directory), RunRecord.from_json(snapshot.meta["record"]).stage.name
-        old = model_template(source, n_items=len(self.items), stage=name, depth=depth)
+        old = model_template(source, inputs=self.dataset.inputs, stage=name, depth=depth)
         if _differing(mixed, _named(split_model(old)[1])):
             name, shapes = differing[0], _named(split_model(new)[1])
             raise CheckpointError(

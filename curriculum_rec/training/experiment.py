@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple, cast
 
-import numpy as np
 import optax
 from flax import nnx
 
 from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.data.examples import Examples, SequenceExamples
 from curriculum_rec.data.false_positives import split_around
-from curriculum_rec.data.interactions import CleaningRule, clean
+from curriculum_rec.data.feature_table import FeatureTable, PointwiseExamples
+from curriculum_rec.data.features import Features, FittedFeatures
+from curriculum_rec.data.inputs import Catalogue, Inputs
+from curriculum_rec.data.interactions import clean
+from curriculum_rec.data.ledger import CleaningRule, LedgerEntry
 from curriculum_rec.data.noise import Noise
+from curriculum_rec.data.rows import RowSplitter, clean_rows
 from curriculum_rec.data.sources import Source
 from curriculum_rec.data.splits import Split, Splitter, check_promises
+from curriculum_rec.data.task import check_task
 from curriculum_rec.errors import OptionError
+from curriculum_rec.evaluation.contract import EvaluationOptions
 from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.growth.contract import Growth, can_shrink
-from curriculum_rec.models.contract import CountsUsers, FitsModel, ModelFactory
-from curriculum_rec.objectives.losses import Objective
+from curriculum_rec.models.contract import CountsUsers, ModelFactory, RowModelFactory
+from curriculum_rec.objectives.losses import ChecksInputs, Objective
 from curriculum_rec.ranges import at_least, check_ranges
 from curriculum_rec.training.meta import hold_out_meta
 from curriculum_rec.training.optimizers import OptimizerFactory
@@ -36,11 +42,12 @@ class Experiment:
     """The components of a run, in the order in which data flows through them.
 
     Args:
-        data: Where interactions come from.
+        data: Where interactions, or rows with labels, come from.
         cleaning: Named cleaning rules, applied in order.
-        split: Gives every interaction its part.
+        features: What is known of users, items and rows; None where nothing is.
+        split: Gives every interaction or row its part.
         noise: What is planted into the training part; None leaves it as it is.
-        examples: Cuts the training part into examples.
+        examples: Makes examples of the training part, and so says what the task is.
         model: Builds the model.
         objective: The loss.
         optimizer: Options, or a ready optax transformation.
@@ -60,10 +67,10 @@ class Experiment:
 
     data: Source
     cleaning: Mapping[str, CleaningRule]
-    split: Splitter
+    split: Splitter | RowSplitter
     noise: Noise | None
-    examples: SequenceExamples
-    model: ModelFactory
+    examples: SequenceExamples | PointwiseExamples
+    model: ModelFactory | RowModelFactory
     objective: Objective
     optimizer: OptimizerFactory | optax.GradientTransformation
     curriculum: Curriculum
@@ -71,7 +78,8 @@ class Experiment:
     growth: Growth | None
     stages: Mapping[str, Stage]
     placement: Placement
-    evaluation: FullRanking
+    evaluation: EvaluationOptions
+    features: Features | None = None
     seed: int = 0
     steps_per_dispatch: int = 16
     checkpoint_every_steps: int | None = None
@@ -89,6 +97,7 @@ class Experiment:
             "accumulate": at_least(1),
         }
         check_ranges(self, "", ranges)
+        self._check_task()
         check_stages(
             self.stages,
             model_depth=getattr(self.model, "depth", None),
@@ -96,40 +105,94 @@ class Experiment:
             can_shrink=can_shrink(self.growth),
         )
 
-    def read(self) -> Dataset:
-        """Read, clean, split and cut the data.
+    def _check_task(self) -> None:
+        """Refuse components that do not go with the examples."""
+        names = ("split", "noise", "model", "objective", "evaluation")
+        check_task(self.examples.TASK, {name: getattr(self, name) for name in names})
+        if self.examples.TASK == "pointwise":
+            if getattr(self.split, "TASK", None) != "pointwise":
+                raise OptionError(
+                    f"split: {type(self.split).__name__} divides users' histories: for task=pointwise take "
+                    "random_rows, latest_rows, or a rule of your own whose TASK is pointwise"
+                )
+            for name, stage in self.stages.items():
+                if stage.distil is not None:
+                    raise OptionError(f"stages.{name}.distil: teachers speak of items, and task=pointwise has none")
+            self._check_curriculum_of_rows()
+        elif self.features is not None:
+            raise OptionError(
+                "features has no effect for task=next_item, whose models read item ids alone: leave it out"
+            )
+
+    def _check_curriculum_of_rows(self) -> None:
+        options = self.curriculum
+        if options.unit == "target" or options.history is not None:
+            what = "unit=target" if options.unit == "target" else "history"
+            raise OptionError(f"curriculum.{what} is about sequences, and task=pointwise has none")
+        difficulty = options.difficulty
+        by_losses = difficulty is None or difficulty.decay is not None
+        if not by_losses and getattr(difficulty, "TASK", None) != "pointwise":
+            raise OptionError(
+                f"curriculum.difficulty={type(difficulty).__name__} is about sequences, which task=pointwise has not: "
+                "take curriculum=loss, or a difficulty of your own whose TASK is pointwise"
+            )
+
+    def read(self, *, fitted: FittedFeatures | None = None) -> Dataset:
+        """Read, clean and split the data, and make examples.
+
+        Args:
+            fitted: Features as a run saved them; None fits them to the training part.
 
         Raises:
             DataError: The data cannot be used.
-            OptionError: A cut-off is larger than the catalogue.
+            OptionError: Options do not suit the data, such as a cut-off that is larger than the catalogue.
         """
-        split = split_around(self.split, clean(self.data.read(), self.cleaning, source=self.data.name))
-        if self.noise is not None:
-            if split.noise is not None:
-                raise OptionError(
-                    "noise is planted into data that have false positives of their own: choose noise=none"
-                )
-            split = check_promises(self.noise(split, seed=self.seed))
-        self.evaluation.check_catalogue(split.interactions.n_items)
-        examples = self.examples(split)
-        if isinstance(self.model, CountsUsers):
-            examples = examples.with_users()
-        return Dataset(split, *hold_out_meta(examples, self.weighting, seed=self.seed))
+        read: Split | FeatureTable
+        if isinstance(self.examples, PointwiseExamples):
+            rows = clean_rows(self.data.read(), self.cleaning, source=self.data.name)
+            of_rows = cast("RowSplitter", self.split)  # _check_task has seen to it
+            read = self.examples.lay_out(of_rows(rows), self.features, fitted=fitted)
+            made = self.examples(read)
+        else:
+            of_users = cast("Splitter", self.split)
+            read = self._noisy(split_around(of_users, clean(self.data.read(), self.cleaning, source=self.data.name)))
+            made = self.examples(read)
+            if isinstance(self.model, CountsUsers):
+                made = made.with_users()
+        self.evaluation.check(read)
+        if isinstance(self.objective, ChecksInputs):
+            self.objective.check_inputs(read.inputs)
+        return Dataset(read, *hold_out_meta(made, self.weighting, seed=self.seed))
 
     def for_data(self, dataset: Dataset) -> Experiment:
         """Tell a model that has something for every user how many there are."""
         model: Any = self.model
         if not isinstance(self.model, CountsUsers) or self.model.n_users is not None:
             return self
-        return replace(self, model=replace(model, n_users=dataset.split.interactions.n_users))
+        n_users = dataset.interactions_for("a model with a vector for every user").interactions.n_users
+        return replace(self, model=replace(model, n_users=n_users))
 
-    def longest_history(self, dataset: Dataset) -> int:
-        """Say how much of a history the model looks at: all of it where it is fitted, which no shape limits."""
-        if not isinstance(self.model, FitsModel):
-            return self.examples.max_length
-        return int(np.diff(dataset.split.interactions.user_offsets()).max())
+    def _noisy(self, split: Split) -> Split:
+        if self.noise is None:
+            return split
+        if split.noise is not None:
+            raise OptionError("noise is planted into data that have false positives of their own: choose noise=none")
+        return check_promises(self.noise(split, seed=self.seed))
 
-    def model_of(self, stage: str) -> tuple[ModelFactory, int | None]:
+    def for_items(self, what: str) -> NextItem:
+        """Give what only an experiment with next items has.
+
+        Args:
+            what: Who asks, for the sentence.
+
+        Raises:
+            OptionError: It is about something else.
+        """
+        if isinstance(self.examples, SequenceExamples) and isinstance(self.evaluation, FullRanking):
+            return NextItem(self.examples, self.evaluation)
+        raise OptionError(f"{what} is about lists of items, and task=pointwise predicts the labels of rows")
+
+    def model_of(self, stage: str) -> tuple[Any, int | None]:
         """Say what a stage trains, from what it and the stages before it change.
 
         Returns:
@@ -138,7 +201,8 @@ class Experiment:
         Raises:
             OptionError: An option that a stage changes does not exist or has the wrong type.
         """
-        model, depth = self.model, None
+        model: Any = self.model
+        depth = None
         for name, each in self.stages.items():
             changed = each.changed(model, name)
             if changed is each.model:
@@ -148,22 +212,19 @@ class Experiment:
                 break
         return model, depth
 
-    def build_model(self, n_items: int, *, stage: str | None = None, depth: int | None = None) -> nnx.Module:
+    def build_model(self, inputs: Inputs, *, stage: str | None = None, depth: int | None = None) -> nnx.Module:
         """Build a stage's model with the run's initial values.
 
         Args:
-            n_items: Size of the catalogue.
+            inputs: What the model must know of the data.
             stage: The stage, None for the first one.
             depth: Its depth, where weights from elsewhere decided it; None takes what the stages say.
         """
         model, named = self.model_of(next(iter(self.stages)) if stage is None else stage)
-        rngs = nnx.Rngs(self.seed)
-        return model(
-            n_items=n_items,
-            max_length=self.examples.max_length,
-            depth=named if depth is None else depth,
-            rngs=rngs,
-        )
+        known: dict[str, Any] = {"inputs": inputs}
+        if isinstance(inputs, Catalogue) and isinstance(self.examples, SequenceExamples):
+            known = {"n_items": inputs.n_items, "max_length": self.examples.max_length}
+        return model(**known, depth=named if depth is None else depth, rngs=nnx.Rngs(self.seed))
 
     def build_optimizer(self, total_steps: int, scale: optax.Schedule | None = None) -> optax.GradientTransformation:
         """Build the optimizer for a run's length.
@@ -190,16 +251,56 @@ class Experiment:
         return sum(stage.n_steps(steps_per_epoch) for stage in self.stages.values())
 
 
+class NextItem(NamedTuple):
+    """How examples and evaluation of an experiment are made that is about next items.
+
+    Attributes:
+        examples: Cuts histories.
+        evaluation: Ranks.
+    """
+
+    examples: SequenceExamples
+    evaluation: FullRanking
+
+
 @dataclass(frozen=True)
 class Dataset:
     """The data of an experiment.
 
     Attributes:
-        split: The interactions and their parts.
+        split: The interactions or the rows, and their parts.
         examples: The training examples.
         meta: Training examples that are held out for a weighting that learns from them; None without one.
     """
 
-    split: Split
+    split: Split | FeatureTable
     examples: Examples
     meta: Examples | None = None
+
+    @property
+    def inputs(self) -> Inputs:
+        """What a model must know of the data."""
+        return self.split.inputs
+
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue; 0 where there is none."""
+        return self.inputs.n_items if isinstance(self.inputs, Catalogue) else 0
+
+    @property
+    def ledger(self) -> tuple[LedgerEntry, ...]:
+        """What each cleaning rule removed."""
+        return self.split.interactions.ledger if isinstance(self.split, Split) else self.split.ledger
+
+    def interactions_for(self, what: str) -> Split:
+        """Give the interactions of users with items, for what is about nothing else.
+
+        Args:
+            what: Who asks, for the sentence.
+
+        Raises:
+            OptionError: The data are rows with labels.
+        """
+        if isinstance(self.split, Split):
+            return self.split
+        raise OptionError(f"{what} is about lists of items, and task=pointwise predicts the labels of rows")

@@ -50,9 +50,11 @@ class Faculty:
             name: The stage that it teaches, for error messages.
         """
         if isinstance(source, StageTeacher):
-            return model_template(self.experiment, n_items=self._n_items, stage=source.stage)
+            return model_template(self.experiment, inputs=self.dataset.inputs, stage=source.stage)
         experiment, snapshot = self._open(source, name)
-        return nnx.eval_shape(lambda: join_model(*snapshot_parameters(snapshot, experiment, n_items=self._n_items)))
+        return nnx.eval_shape(
+            lambda: join_model(*snapshot_parameters(snapshot, experiment, inputs=self.dataset.inputs))
+        )
 
     def _open(self, source: RunTeacher, name: str) -> tuple[Experiment, Snapshot]:
         """Open a run that teaches, and see that it knows the same items and no more.
@@ -66,7 +68,7 @@ class Faculty:
             raise OptionError(f"{where}: runs can only teach in an experiment")
         directory = RunDirectory.existing(source.run)
         experiment, snapshot = self.open_run(directory), load_snapshot(directory)
-        if snapshot.meta["items_digest"] != self.dataset.split.interactions.items.digest():
+        if snapshot.meta["items_digest"] != self.dataset.split.codes_digest:
             raise CheckpointError(
                 f"{where}: that run has another catalogue, so its item codes mean other items; take a run on the same "
                 "data"
@@ -77,10 +79,10 @@ class Faculty:
                 "take a run on the same data"
             )
         longest = max(bucket.arrays["history"].shape[1] for bucket in self.examples.buckets)
-        if experiment.examples.max_length < longest:
+        known = experiment.for_items(where).examples.max_length
+        if known < longest:
             raise OptionError(
-                f"{where}: its examples.max_length={experiment.examples.max_length} is below the {longest} items that "
-                "it would be asked about"
+                f"{where}: its examples.max_length={known} is below the {longest} items that it would be asked about"
             )
         return experiment, snapshot
 
@@ -98,17 +100,13 @@ class Faculty:
                 experiment, snapshot = self.experiment, of_stage(source.stage)
             else:
                 experiment, snapshot = self._open(source, name)
-            structure, tree = snapshot_parameters(snapshot, experiment, n_items=self._n_items)
+            structure, tree = snapshot_parameters(snapshot, experiment, inputs=self.dataset.inputs)
             structures.append(structure)
             params.append(jax.tree.map(lambda leaf: jnp.asarray(leaf, self.experiment.precision), tree))
             digests.append(snapshot.meta["digests"])
         how = distil.teacher.how if isinstance(distil.teacher, Ensemble) else "mean"
         versions = isinstance(distil.teacher, Trajectory)
         return Frozen(tuple(structures), self.placed.replicate(params), digests, how, versions)
-
-    @property
-    def _n_items(self) -> int:
-        return self.dataset.split.interactions.n_items
 
 
 def width_of(model: Any) -> int:

@@ -10,17 +10,15 @@ import jax
 import numpy as np
 
 from curriculum_rec.curriculum.options import Curriculum
-from curriculum_rec.data.noise import planted_interactions
 from curriculum_rec.data.splits import Part, Split
 from curriculum_rec.errors import OptionError
-from curriculum_rec.evaluation.evaluator import Evaluation
-from curriculum_rec.evaluation.metrics import mean_metrics
 from curriculum_rec.files import write_frame, write_text
 from curriculum_rec.models.contract import FitsModel, Known
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.tracking.mirror import Mirror
 from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Checkpoints, flatten
+from curriculum_rec.training.data_files import write_data_files
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.logbook import Logbook
 from curriculum_rec.training.progress import Mode, RunProgress
@@ -28,7 +26,7 @@ from curriculum_rec.training.record import RunRecord
 from curriculum_rec.training.restore import PARAMS, model_template
 from curriculum_rec.training.run_directory import MetricsLog, NoLog, RunDirectory, to_json
 from curriculum_rec.training.state import count_parameters
-from curriculum_rec.training.summary import reference_metrics, summarise, user_results
+from curriculum_rec.training.summary import summarise
 
 
 @dataclass
@@ -92,43 +90,28 @@ class FittedRun:
         try:
             with self.mirror, shown:
                 log.rewind(0)
-                self._write_origin()
+                if hosts.is_first():
+                    write_data_files(self.directory, self.dataset)
                 return self._fit(checkpoints, log, Logbook(self.directory, log, shown))
         finally:
             checkpoints.close()
             log.close()
 
-    def _write_origin(self) -> None:
-        split = self.dataset.split
-        if not hosts.is_first():
-            return
-        if split.noise is not None:
-            write_frame(self.directory.noise, planted_interactions(split))
-        write_frame(self.directory.items, split.interactions.items.ids.alias("item").to_frame())
-
     def _fit(self, checkpoints: Checkpoints, log: MetricsLog | NoLog, logbook: Logbook) -> dict[str, Any]:
-        experiment, split, started = self.experiment, self.dataset.split, time.perf_counter()
-        n_items, stage = split.interactions.n_items, next(iter(experiment.stages))
-        structure, template = split_model(model_template(experiment, n_items=n_items))
-        placed, options = experiment.placement.place(), experiment.evaluation
+        experiment, started, name = self.experiment, time.perf_counter(), type(self.model).__name__
+        split, (examples, options) = self.dataset.interactions_for(name), experiment.for_items(name)
+        structure, template = split_model(model_template(experiment, inputs=self.dataset.inputs))
+        placed, stage = experiment.placement.place(), next(iter(experiment.stages))
         params: Tree = None
-        ranks, evaluations = {}, {}
+        evaluators, answers = {}, {}
         for part in (Part.VALIDATION, Part.TEST):
             if params is None or self.model.fit_on == "known":
                 params = None  # the first fit need not stay beside the second
                 params = self.model.fit(known_before(split, part if self.model.fit_on == "known" else Part.VALIDATION))
                 params = placed.replicate(_like(params, template))
-            evaluation = Evaluation(
-                options,
-                split.rows(part),
-                experiment.longest_history(self.dataset),
-                experiment.examples.bucket_lengths,
-                placed,
-            )
-            ranks[part], evaluations[part] = evaluation.ranks(structure, params), evaluation
-        quality = {
-            part: mean_metrics(each, options.metrics, user=evaluations[part].rows.user) for part, each in ranks.items()
-        }
+            evaluators[part] = options.on(split, part, examples, placed, whole=True)
+            answers[part] = evaluators[part].answers(structure, params)
+        quality = {part: evaluator.quality(answers[part]) for part, evaluator in evaluators.items()}
         record = RunRecord().begin_stage(stage, None, count_parameters(params), 0)
         logbook.stage(record, grown_from=None, preserves_function=None)
         record = record.evaluated(0, quality[Part.VALIDATION], options.metric).with_stage(done=True)
@@ -141,15 +124,14 @@ class FittedRun:
             self.dataset,
             record,
             quality={part.name.lower(): metrics for part, metrics in quality.items()},
-            reference=reference_metrics(self.dataset, evaluations[Part.TEST]),
+            reference=evaluators[Part.TEST].reference(),
             config_hash=self.config_hash,
             placed=placed,
             best_step=0,
         )
         if hosts.is_first():
-            for part, evaluation in evaluations.items():
-                path = self.directory.evaluation / f"{part.name.lower()}.parquet"
-                write_frame(path, user_results(evaluation, ranks[part], self.dataset))
+            for part, evaluator in evaluators.items():
+                write_frame(self.directory.evaluation / f"{part.name.lower()}.parquet", evaluator.table(answers[part]))
             write_text(self.directory.summary, to_json(summary))
         return summary
 
@@ -158,7 +140,7 @@ class FittedRun:
             "record": record.to_json(),
             "config_hash": self.config_hash,
             "split_hash": self.dataset.split.hash,
-            "items_digest": self.dataset.split.interactions.items.digest(),
+            "items_digest": self.dataset.split.codes_digest,
             "log_position": log.position(),
         }
         arrays = {name: np.asarray(leaf) for name, leaf in flatten(params, PARAMS).items()}

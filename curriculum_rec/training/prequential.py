@@ -156,10 +156,11 @@ def window_results(directory: RunDirectory, experiment: Experiment, dataset: Dat
         frame = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    rows, options = dataset.split.rows(Part.TEST), experiment.evaluation
-    if len(frame) != len(rows) or dataset.split.hash != directory.read_summary()["split_hash"]:
+    split, options = dataset.interactions_for("prequential"), experiment.for_items("prequential").evaluation
+    rows = split.rows(Part.TEST)
+    if len(frame) != len(rows) or split.hash != directory.read_summary()["split_hash"]:
         raise RunError(f"the data of {directory.path} changed since it was trained: put them back")
-    counts = dataset.split.item_counts(Part.TEST)
+    counts = split.item_counts(Part.TEST)
     popular = user_metrics(most_popular_ranks(counts, rows, filter_seen=options.filter_seen), options.metrics)
     return frame.select(
         pl.lit(window.number).alias("window"),

@@ -14,6 +14,7 @@ from flax import nnx
 
 from curriculum_rec.compression.contract import Form
 from curriculum_rec.compression.packing import pack, unpack
+from curriculum_rec.data.inputs import Inputs
 from curriculum_rec.distillation.distilled import PARTS
 from curriculum_rec.errors import CheckpointError, RunError
 from curriculum_rec.models.structure import Tree, split_model
@@ -88,20 +89,20 @@ def _unpacked(snapshot: Snapshot) -> Snapshot:
 
 
 def model_template(
-    experiment: Experiment, *, n_items: int, stage: str | None = None, depth: int | None = None
+    experiment: Experiment, *, inputs: Inputs, stage: str | None = None, depth: int | None = None
 ) -> nnx.Module:
     """Give a stage's model with shapes for parameters, none of which is computed.
 
     Args:
         experiment: The components.
-        n_items: Size of the catalogue.
+        inputs: What the model must know of the data.
         stage: The stage, None for the first one.
         depth: Its depth, where weights from elsewhere decided it.
     """
-    return nnx.eval_shape(lambda: experiment.build_model(n_items, stage=stage, depth=depth))
+    return nnx.eval_shape(lambda: experiment.build_model(inputs, stage=stage, depth=depth))
 
 
-def snapshot_parameters(snapshot: Snapshot, experiment: Experiment, *, n_items: int) -> tuple[nnx.GraphDef, Tree]:
+def snapshot_parameters(snapshot: Snapshot, experiment: Experiment, *, inputs: Inputs) -> tuple[nnx.GraphDef, Tree]:
     """Rebuild the model of a checkpoint at the size that it had grown to.
 
     Returns:
@@ -111,7 +112,7 @@ def snapshot_parameters(snapshot: Snapshot, experiment: Experiment, *, n_items: 
         CheckpointError: The parameters do not fit.
     """
     stage = RunRecord.from_json(snapshot.meta["record"]).stage
-    structure, template = split_model(model_template(experiment, n_items=n_items, stage=stage.name, depth=stage.depth))
+    structure, template = split_model(model_template(experiment, inputs=inputs, stage=stage.name, depth=stage.depth))
     name = evaluated_arrays(snapshot.arrays)
     return structure, unflatten(_of_model(snapshot.arrays, name, template), name, template)
 

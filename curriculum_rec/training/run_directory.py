@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -73,6 +73,16 @@ class RunDirectory:
         return self.path / "items.parquet"
 
     @property
+    def features(self) -> Path:
+        """Fitted features, as JSON and arrays; only where rows have labels."""
+        return self.path / "features"
+
+    @property
+    def cleaning(self) -> Path:
+        """What each cleaning rule removed, with examples, as JSON."""
+        return self.path / "cleaning.json"
+
+    @property
     def scores(self) -> Path:
         """What teachers said of the targets, one file a teacher and statistic."""
         return self.path / "scores"
@@ -126,10 +136,10 @@ class RunDirectory:
             raise RunError(f"{self.path} cannot be made: {error.strerror}") from error
         self.lock()
         if on_existing == "replace":
-            for entry in (self.checkpoints, self.evaluation, self.scores, self.tracking):
+            for entry in (self.checkpoints, self.evaluation, self.scores, self.tracking, self.features):
                 shutil.rmtree(entry, ignore_errors=True)
             of_a_compressed_run = (self.compression, self.compression_page)
-            kept = (self.metrics, self.summary, self.noise, self.items, self.tracking_identities)
+            kept = (self.metrics, self.summary, self.noise, self.items, self.cleaning, self.tracking_identities)
             for file in (*kept, *of_a_compressed_run, self.config):
                 file.unlink(missing_ok=True)
 
@@ -278,6 +288,6 @@ class NoLog(MetricsLog):
         pass
 
 
-def to_json(record: Mapping[str, Any]) -> str:
+def to_json(record: Mapping[str, Any] | Sequence[Any]) -> str:
     """Write a record as indented JSON."""
     return json.dumps(record, indent=2) + "\n"

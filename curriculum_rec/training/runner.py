@@ -22,12 +22,11 @@ from flax import nnx
 from curriculum_rec.curriculum.difficulty import PredictionDepth, ScoreFile, TransferTeacher
 from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.curriculum.state import CurriculumState
-from curriculum_rec.data.noise import planted_interactions
+from curriculum_rec.data.ledger import ledger_lines
 from curriculum_rec.data.splits import Part
 from curriculum_rec.distillation.distilled import Distilled, without_parts
 from curriculum_rec.errors import OptionError
-from curriculum_rec.evaluation.evaluator import Evaluation
-from curriculum_rec.evaluation.metrics import mean_metrics
+from curriculum_rec.evaluation.contract import Evaluator
 from curriculum_rec.files import write_frame, write_text
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.models.structure import Tree, split_model
@@ -38,6 +37,7 @@ from curriculum_rec.tracking.mirror import Mirror
 from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, below, flatten, unflatten
 from curriculum_rec.training.compilation import METER
+from curriculum_rec.training.data_files import write_data_files
 from curriculum_rec.training.engine import ChunkReport, Engine
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.faculty import Faculty
@@ -62,7 +62,7 @@ from curriculum_rec.training.run_directory import MetricsLog, NoLog, RunDirector
 from curriculum_rec.training.speed import Stretch
 from curriculum_rec.training.state import TrainState, begin_memory, count_parameters, evaluation_parameters
 from curriculum_rec.training.student import enter, leave, with_parts
-from curriculum_rec.training.summary import reference_metrics, summarise, user_results
+from curriculum_rec.training.summary import summarise
 from curriculum_rec.training.transitions import Transitions, differ
 from curriculum_rec.training.tuition import Tuition, Tutor
 from curriculum_rec.training.workshop import OpenRun, TeacherWorkshop, stores
@@ -190,28 +190,19 @@ class Runner:
             self.tutor.check(name, before)
         self.transitions.planned_operations()
 
-    @property
-    def n_items(self) -> int:
-        """Size of the catalogue."""
-        return self.dataset.split.interactions.n_items
-
     @cached_property
     def _peak(self) -> float:
         return run_peak(self.placed, self.experiment.precision)
 
     @cached_property
     def _items_digest(self) -> str:
-        return self.dataset.split.interactions.items.digest()
+        return self.dataset.split.codes_digest
 
     @cached_property
-    def _evaluations(self) -> dict[Part, Evaluation]:
-        options, examples = self.experiment.evaluation, self.experiment.examples
-        return {
-            part: Evaluation(
-                options, self.dataset.split.rows(part), examples.max_length, examples.bucket_lengths, self.placed
-            )
-            for part in (Part.VALIDATION, Part.TEST)
-        }
+    def _evaluators(self) -> dict[Part, Evaluator]:
+        options, data = self.experiment.evaluation, self.dataset.split
+        parts = (Part.VALIDATION, Part.TEST)
+        return {part: options.on(data, part, self.experiment.examples, self.placed) for part in parts}
 
     def run(self) -> dict[str, Any]:
         """Train from the newest checkpoint, or from the start, to the end.
@@ -252,10 +243,10 @@ class Runner:
 
     def _start(self) -> tuple[TrainState, CurriculumState]:
         self._log.rewind(0)
-        if hosts.is_first() and self.dataset.split.noise is not None:
-            write_frame(self.directory.noise, planted_interactions(self.dataset.split))
         if hosts.is_first():
-            write_frame(self.directory.items, self.dataset.split.interactions.items.ids.alias("item").to_frame())
+            write_data_files(self.directory, self.dataset)
+        for line in ledger_lines(self.dataset.ledger):
+            self._shown.say(line)
         self._record = RunRecord(planned_operations=self.transitions.planned_operations())
         first = next(iter(self.experiment.stages))
         state = self.transitions.random_state(first, self.optimizer)
@@ -288,7 +279,7 @@ class Runner:
     def _begin_memory(self, tuition: Tuition | None = None) -> Tree:
         experiment, counts = self.experiment, self.dataset.examples.item_counts
         objective = experiment.objective if tuition is None else tuition.objective
-        return begin_memory(experiment.weighting, objective, n_items=self.n_items, item_counts=counts)
+        return begin_memory(experiment.weighting, objective, n_items=self.dataset.n_items, item_counts=counts)
 
     def _take_teacher(self, record: StageRecord, student: nnx.Module) -> Tuition | None:
         """Go on by a stage's teacher, or without one."""
@@ -474,8 +465,8 @@ class Runner:
         options, step = self.experiment.evaluation, int(state.step)
         # The stage's own structure: that of a state names what is frozen, and would be compiled once a level.
         structure = state.structure if self._model is None else split_model(self._model)[0]
-        ranks = self._evaluations[Part.VALIDATION].ranks(structure, without_parts(evaluation_parameters(state)))
-        quality = mean_metrics(ranks, options.metrics, user=self._evaluations[Part.VALIDATION].rows.user)
+        evaluator = self._evaluators[Part.VALIDATION]
+        quality = evaluator.quality(evaluator.answers(structure, without_parts(evaluation_parameters(state))))
         self._record = self._record.evaluated(step, quality, options.metric, share=position.share)
         self._logbook.evaluation(step, quality, self._record, metric=options.metric)
         return self.engine.scheduler.evaluated(position, quality[options.metric])
@@ -502,22 +493,21 @@ class Runner:
     def _finish(self) -> dict[str, Any]:
         self._checkpoints.wait()
         snapshot = self._checkpoints.restore_best(self._record.best_step)
-        structure, params = snapshot_parameters(snapshot, self.experiment, n_items=self.n_items)
+        structure, params = snapshot_parameters(snapshot, self.experiment, inputs=self.dataset.inputs)
         params = self.placed.replicate(params)
         quality = {}
-        for part, evaluation in self._evaluations.items():
-            ranks = evaluation.ranks(structure, params)
-            quality[part] = mean_metrics(ranks, self.experiment.evaluation.metrics, user=evaluation.rows.user)
+        for part, evaluator in self._evaluators.items():
+            answers = evaluator.answers(structure, params)
+            quality[part] = evaluator.quality(answers)
             if hosts.is_first():
-                path = self.directory.evaluation / f"{part.name.lower()}.parquet"
-                write_frame(path, user_results(evaluation, ranks, self.dataset))
+                write_frame(self.directory.evaluation / f"{part.name.lower()}.parquet", evaluator.table(answers))
         self._log.write("test", step=snapshot.step, **quality[Part.TEST])
         summary = summarise(
             self.experiment,
             self.dataset,
             self._record,
             quality={part.name.lower(): metrics for part, metrics in quality.items()},
-            reference=reference_metrics(self.dataset, self._evaluations[Part.TEST]),
+            reference=self._evaluators[Part.TEST].reference(),
             config_hash=self.config_hash,
             placed=self.placed,
             best_step=snapshot.step,

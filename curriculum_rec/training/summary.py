@@ -8,13 +8,9 @@ from importlib import metadata
 from typing import Any
 
 import jax
-import numpy as np
-import polars as pl
 
-from curriculum_rec.data.splits import Part
-from curriculum_rec.evaluation.evaluator import Evaluation
-from curriculum_rec.evaluation.metrics import mean_metrics, user_metrics
-from curriculum_rec.evaluation.mostpop import most_popular_ranks
+from curriculum_rec.data.splits import Split
+from curriculum_rec.evaluation.contract import Reference
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.placement import Placed
 from curriculum_rec.training.record import RunRecord
@@ -28,7 +24,7 @@ def summarise(
     record: RunRecord,
     *,
     quality: Mapping[str, Mapping[str, float]],
-    reference: Mapping[str, float],
+    reference: Reference,
     config_hash: str,
     placed: Placed,
     best_step: int,
@@ -41,7 +37,7 @@ def summarise(
         record: The run's history. ``train_seconds`` counts compilation, evaluation and checkpoints, but not reading the
             data and the final evaluation.
         quality: Metrics of the best checkpoint on ``test`` and ``validation``.
-        reference: MostPop's metrics on the test split.
+        reference: What learns nothing, on the test split.
         config_hash: Identifies the configuration.
         placed: The devices.
         best_step: Step of the checkpoint that was evaluated.
@@ -52,7 +48,7 @@ def summarise(
     return {
         "test": dict(quality["test"]),
         "validation": dict(quality["validation"]),
-        "reference": {"model": "mostpop", **reference},
+        "reference": {"model": reference.name, **reference.quality},
         "metric": experiment.evaluation.metric,
         "train_seconds": record.train_seconds,
         "compile_seconds": record.compile_seconds,
@@ -87,38 +83,24 @@ def summarise(
     }
 
 
-def reference_metrics(dataset: Dataset, evaluation: Evaluation, part: Part = Part.TEST) -> dict[str, float]:
-    """Compute MostPop's metrics on the rows of an evaluation."""
-    options = evaluation.options
-    ranks = most_popular_ranks(dataset.split.item_counts(part), evaluation.rows, filter_seen=options.filter_seen)
-    return mean_metrics(ranks, options.metrics, user=evaluation.rows.user)
-
-
-def user_results(evaluation: Evaluation, ranks: np.ndarray, dataset: Dataset) -> pl.DataFrame:
-    """Give one row a user, so that any two runs can be compared pairwise later."""
-    interactions, rows = dataset.split.interactions, evaluation.rows
-    return pl.DataFrame(
-        {
-            "user": interactions.users.decode(rows.user),
-            "item": interactions.items.decode(rows.target),
-            "rank": ranks,
-            **user_metrics(ranks, evaluation.options.metrics),
-        }
-    )
-
-
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     """Give counts and the cleaning ledger as JSON data."""
-    interactions = dataset.split.interactions
+    split = dataset.split
+    if isinstance(split, Split):
+        counts = {
+            "users": split.interactions.n_users,
+            "items": split.interactions.n_items,
+            "interactions": len(split.interactions),
+            "planted": 0 if split.noise is None else int(split.noise.sum()),
+        }
+    else:
+        counts = {"rows": len(split), "classes": split.inputs.n_classes, "features": len(split.inputs.schema)}
     return {
-        "users": interactions.n_users,
-        "items": interactions.n_items,
-        "interactions": len(interactions),
-        "planted": 0 if dataset.split.noise is None else int(dataset.split.noise.sum()),
+        **counts,
         "examples": len(dataset.examples),
         **({} if dataset.meta is None else {"meta_examples": len(dataset.meta)}),
         "ledger": [
-            {"rule": entry.rule, "rows_in": entry.rows_in, "rows_out": entry.rows_out} for entry in interactions.ledger
+            {"rule": entry.rule, "rows_in": entry.rows_in, "rows_out": entry.rows_out} for entry in dataset.ledger
         ],
     }
 

@@ -10,7 +10,6 @@ import optax
 from flax import nnx
 
 from curriculum_rec.data.examples import Examples
-from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.contract import FitsGrowth, ResetsOptimizer, can_shrink
 from curriculum_rec.growth.depth import DepthGrowth, stacked_depth
@@ -50,23 +49,18 @@ class Transitions:
     open_run: OpenRun | None = None
 
     @property
-    def n_items(self) -> int:
-        """Size of the catalogue."""
-        return self.dataset.split.interactions.n_items
-
-    @property
     def steps_per_epoch(self) -> int:
         """Steps of a pass over the full data."""
         return self.dataset.examples.batches_per_epoch
 
     def model(self, stage: str, depth: int | None = None) -> nnx.Module:
         """Give a stage's model with shapes alone, of another depth if one is given."""
-        return model_template(self.experiment, n_items=self.n_items, stage=stage, depth=depth)
+        return model_template(self.experiment, inputs=self.dataset.inputs, stage=stage, depth=depth)
 
     def random_state(self, stage: str, optimizer: optax.GradientTransformation) -> TrainState:
         """Begin a stage with the run's initial values."""
         return TrainState.create(
-            self.experiment.build_model(self.n_items, stage=stage),
+            self.experiment.build_model(self.dataset.inputs, stage=stage),
             optimizer,
             self.experiment.weighting,
             objective=self.experiment.objective,
@@ -78,8 +72,7 @@ class Transitions:
         warm = self.experiment.stages[stage].borrows
         if warm is None:
             return None
-        interactions, counts = self.dataset.split.interactions, self.dataset.split.item_counts(Part.TRAIN)
-        return Borrower(self.experiment, interactions.items, counts, self.open_run).borrow(warm, stage=stage)
+        return Borrower(self.experiment, self.dataset, self.open_run).borrow(warm, stage=stage)
 
     def models(self, name: str, before: nnx.Module | None, borrowed: Borrowed | None) -> tuple[nnx.Module, nnx.Module]:
         """Give the models, with shapes alone, that a stage begins with and that it trains.

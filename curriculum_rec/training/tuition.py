@@ -159,7 +159,7 @@ class Tutor:
 
     @property
     def _n_items(self) -> int:
-        return self.dataset.split.interactions.n_items
+        return self.dataset.n_items
 
     def _of_stage(self, name: str) -> Distillation | None:
         distil = self.experiment.stages[name].distil

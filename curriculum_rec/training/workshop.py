@@ -18,6 +18,7 @@ from curriculum_rec.curriculum.difficulty.workshop import Asked, Lesson, Statist
 from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.data.examples import Examples
+from curriculum_rec.data.inputs import Catalogue
 from curriculum_rec.distillation.hearing import ARRAY
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.evaluation.target_statistics import TargetScorer
@@ -113,16 +114,16 @@ class TeacherWorkshop:
             config_hash: Stands for a component whose options are not known.
             options: Any other of the class.
         """
-        n_items, (model, depth) = dataset.split.interactions.n_items, experiment.model_of(next(iter(experiment.stages)))
+        inputs, (model, depth) = dataset.inputs, experiment.model_of(next(iter(experiment.stages)))
         named = {name: getattr(experiment, name) for name in ("objective", "optimizer", "examples")} | {"model": model}
         identity = {name: describe(value, otherwise=config_hash) for name, value in named.items()}
         return cls(
-            build_model=lambda seed: replace(experiment, seed=seed).build_model(n_items),
+            build_model=lambda seed: replace(experiment, seed=seed).build_model(inputs),
             build_optimizer=experiment.build_optimizer,
             objective=experiment.objective,
             placed=placed,
             seed=experiment.seed,
-            identity=repr({**identity, "n_items": n_items, "depth": depth}),
+            identity=repr({**identity, "inputs": inputs, "depth": depth}),
             steps_per_dispatch=experiment.steps_per_dispatch,
             precision=experiment.precision,
             accumulate=experiment.accumulate,
@@ -174,16 +175,17 @@ class TeacherWorkshop:
                 "this run is tested on; take a run on the same data"
             )
         longest = max(bucket.arrays["history"].shape[1] for bucket in examples.buckets)
-        if experiment.examples.max_length < longest:
+        known = experiment.for_items(f"curriculum.difficulty.run={run}").examples.max_length
+        if known < longest:
             raise OptionError(
-                f"curriculum.difficulty.run={run}: its examples.max_length={experiment.examples.max_length} is below "
+                f"curriculum.difficulty.run={run}: its examples.max_length={known} is below "
                 f"the {longest} items that it would be asked about"
             )
         description = {"examples": self._digest_of(examples), "teacher": snapshot.meta["digests"], "asked": asked}
         said = self.store.read(description, names)
         if said is None:
             n_items = len(examples.item_counts) - 1 if examples.item_counts is not None else 0
-            structure, params = snapshot_parameters(snapshot, experiment, n_items=n_items)
+            structure, params = snapshot_parameters(snapshot, experiment, inputs=Catalogue(n_items))
             answers = self._ask(examples, structure, self.placed.replicate(params), layers=asked == "layers")
             said = {name: np.stack([answer[name] for answer in answers]) for name in names}
             self.store.write(description, said)

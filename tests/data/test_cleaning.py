@@ -3,13 +3,27 @@
 from collections import Counter
 from itertools import pairwise
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curriculum_rec.data.cleaning import DropDuplicates, DropMissing, KCore
+from curriculum_rec.data.cleaning import (
+    ConvertTimestamps,
+    DropDuplicates,
+    DropIncomplete,
+    DropInhumanActivity,
+    DropMissing,
+    DropOutliers,
+    DropOutOfRange,
+    FillMissing,
+    KCore,
+    RatingThreshold,
+)
+from curriculum_rec.data.cleaning.timestamps import moment
 from curriculum_rec.data.interactions import clean
+from curriculum_rec.data.ledger import LedgerEntry, apply_rules, ledger_lines
 from curriculum_rec.errors import DataError, OptionError
 
 ROWS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=60)
@@ -116,3 +130,129 @@ def test_the_ledger_adds_up(rows):
     assert result.ledger[0].rows_in == len(rows)
     assert all(a.rows_out == b.rows_in for a, b in pairwise(result.ledger))
     assert len(result) == result.ledger[-1].rows_out == len(rows) - sum(entry.removed for entry in result.ledger)
+
+
+def kept(rule, **columns):
+    """The numbers of the rows that a rule leaves."""
+    return rule(pl.DataFrame(columns).with_row_index("n"))["n"].to_list()
+
+
+def test_rows_alike_in_all_columns():
+    data = pl.DataFrame({"a": [1, 1, 1, 2], "b": ["x", "y", "x", "x"]}).with_row_index("__row__")
+    assert DropDuplicates("row", "first")(data)["__row__"].to_list() == [0, 1, 3]
+    assert DropDuplicates("row", "last")(data)["__row__"].to_list() == [1, 2, 3]
+
+
+def test_incomplete_rows_go_and_holes_are_filled():
+    columns = {"price": [1.0, float("nan"), None], "colour": ["", "red", "red"]}
+    assert kept(DropIncomplete(("price",)), **columns) == [0]
+    assert kept(DropIncomplete(("colour",)), **columns) == [1, 2]
+    filled = FillMissing({"price": 0, "colour": "none"})(pl.DataFrame(columns))
+    assert filled.rows() == [(1.0, "none"), (0.0, "red"), (0.0, "red")]
+    with pytest.raises(DataError, match="holds Float64, so 'x' cannot stand in it"):
+        FillMissing({"price": "x"})(pl.DataFrame(columns))
+    with pytest.raises(DataError, match="no column 'weight'; there are: price, colour"):
+        DropIncomplete(("weight",))(pl.DataFrame(columns))
+
+
+def test_ratings_outside_the_scale_go():
+    assert kept(DropOutOfRange("rating", 1, 5), rating=["0", "1", "5", "5.5", None]) == [1, 2, 4]
+    assert kept(DropOutOfRange("rating", high=3), rating=[-9, 3, 4]) == [0, 1]
+    with pytest.raises(DataError, match="row 2 of column 'rating' holds 'five'"):
+        DropOutOfRange("rating", 1, 5)(pl.DataFrame({"rating": ["1", "five"]}))
+
+
+def test_times_are_bound_by_dates():
+    times = [moment(date, "ms") for date in ("2009-12-31", "2010-01-01", "2011-06-01")]
+    assert kept(DropOutOfRange("timestamp", "2010-01-01", "2011-01-01", unit="ms"), timestamp=times) == [1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"low": None},
+        {"low": 5, "high": 1},
+        {"low": "2010-01-01"},
+        {"column": "timestamp", "low": "soon", "unit": "s"},
+        {"low": 1, "unit": "s"},
+    ],
+)
+def test_ranges_that_mean_nothing(options):
+    with pytest.raises(OptionError):
+        DropOutOfRange(**options)
+
+
+@given(st.integers(0, 2**31), st.sampled_from(["s", "ms", "us", "ns"]), st.sampled_from(["s", "ms", "us", "ns"]))
+def test_units_are_exact(second, unit, to):
+    data = pl.DataFrame({"timestamp": [moment("1995-01-01", "s") + second]})
+    there = ConvertTimestamps("s", unit)(data) if unit != "s" else data
+    assert there["timestamp"].dtype == pl.Int64
+    value = ConvertTimestamps(unit, to)(there)["timestamp"][0]
+    assert value == data["timestamp"][0] * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[to]
+
+
+def test_a_wrong_unit_is_noticed_and_the_right_one_named():
+    with pytest.raises(DataError, match="1262304000 in ms lies outside 1990-01-01 to 2100-01-01: is it s, unit=s"):
+        ConvertTimestamps("ms")(pl.DataFrame({"timestamp": [1_262_304_000]}))
+    with pytest.raises(DataError, match="drop such rows"):
+        ConvertTimestamps("s")(pl.DataFrame({"timestamp": [-5]}))
+
+
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=40), st.sampled_from(["iqr", "z_score"]))
+def test_outliers_by_their_definition(values, method):
+    x = np.array(values)
+    if method == "iqr":
+        q1, q3 = np.quantile(x, [0.25, 0.75])
+        low, high = q1 - 2 * (q3 - q1), q3 + 2 * (q3 - q1)
+    else:
+        low, high = x.mean() - 2 * x.std(), x.mean() + 2 * x.std()
+    slack = 1e-9 * max(1, np.abs(x).max())
+    left = set(kept(DropOutliers(("x",), method, 2.0), x=[*values, None]))
+    assert left >= {*np.flatnonzero((x > low + slack) & (x < high - slack)).tolist(), len(values)}
+    assert not left & set(np.flatnonzero((x < low - slack) | (x > high + slack)).tolist())
+
+
+def test_users_who_are_no_people_go():
+    day = 86_400
+    users = ["a"] * 4 + ["b"] * 4
+    times = [0, 1, 2, day, 0, day, 2 * day, 3 * day]
+    assert kept(DropInhumanActivity(per_day=2), user=users, timestamp=times) == [4, 5, 6, 7]
+    assert kept(DropInhumanActivity(total=3), user=[*users, "c"]) == [8]
+    assert kept(DropInhumanActivity(per_day=2, unit="ms"), user=users, timestamp=times) == []
+    with pytest.raises(OptionError, match="without per_day or total"):
+        DropInhumanActivity()
+
+
+def test_ratings_become_likes():
+    assert kept(RatingThreshold(4), rating=["3.5", "4", "5", None]) == [1, 2]
+
+
+@given(ROWS)
+def test_the_ledger_shows_rows_that_are_gone(rows):
+    frame, rules = table(rows), {"twice": DropDuplicates(), "rare": KCore(1, 2)}
+    try:
+        left, ledger = apply_rules(frame, rules, source="rows")
+    except DataError:
+        return
+    assert left.columns == frame.columns
+    for entry in ledger:
+        assert len(entry.examples) == min(entry.removed, 3)
+        for example in entry.examples:
+            assert frame.row(example["row"] - 1) == tuple(example[name] for name in frame.columns)
+    gone = {example["row"] - 1 for entry in ledger for example in entry.examples}
+    stayed = KCore(1, 2)(DropDuplicates()(frame.with_row_index("n")))["n"].to_list()
+    assert not gone & set(stayed)
+
+
+def test_lines_of_the_ledger():
+    examples = ({"row": 9, "user": "u", "item": None, "text": "x" * 60},)
+    assert ledger_lines([LedgerEntry("a", 10, 10), LedgerEntry("b", 10, 9, examples)]) == [
+        "cleaning.a removed 0 of 10 rows",
+        f"cleaning.b removed 1 of 10 rows, for example row 9: user=u, item=missing, text={'x' * 37}...",
+    ]
+
+
+def test_a_rule_of_ones_own_may_lose_the_row_numbers():
+    frame = table([(1, 1, 1), (2, 2, 2)])
+    left, (entry,) = apply_rules(frame, {"own": lambda frame: frame.select("user", "item").head(1)}, source="rows")
+    assert (left.rows(), entry.removed, entry.examples) == ([(1, 1)], 1, ())

@@ -69,3 +69,10 @@ def test_one_source_is_no_mixture():
 def test_the_sources_sizes_are_those_of_the_files():
     frame = Joined({"books": BOOKS, "films": FILMS}).read()
     assert np.unique(frame["source"].to_numpy(), return_counts=True)[1].tolist() == [6, 6]
+
+
+def test_what_only_one_source_says_is_missing_in_the_others():
+    first, second = Rows([(1, "a", 2.5)], ("user", "item", "price")), Rows([(1, "a", 4)], ("user", "item", "rating"))
+    joined = Joined({"first": first, "second": second}).read()
+    assert joined["price"].to_list() == [2.5, None]
+    assert joined["rating"].to_list() == [None, 4]

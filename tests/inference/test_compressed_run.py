@@ -14,7 +14,7 @@ from curriculum_rec.cli import main
 from curriculum_rec.compression import Int8Rows
 from curriculum_rec.compression.contract import tree_bytes
 from curriculum_rec.compression.packing import dense
-from curriculum_rec.data.splits import Part
+from curriculum_rec.data.inputs import Catalogue
 from curriculum_rec.inference import compressed_run
 from curriculum_rec.inference.comparison import list_overlap
 from curriculum_rec.training.borrow import Borrower
@@ -54,7 +54,7 @@ def parameters(run):
     """The model of a run as every command reads it."""
     directory = RunDirectory.existing(run)
     experiment, _ = config.experiment_of_run(directory, trusted=())
-    return snapshot_parameters(load_snapshot(directory), experiment, n_items=N_ITEMS)[1]
+    return snapshot_parameters(load_snapshot(directory), experiment, inputs=Catalogue(N_ITEMS))[1]
 
 
 def report_of(run):
@@ -116,12 +116,14 @@ def test_evaluate_recommend_inspect_and_resume_take_it_like_any_run(folder, caps
 
 def test_a_run_can_start_from_it():
     experiment, _ = config.experiment_of_run(RunDirectory.existing("run-int8_rows"), trusted=())
-    split = experiment.read().split
-    borrower = Borrower(experiment, split.interactions.items, split.item_counts(Part.TRAIN))
+    dataset = experiment.read()
+    borrower = Borrower(experiment, dataset)
     borrowed = borrower.borrow(WarmStart("run-int8_rows"), stage="train")
     assert set(borrowed.table["fate"]) == {"taken"}
     jax.tree.map(np.testing.assert_array_equal, borrowed.params, parameters("run-int8_rows"))
-    assert RunDirectory.existing("run-int8_rows").read_items().to_list() == split.interactions.items.ids.to_list()
+    assert (
+        RunDirectory.existing("run-int8_rows").read_items().to_list() == dataset.split.interactions.items.ids.to_list()
+    )
 
 
 def test_the_report_is_printed_and_written_and_says_where_from(folder, capsys):

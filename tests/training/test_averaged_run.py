@@ -50,10 +50,10 @@ def test_the_average_is_what_is_evaluated_and_grows_with_the_weights(whole, rows
     names = {name.removeprefix(f"{PARAMS}.") for name in snapshot.arrays if name.startswith(f"{PARAMS}.")}
     assert names == {name.removeprefix(f"{AVERAGE}.") for name in snapshot.arrays if name.startswith(f"{AVERAGE}.")}
     assert all(snapshot.arrays[f"{AVERAGE}.{n}"].shape == snapshot.arrays[f"{PARAMS}.{n}"].shape for n in names)
-    structure, params = snapshot_parameters(snapshot, runner.experiment, n_items=runner.n_items)
+    structure, params = snapshot_parameters(snapshot, runner.experiment, inputs=runner.dataset.inputs)
     np.testing.assert_array_equal(params["norm"]["scale"], snapshot.arrays[f"{AVERAGE}.norm.scale"])
     assert not np.array_equal(params["norm"]["scale"], snapshot.arrays[f"{PARAMS}.norm.scale"])
-    ranks = runner._evaluations[Part.VALIDATION].ranks(structure, runner.placed.replicate(params))
+    ranks = runner._evaluators[Part.VALIDATION].answers(structure, runner.placed.replicate(params))
     quality = mean_metrics(ranks, runner.experiment.evaluation.metrics)
     logged = of(rows, "evaluation")[-1]
     assert logged["step"] == snapshot.step
@@ -62,8 +62,7 @@ def test_the_average_is_what_is_evaluated_and_grows_with_the_weights(whole, rows
 
 def test_a_warm_start_takes_the_average(whole):
     folder, runner, _ = whole
-    split = runner.dataset.split
-    borrower = Borrower(runner.experiment, split.interactions.items, split.item_counts(Part.TRAIN))
+    borrower = Borrower(runner.experiment, runner.dataset)
     borrowed = borrower.borrow(WarmStart(run=str(folder / "run"), checkpoint="newest"), stage="deep")
     arrays = load_snapshot(RunDirectory(folder / "run"), "newest").arrays
     np.testing.assert_array_equal(borrowed.params["norm"]["scale"], arrays[f"{AVERAGE}.norm.scale"])

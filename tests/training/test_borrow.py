@@ -10,7 +10,6 @@ import pytest
 from runs import make_runner, write_sequences
 
 from curriculum_rec import config
-from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import CheckpointError, OptionError, RunError
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.models.structure import same_shapes, split_model
@@ -39,8 +38,7 @@ def borrow(lender, *overrides, folder=None, **options):
     runner = make_runner(
         folder or lender.parent, "borrower", "stages.shallow.depth=null", "stages.deep.depth=8", *overrides
     )
-    split = runner.dataset.split
-    borrower = Borrower(runner.experiment, split.interactions.items, split.item_counts(Part.TRAIN), open_run)
+    borrower = Borrower(runner.experiment, runner.dataset, open_run)
     return borrower.borrow(WarmStart(str(lender), **options), stage="shallow")
 
 

@@ -87,7 +87,7 @@ def test_all_steps_at_their_greatest_length_are_all_the_planned_operations(finis
     shallow = RunRecord.from_json(snapshot_of(folder).meta["record"]).stages[0]
     # Whole passes of a stage take what its plan says: 2 epochs of 2 blocks of 2 and 4 epochs of 4.
     of_pass = [
-        runner.transitions.operations(runner.experiment.build_model(runner.n_items, stage=stage)).of_pass(
+        runner.transitions.operations(runner.experiment.build_model(runner.dataset.inputs, stage=stage)).of_pass(
             runner.engine.scheduler.examples
         )
         for stage in ("shallow", "deep")

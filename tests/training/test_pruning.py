@@ -125,7 +125,7 @@ def test_a_run_ends_as_sparse_as_asked_and_is_stored_so_without_loss(tmp_path, p
     runner = make_runner(tmp_path, "run", *words)  # it grows on the way
     runner.run()
     snapshot = load_snapshot(runner.directory, "newest")
-    params = snapshot_parameters(snapshot, runner.experiment, n_items=runner.n_items)[1]
+    params = snapshot_parameters(snapshot, runner.experiment, inputs=runner.dataset.inputs)[1]
     stacked = list(params["blocks"]["up"]["kernel"])
     assert len(stacked) == 2
     for matrix in (params["items"]["embedding"], *stacked):

@@ -76,7 +76,7 @@ def test_a_student_learns_from_an_earlier_stage_by_parts_of_its_own(folder, feat
 def test_what_teaches_stays_out_of_the_exported_model(folder, features):
     made, _ = features
     snapshot = load_snapshot(RunDirectory(folder / "features"), "newest")
-    _, params = snapshot_parameters(snapshot, made.experiment, n_items=made.n_items)
+    _, params = snapshot_parameters(snapshot, made.experiment, inputs=made.dataset.inputs)
     assert "distillation" not in params
     assert params["items"]["embedding"].shape[1] == 4
 

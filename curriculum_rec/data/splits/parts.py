@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from curriculum_rec.data.inputs import Catalogue
 from curriculum_rec.data.interactions import Interactions
 
 
@@ -89,6 +90,16 @@ class Split:
         for piece in (data.users.digest().encode(), data.items.digest().encode(), data.user, data.item, self.part):
             digest.update(piece if isinstance(piece, bytes) else np.ascontiguousarray(piece).tobytes())
         return digest.hexdigest()
+
+    @property
+    def inputs(self) -> Catalogue:
+        """What a model must know of the data."""
+        return Catalogue(self.interactions.n_items)
+
+    @property
+    def codes_digest(self) -> str:
+        """Identify what the items' codes mean."""
+        return self.interactions.items.digest()
 
     def training(self) -> tuple[np.ndarray, np.ndarray]:
         """Give the training items in order and int64 offsets ``[n_users + 2]`` of every user into them."""

@@ -12,7 +12,7 @@ from curriculum_rec.data.cleaning import DropMissing
 from curriculum_rec.data.interactions import clean
 from curriculum_rec.data.joined import Joined
 from curriculum_rec.data.sources import EntityTable, FileTable, SequencesFile, TableFile
-from curriculum_rec.data.split import LeaveOneOut, Part
+from curriculum_rec.data.splits import LeaveOneOut, Part
 from curriculum_rec.errors import DataError, DataWarning
 
 HEADER = "user,item,timestamp\n"

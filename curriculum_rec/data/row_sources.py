@@ -1,0 +1,122 @@
+"""Sources of rows that are no interactions (host): tables of any columns, and arrays with their labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from curriculum_rec.errors import DataError, OptionError
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
+
+@dataclass(frozen=True)
+class RowsFile:
+    """A table of any columns: CSV, TSV (also gzipped) or Parquet. Text stays text until a feature reads it.
+
+    Args:
+        path: The file.
+        columns: Names of the columns of a text table without a header; None means that it has one.
+        separator: What stands between the fields of a text table; None goes by the ending: a comma, or a tab for .tsv.
+        encoding: Of a text table: ``utf8``, or ``latin1`` as older sets have it.
+    """
+
+    path: str
+    columns: tuple[str, ...] | None = None
+    separator: str | None = None
+    encoding: str = "utf8"
+
+    def __post_init__(self) -> None:
+        if self.separator is not None and len(self.separator.encode()) != 1:
+            raise OptionError(f"separator='{self.separator}' of {self.path}: it must be one ASCII character")
+        if self.columns is not None and len(set(self.columns)) < len(self.columns):
+            raise OptionError(f"columns of {self.path} name a column twice: {', '.join(self.columns)}")
+
+    @property
+    def name(self) -> str:
+        """What error messages call the source."""
+        return self.path
+
+    def read(self) -> pl.DataFrame:
+        """Read all rows in file order.
+
+        Raises:
+            DataError: The file is missing, broken, or has another number of columns.
+        """
+        place = Path(self.path)
+        if not place.is_file():
+            raise DataError(f"{self.path} does not exist: set the path to a file (paths start at {Path.cwd()})")
+        try:
+            if place.suffix == ".parquet":
+                return pl.read_parquet(place)
+            separator = self.separator or SEPARATORS.get(Path(self.path.removesuffix(".gz")).suffix, ",")
+            table = pl.read_csv(
+                place,
+                separator=separator,
+                has_header=self.columns is None,
+                infer_schema=False,
+                encoding=self.encoding,
+                quote_char=None if separator == "\t" else '"',
+            )
+        except (pl.exceptions.PolarsError, OSError, LookupError) as error:
+            raise DataError(f"{self.path} cannot be read as a table: {str(error).splitlines()[0]}") from error
+        if self.columns is not None:
+            if len(self.columns) != table.width:
+                raise DataError(
+                    f"{self.path} has {table.width} columns, but columns names {len(self.columns)}: is separator right?"
+                )
+            table.columns = list(self.columns)
+        return table.with_columns(pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)).name.keep())
+
+
+@dataclass(frozen=True)
+class ArrayFiles:
+    """A matrix of numbers and an array of labels, each an ``.npy`` file: columns ``data`` (vectors) and ``label``.
+
+    Args:
+        path: The matrix ``[n, d]``.
+        labels: The labels ``[n]``, or ``[n, classes]`` with a 1 where the class is.
+    """
+
+    path: str
+    labels: str
+
+    @property
+    def name(self) -> str:
+        """What error messages call the source."""
+        return self.path
+
+    def read(self) -> pl.DataFrame:
+        """Read all rows.
+
+        Raises:
+            DataError: A file is missing or broken, or the arrays do not go together.
+        """
+        data, labels = load_array(self.path), load_array(self.labels)
+        if data.ndim != 2 or not np.issubdtype(data.dtype, np.number):
+            raise DataError(f"{self.path} holds {data.dtype} of shape {data.shape}: a matrix of numbers is wanted")
+        if labels.ndim == 2 and labels.shape[1] > 1:
+            if not ((labels == 0) | (labels == 1)).all() or not (labels.sum(axis=1) == 1).all():
+                raise DataError(f"{self.labels} has two axes, so each of its rows must hold one 1 and zeros")
+            labels = labels.argmax(axis=1)
+        if len(labels) != len(data):
+            raise DataError(f"{self.labels} has {len(labels):,} labels for {len(data):,} rows of {self.path}")
+        return pl.DataFrame({"data": pl.Series(data.astype(np.float64)), "label": labels.reshape(len(labels))})
+
+
+def load_array(path: str) -> np.ndarray:
+    """Read an ``.npy`` file, which may hold no Python objects.
+
+    Raises:
+        DataError: It is missing or is none.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as an .npy array: {str(error).splitlines()[0]}") from error
+    if not isinstance(loaded, np.ndarray):
+        raise DataError(f"{path} holds several arrays: name an .npy file")
+    return loaded

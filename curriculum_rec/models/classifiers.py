@@ -1,0 +1,214 @@
+"""Models of the label of a row (device): logistic regression, a multilayer perceptron, and one of residual blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from curriculum_rec.data.features.schema import dense_width
+from curriculum_rec.data.inputs import Columns
+from curriculum_rec.data.task import Task
+from curriculum_rec.errors import OptionError
+from curriculum_rec.models.batch import Batch, BatchRng, dropout
+from curriculum_rec.models.blocks import FeedForward, Remat, apply_blocks, check_network_options, stack_blocks
+from curriculum_rec.models.dropping import BlockDrop
+from curriculum_rec.models.fields import FeatureInput, FieldVectors
+from curriculum_rec.models.norms import NormName, make_norm
+from curriculum_rec.models.residual import NormPosition
+from curriculum_rec.ranges import BELOW_ONE, at_least, check_ranges, one_of
+
+Activation = Literal["relu", "sigmoid", "tanh", "gelu"]
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+    "gelu": jax.nn.gelu,
+}
+
+
+@dataclass(frozen=True)
+class LogisticRegression:
+    """Options of logistic regression: one weight a number and a code, and a bias, for every output.
+
+    Parameters: ``(d + codes + 1) outputs``, where ``d`` are the numbers of dense features, ``codes`` the sizes of
+    categorical ones, and ``outputs`` is 1 for two classes, else the number of classes. All begin at 0.
+    """
+
+    TASK: ClassVar[Task] = "pointwise"
+
+    def __call__(self, *, inputs: Columns, depth: int | None, rngs: nnx.Rngs) -> LogisticRegressionModel:
+        """Build the model."""
+        _refuse_depth("logistic_regression", depth)
+        return LogisticRegressionModel(inputs, rngs=rngs)
+
+
+class LogisticRegressionModel(nnx.Module):
+    """See :class:`LogisticRegression`."""
+
+    def __init__(self, inputs: Columns, *, rngs: nnx.Rngs) -> None:
+        self.fields = FieldVectors(inputs.schema, inputs.n_outputs, scale=0.0, rngs=rngs)
+        self.bias = nnx.Param(jnp.zeros(inputs.n_outputs))
+        self.n_dense = dense_width(inputs.schema)
+        if self.n_dense:  # a checkpoint cannot hold an empty array
+            self.weight = nnx.Param(jnp.zeros((self.n_dense, inputs.n_outputs)))
+
+    def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch outputs"]:
+        """Give the logits of every row."""
+        del rng
+        bias = self.bias[...]
+        logits = self.fields(batch["categorical"]).sum(axis=1).astype(bias.dtype) + bias[None, :]
+        return logits + batch["dense"].astype(bias.dtype) @ self.weight[...] if self.n_dense else logits
+
+
+@dataclass(frozen=True)
+class MLPClassifier:
+    """Options of a multilayer perceptron over all features.
+
+    Parameters: ``codes embedding_width`` and ``(a + 1) b`` for every two neighbouring layers ``a``, ``b``, of which
+    the first is ``d + fields embedding_width`` and the last the outputs (:class:`LogisticRegression`).
+
+    Args:
+        hidden: Sizes of the hidden layers.
+        activation: What follows each of them.
+        embedding_width: Size of the vector of a code.
+        dropout: Rate in [0, 1) on every hidden layer.
+    """
+
+    TASK: ClassVar[Task] = "pointwise"
+
+    hidden: tuple[int, ...] = (128, 64)
+    activation: Activation = "relu"
+    embedding_width: int = 16
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "activation": one_of(*get_args(Activation)),
+            "embedding_width": at_least(1),
+            "dropout": BELOW_ONE,
+        }
+        check_ranges(self, "model", ranges)
+        if not self.hidden or min(self.hidden) < 1:
+            raise OptionError(f"model.hidden={list(self.hidden)}: it needs at least one layer, of at least one unit")
+
+    def __call__(self, *, inputs: Columns, depth: int | None, rngs: nnx.Rngs) -> MLPClassifierModel:
+        """Build the model."""
+        _refuse_depth("mlp_classifier", depth)
+        return MLPClassifierModel(self, inputs, rngs=rngs)
+
+
+class MLPClassifierModel(nnx.Module):
+    """See :class:`MLPClassifier`."""
+
+    def __init__(self, options: MLPClassifier, inputs: Columns, *, rngs: nnx.Rngs) -> None:
+        self.fields = FeatureInput(inputs.schema, options.embedding_width, rngs=rngs)
+        sizes = (self.fields.width, *options.hidden)
+        layers = {f"hidden_{number}": nnx.Linear(a, b, rngs=rngs) for number, (a, b) in _numbered_pairs(sizes)}
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+        self.layers = tuple(layers)
+        self.out = nnx.Linear(sizes[-1], inputs.n_outputs, rngs=rngs)
+        self.activation = options.activation
+        self.rate = options.dropout
+
+    def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch outputs"]:
+        """Give the logits of every row."""
+        x = self.fields(batch).astype(self.out.kernel.dtype)
+        for name in self.layers:
+            x = ACTIVATIONS[self.activation](getattr(self, name)(x))
+            x = dropout(x, self.rate, None if rng is None else rng.named(name))
+        return self.out(x)
+
+
+@dataclass(frozen=True)
+class ResidualClassifier:
+    """Options of a stack of residual blocks over all features, which can grow.
+
+    Parameters: ``codes embedding_width + (d + fields embedding_width + 1) width`` and, as :class:`DNN` has them,
+    ``depth (2 factor width^2 + (factor + 1) width + 2 width + 1) + 2 width``, and ``(width + 1) outputs``.
+
+    Args:
+        width: Size of the residual stream.
+        depth: Number of residual layers, unless a stage says otherwise.
+        embedding_width: Size of the vector of a code.
+        feed_forward_factor: The hidden layers are this many times as wide.
+        dropout: Rate in [0, 1) on every layer's branch.
+        norm: ``layer`` norms, or ``rms`` norms, which have no bias.
+        remat: What the backward pass computes again instead of keeping it: ``none``, ``dots`` or ``block``.
+        norm_position: ``pre`` normalises what goes into a branch, ``post`` its sum with the stream.
+        drop: How probably each block is left out of a step, in training; None keeps all.
+
+    Source: Gorishniy et al. (2021), ResNet for tabular data.
+    """
+
+    TASK: ClassVar[Task] = "pointwise"
+
+    width: int = 64
+    depth: int = 2
+    embedding_width: int = 16
+    feed_forward_factor: int = 2
+    dropout: float = 0.1
+    norm: NormName = "layer"
+    remat: Remat = "none"
+    norm_position: NormPosition = "pre"
+    drop: BlockDrop | None = None
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "model", {"embedding_width": at_least(1)})
+        check_network_options(
+            width=self.width,
+            feed_forward_factor=self.feed_forward_factor,
+            dropout=self.dropout,
+            remat=self.remat,
+            norm=self.norm,
+            norm_position=self.norm_position,
+        )
+
+    def __call__(self, *, inputs: Columns, depth: int | None, rngs: nnx.Rngs) -> ResidualClassifierModel:
+        """Build the model."""
+        return ResidualClassifierModel(self, inputs, depth=self.depth if depth is None else depth, rngs=rngs)
+
+
+class ResidualClassifierModel(nnx.Module):
+    """See :class:`ResidualClassifier`."""
+
+    def __init__(self, options: ResidualClassifier, inputs: Columns, *, depth: int, rngs: nnx.Rngs) -> None:
+        def make_block(rngs: nnx.Rngs) -> nnx.Module:
+            return FeedForward(
+                options.width,
+                factor=options.feed_forward_factor,
+                dropout=options.dropout,
+                norm=options.norm,
+                norm_position=options.norm_position,
+                rngs=rngs,
+            )
+
+        self.fields = FeatureInput(inputs.schema, options.embedding_width, rngs=rngs)
+        self.project = nnx.Linear(self.fields.width, options.width, rngs=rngs)
+        self.blocks = stack_blocks(make_block, depth, rngs)
+        self.norm = make_norm(options.norm, options.width, rngs)
+        self.out = nnx.Linear(options.width, inputs.n_outputs, rngs=rngs)
+        self.remat = options.remat
+        self.drop = options.drop
+
+    def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch outputs"]:
+        """Give the logits of every row, each a sequence of one position to the blocks."""
+        x = self.project(self.fields(batch).astype(self.project.kernel.dtype))[:, None, :]
+        x = apply_blocks(self.blocks, x, rng, remat=self.remat, drop=self.drop, progress=batch.progress)
+        return self.out(self.norm(x)[:, 0])
+
+
+def _numbered_pairs(sizes: tuple[int, ...]) -> Any:
+    return enumerate(pairwise(sizes))
+
+
+def _refuse_depth(name: str, depth: int | None) -> None:
+    if depth is not None:
+        raise OptionError(f"model={name} has no blocks, so no stage can give it a depth: take residual_classifier")

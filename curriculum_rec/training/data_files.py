@@ -1,0 +1,42 @@
+"""What a run keeps of its data (host): the catalogue or the features, what was planted, what cleaning removed."""
+
+from __future__ import annotations
+
+from curriculum_rec.data.features.saving import load_features, save_features
+from curriculum_rec.data.noise import planted_interactions
+from curriculum_rec.data.splits import Split
+from curriculum_rec.files import write_frame, write_text
+from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.run_directory import RunDirectory, to_json
+
+
+def read_again(experiment: Experiment, directory: RunDirectory) -> Dataset:
+    """Read the data of a run, its features being those that it was trained with.
+
+    Args:
+        experiment: The run's.
+        directory: Where it lies.
+    """
+    fitted = load_features(directory.features) if directory.features.is_dir() else None
+    return experiment.read(fitted=fitted)
+
+
+def write_data_files(directory: RunDirectory, dataset: Dataset) -> None:
+    """Write them into a run's directory.
+
+    Args:
+        directory: The run's.
+        dataset: Its data.
+    """
+    split = dataset.split
+    if isinstance(split, Split):
+        if split.noise is not None:
+            write_frame(directory.noise, planted_interactions(split))
+        write_frame(directory.items, split.interactions.items.ids.alias("item").to_frame())
+    else:
+        save_features(split.fitted, directory.features)
+    removed = [
+        {"rule": entry.rule, "rows_in": entry.rows_in, "rows_out": entry.rows_out, "examples": list(entry.examples)}
+        for entry in dataset.ledger
+    ]
+    write_text(directory.cleaning, to_json(removed))
