@@ -65,19 +65,23 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 interaction_folds (split.folds=5, and fold=0 or -m 'fold=range(5)')   (docs/splits.md)
   examples      sequences
   noise         none, planted   (noise.rate=, .items=uniform|popularity, .how=insert|replace, .concentration=)
-  model         sasrec, dnn   (model.norm_position=pre|post), bert4rec (with objective=masked_item), hstu
-                (hstu asks when items came: model.bias=position where the data do not know)
+  model         sasrec, dnn, gru4rec, bprmf (with objective=bpr)   (model.norm_position=pre|post)
+                bert4rec (with objective=masked_item); hstu (asks when items came; model.bias=position does not)
+                fitted at once, without objective, optimizer and stages: mostpop, itemknn, ease   (docs/baselines.md)
                 model/block=classic|ligr|modern   (sasrec, bert4rec; ligr with sampled_softmax is eSASRec's recipe)
                 model.positions=learnt|rotary|relative model.feed_forward=gelu|swiglu model.gating=scalar|ligr
                 model/drop=none|progressive|layer_drop|linear   (blocks that are left out of a step)
-  objective     softmax, sampled_softmax, bce, nested (around objective.objective, for item vectors to be cut),
+  objective     softmax, sampled_softmax, bce, gbce, bpr   (docs/objectives.md)
+                nested (around objective.objective, for item vectors to be cut)
                 masked_item (around objective.objective; objective.share=0.2), contrastive, duorec (an added term:
                 objective@objective.objective=bce, objective.weight=, .temperature=, .similarity=dot|cosine)
                 augmentation@objective.views=cl4srec|coserec|crop|mask|reorder|substitute|insert|
                                              none (objective.pair=dropout)
-                objective/negatives=uniform|popularity|hardest|softmax|quantile|adaptive|mixed|cached_hard   (bce)
-                objective/negatives=uniform|popularity|in_batch                              (sampled_softmax)
-  optimizer     adamw, sgd, adagrad, lion, muon, lamb, schedule_free
+                objective/negatives=uniform|popularity|in_batch|hardest|softmax|quantile|adaptive|mixed|cached_hard
+                (objective.sharing=position|batch, a batch sharing only the first three; .correct=true: by log q)
+  optimizer     adamw, sgd, adagrad, rowwise_adagrad, lion, muon, lamb, schedule_free
+                lazy_adam, touched_sgd, touched_adagrad (around optimizer.optimizer: only looked-up rows of tables move)
+                optimizer/penalty=none|elastic_net   (L1 and L2 of matrices and embeddings)
                 (optimizer.weight_average=0.999: an average of the weights is evaluated; all but schedule_free)
                 pruned (around optimizer.optimizer; optimizer.sparsity=0.8)
   curriculum    none, or by difficulty: length, user_activity, popularity, sequence_rarity, transition_surprisal,

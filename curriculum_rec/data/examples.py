@@ -20,6 +20,9 @@ from curriculum_rec.streams import host_stream
 POSITIVES = "positives"
 """Name of the array with each user's own training items; what fills it up is larger than any item."""
 
+USER = "user"
+"""Name of the array with the code of each example's user."""
+
 BATCH_MULTIPLE = 8
 """Batch sizes are multiples of this, so that 1, 2, 4 and 8 devices all see the same batches."""
 
@@ -184,6 +187,18 @@ class Examples:
         counts = np.diff(self.target_offsets)
         last = before[np.maximum(self.target_offsets[1:] - 1, 0)]
         return self.with_target_arrays({TIME: (before - np.repeat(last, counts)).astype(np.float32)})
+
+    def with_users(self) -> Examples:
+        """Add the array ``user``, int32 ``[n_rows]``, to every bucket: the code of each example's user.
+
+        Raises:
+            OptionError: Nobody said where the examples come from.
+        """
+        if self.origin is None:
+            raise OptionError("a model with a vector for every user needs to know whose the examples are")
+        users = self.origin.user
+        buckets = (replace(each, arrays={**each.arrays, USER: users[each.example]}) for each in self.buckets)
+        return replace(self, buckets=tuple(buckets))
 
     @cached_property
     def target_offsets(self) -> np.ndarray:

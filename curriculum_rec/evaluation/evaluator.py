@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -14,7 +15,7 @@ import polars as pl
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
-from curriculum_rec.data.examples import BATCH_MULTIPLE, SequenceExamples, bucket_lengths, pad_left_aligned
+from curriculum_rec.data.examples import BATCH_MULTIPLE, USER, SequenceExamples, bucket_lengths, pad_left_aligned
 from curriculum_rec.data.splits import EvaluationRows, Part, Split
 from curriculum_rec.data.task import Task
 from curriculum_rec.data.times import history_times
@@ -22,7 +23,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.contract import DeviceSplit, Reference
 from curriculum_rec.evaluation.metrics import METRICS, mean_metrics, parse_metric, user_metrics
 from curriculum_rec.evaluation.mostpop import most_popular_ranks, seen_pairs
-from curriculum_rec.models.contract import Recommender, needs_time
+from curriculum_rec.models.contract import Recommender, ScoresItems, needs_time
 from curriculum_rec.models.items import is_candidate
 from curriculum_rec.models.queries import user_vectors
 from curriculum_rec.models.structure import Tree, join_model
@@ -76,10 +77,21 @@ class FullRanking:
         if max(self.k) > n_items:
             raise OptionError(f"evaluation.k={max(self.k)} is larger than the catalogue of {n_items} items: lower it")
 
-    def on(self, data: Split, part: Part, examples: SequenceExamples, placed: DeviceSplit) -> Ranking:
-        """Prepare to rank the targets of a part."""
-        evaluation = Evaluation(self, data.rows(part), examples.max_length, examples.bucket_lengths, placed)
-        return Ranking(evaluation, data, part)
+    def on(
+        self, data: Split, part: Part, examples: SequenceExamples, placed: DeviceSplit, *, whole: bool = False
+    ) -> Ranking:
+        """Prepare to rank the targets of a part.
+
+        Args:
+            data: The split.
+            part: The part.
+            examples: How long histories may be.
+            placed: The devices.
+            whole: Whether histories of any length are looked at, for a model whose shapes do not limit them.
+        """
+        rows = data.rows(part)
+        longest = max(int(rows.lengths.max(initial=1)), 1) if whole else examples.max_length
+        return Ranking(Evaluation(self, rows, longest, examples.bucket_lengths, placed), data, part)
 
 
 @dataclass
@@ -117,6 +129,7 @@ class Evaluation:
             arrays = {
                 "history": pad_left_aligned(rows.items, rows.stop[chosen] - used[chosen], rows.stop[chosen], length),
                 "target": rows.target[chosen],
+                USER: rows.user[chosen],
                 "seen": np.zeros((len(chosen), 0), np.int32) if seen is None else seen.padded(chosen),
             }
             folded = {name: self.placed.split(fold(array, size), 1) for name, array in arrays.items()}
@@ -199,13 +212,21 @@ class Ranking:
 @jax.jit(static_argnums=0)
 def _rank_batches(structure: nnx.GraphDef, params: Tree, arrays: dict[str, Array]) -> Float[Array, "batches batch"]:
     model: Recommender = join_model(structure, params)
-    vectors = model.item_vectors()
+    score = scorer(model)
 
     def one_batch(batch: dict[str, Array]) -> Float[Array, " batch"]:
-        scores = user_vectors(model, batch) @ vectors.T
+        scores = score(batch)
         return target_ranks(scores, batch["target"], batch["seen"], n_items=model.n_items)
 
     return jax.lax.map(one_batch, arrays)
+
+
+def scorer(model: Recommender | ScoresItems) -> Callable[[Mapping[str, Array]], Float[Array, "batch rows"]]:
+    """Say how a model scores all items after each history of a batch; what all batches share is computed once."""
+    if isinstance(model, ScoresItems):
+        return lambda batch: model.score_items(batch["history"])
+    vectors = model.item_vectors()
+    return lambda batch: user_vectors(model, batch) @ vectors.T
 
 
 def target_ranks(

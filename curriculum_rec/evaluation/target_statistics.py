@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.curriculum.difficulty.workshop import STATISTICS
-from curriculum_rec.data.examples import BATCH_MULTIPLE, Examples
+from curriculum_rec.data.examples import BATCH_MULTIPLE, USER, Examples
 from curriculum_rec.data.times import TIME
 from curriculum_rec.evaluation.contract import DeviceSplit
 from curriculum_rec.evaluation.evaluator import fold
@@ -22,8 +22,8 @@ from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.items import is_candidate
 from curriculum_rec.models.structure import Tree, join_model
 
-ASKED = ("history", "target", TIME)
-"""Arrays that a question is made of; the last where the examples have it."""
+ASKED = ("history", "target", TIME, USER)
+"""Arrays that a question is made of; the last two where the examples have them."""
 
 
 @dataclass

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.axes import ROWS, STREAM, Axis
+from curriculum_rec.models.touched import whole_table
 
 ROW_MULTIPLE = 128
 """The table's rows are filled up to a multiple of this, so that 1, 2, 4, ... 128 devices can share them equally, and
@@ -55,7 +56,7 @@ class ItemTable(nnx.Module):
     def vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
         """Give the output vectors of some items, or of all rows of the table."""
         table = self.embedding[...]
-        chosen = table if items is None else table[items]
+        chosen = whole_table(table) if items is None else table[items]
         return chosen if self.cosine_scale is None else normalise(chosen)
 
     def queries(self, hidden: Float[Array, "*shape width"]) -> Float[Array, "*shape width"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 import optax
@@ -26,7 +26,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.contract import EvaluationOptions
 from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.growth.contract import Growth, can_shrink
-from curriculum_rec.models.contract import ModelFactory, RowModelFactory, fills_masks, needs_time
+from curriculum_rec.models.contract import CountsUsers, ModelFactory, RowModelFactory, fills_masks, needs_time
 from curriculum_rec.objectives.losses import ChecksInputs, Objective, with_inner
 from curriculum_rec.objectives.masked import MaskedItem
 from curriculum_rec.ranges import at_least, check_ranges
@@ -177,10 +177,20 @@ class Experiment:
             made = self.examples(read)
             if any(needs_time(self.model_of(name)[0]) for name in self.stages):
                 made = made.with_times()
+            if isinstance(self.model, CountsUsers):
+                made = made.with_users()
         self.evaluation.check(read)
         if isinstance(self.objective, ChecksInputs):
             self.objective.check_inputs(read.inputs)
         return Dataset(read, *hold_out_meta(made, self.weighting, seed=self.seed))
+
+    def for_data(self, dataset: Dataset) -> Experiment:
+        """Tell a model that has something for every user how many there are."""
+        model: Any = self.model
+        if not isinstance(self.model, CountsUsers) or self.model.n_users is not None:
+            return self
+        n_users = dataset.interactions_for("a model with a vector for every user").interactions.n_users
+        return replace(self, model=replace(model, n_users=n_users))
 
     def _noisy(self, split: Split) -> Split:
         if self.noise is None:
