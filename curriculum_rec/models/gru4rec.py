@@ -12,8 +12,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
-from curriculum_rec.models.blocks import Gate, Remat, apply_blocks, count_matrix_entries, project, stack_blocks
+from curriculum_rec.models.blocks import Remat, apply_blocks, count_matrix_entries, stack_blocks
 from curriculum_rec.models.dropping import BlockDrop
+from curriculum_rec.models.gates import Gate, project
 from curriculum_rec.models.items import ItemTable
 from curriculum_rec.models.norms import NormName, make_norm
 from curriculum_rec.models.residual import BranchParts, NormPosition, add_branch, check_norm_position
@@ -25,7 +26,7 @@ class GRU4Rec:
     """Options of GRU4Rec.
 
     Parameters: ``rows width + 2 width + depth (3 hidden (width + hidden + 1) + (hidden + 1) width + 2 width + 1)``,
-    where ``rows`` is ``n_items + 1`` rounded up to a multiple of 128.
+    where ``rows`` is ``n_items + 2`` rounded up to a multiple of 128.
 
     Args:
         width: Size of item and user vectors.
