@@ -13,9 +13,16 @@ if TYPE_CHECKING:
     from curriculum_rec.data.examples import Examples, SequenceExamples
     from curriculum_rec.errors import CurriculumRecError
     from curriculum_rec.growth import DepthGrowth
-    from curriculum_rec.models import DNN, SASRec
+    from curriculum_rec.models import DNN, HSTU, BERT4Rec, SASRec
     from curriculum_rec.models.batch import Batch, BatchRng
-    from curriculum_rec.objectives import BinaryCrossEntropy, Losses, SampledSoftmax, Softmax
+    from curriculum_rec.objectives import (
+        BinaryCrossEntropy,
+        Contrastive,
+        Losses,
+        MaskedItem,
+        SampledSoftmax,
+        Softmax,
+    )
     from curriculum_rec.training.fit import FitResult, fit
     from curriculum_rec.training.optimizers import LAMB, SGD, Adagrad, AdamW, Lion, Muon, ScheduleFree
     from curriculum_rec.training.placement import Placement
@@ -26,18 +33,22 @@ if TYPE_CHECKING:
 _HOME = {
     "Adagrad": "training.optimizers",
     "AdamW": "training.optimizers",
+    "BERT4Rec": "models",
     "Batch": "models.batch",
     "BatchRng": "models.batch",
     "BinaryCrossEntropy": "objectives",
+    "Contrastive": "objectives",
     "Curriculum": "curriculum",
     "CurriculumRecError": "errors",
     "DNN": "models",
     "DepthGrowth": "growth",
     "Examples": "data.examples",
     "FitResult": "training.fit",
+    "HSTU": "models",
     "LAMB": "training.optimizers",
     "Lion": "training.optimizers",
     "Losses": "objectives",
+    "MaskedItem": "objectives",
     "Muon": "training.optimizers",
     "Placement": "training.placement",
     "SASRec": "models",
@@ -56,13 +67,16 @@ _HOME = {
 
 __all__ = [
     "DNN",
+    "HSTU",
     "LAMB",
     "SGD",
     "Adagrad",
     "AdamW",
+    "BERT4Rec",
     "Batch",
     "BatchRng",
     "BinaryCrossEntropy",
+    "Contrastive",
     "Curriculum",
     "CurriculumRecError",
     "DepthGrowth",
@@ -70,6 +84,7 @@ __all__ = [
     "FitResult",
     "Lion",
     "Losses",
+    "MaskedItem",
     "Muon",
     "Placement",
     "SASRec",

@@ -14,6 +14,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from curriculum_rec.errors import CurriculumRecError, OptionError
@@ -22,6 +23,7 @@ TARGET = "_target_"
 OWN = tuple(
     f"curriculum_rec.{part}"
     for part in (
+        "augmentation",
         "compression",
         "curriculum",
         "data",
@@ -140,10 +142,12 @@ def _is_below(name: str, prefixes: Sequence[str]) -> bool:
 
 def _type_hints(factory: Callable[..., Any]) -> dict[str, Any]:
     """Read annotations; those of other packages that cannot be resolved are not checked."""
-    try:
-        return get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
-    except (NameError, TypeError, AttributeError):
-        return {}
+    places = [factory.__init__, factory] if inspect.isclass(factory) else [factory]
+    # The __init__ of a dataclass names the types of its bases, which its own module need not know; the class does.
+    for place in places[: 1 + dataclasses.is_dataclass(factory)]:
+        with suppress(NameError, TypeError, AttributeError):
+            return get_type_hints(place)
+    return {}
 
 
 def check_type(value: Any, hint: Any, path: str) -> Any:

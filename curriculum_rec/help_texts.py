@@ -52,7 +52,8 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 rows, arrays (with task=pointwise); store (of 'data prepare', beyond memory: docs/data_at_scale.md)
   task          next_item, pointwise (the label of a row, from its features: docs/features.md)
                 split=random_rows|latest_rows   examples.label=COLUMN   examples.positive_from=4
-                model=logistic_regression|mlp_classifier|residual_classifier   objective=cross_entropy|logistic
+                model=logistic_regression|mlp_classifier|residual_classifier|transformer_classifier
+                objective=cross_entropy|logistic
                 evaluation.metric=auc|accuracy
   features      none; one more by +features/feature@features.interaction.features.NAME=categorical|multi_categorical|
                 numeric|time|time_gap|text|sentence_vectors|dense   (so for features.user and features.item)
@@ -64,12 +65,23 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 interaction_folds (split.folds=5, and fold=0 or -m 'fold=range(5)')   (docs/splits.md)
   examples      sequences
   noise         none, planted   (noise.rate=, .items=uniform|popularity, .how=insert|replace, .concentration=)
-  model         sasrec, dnn   (model.norm_position=pre|post)
+  model         sasrec, dnn, gru4rec, bprmf (with objective=bpr)   (model.norm_position=pre|post)
+                bert4rec (with objective=masked_item); hstu (asks when items came; model.bias=position does not)
+                fitted at once, without objective, optimizer and stages: mostpop, itemknn, ease   (docs/baselines.md)
+                model/block=classic|ligr|modern   (sasrec, bert4rec; ligr with sampled_softmax is eSASRec's recipe)
+                model.positions=learnt|rotary|relative model.feed_forward=gelu|swiglu model.gating=scalar|ligr
                 model/drop=none|progressive|layer_drop|linear   (blocks that are left out of a step)
-  objective     softmax, sampled_softmax, bce, nested (around objective.objective, for item vectors to be cut)
-                objective/negatives=uniform|popularity|hardest|softmax|quantile|adaptive|mixed|cached_hard   (bce)
-                objective/negatives=uniform|popularity|in_batch                              (sampled_softmax)
-  optimizer     adamw, sgd, adagrad, lion, muon, lamb, schedule_free
+  objective     softmax, sampled_softmax, bce, gbce, bpr   (docs/objectives.md)
+                nested (around objective.objective, for item vectors to be cut)
+                masked_item (around objective.objective; objective.share=0.2), contrastive, duorec (an added term:
+                objective@objective.objective=bce, objective.weight=, .temperature=, .similarity=dot|cosine)
+                augmentation@objective.views=cl4srec|coserec|crop|mask|reorder|substitute|insert|
+                                             none (objective.pair=dropout)
+                objective/negatives=uniform|popularity|in_batch|hardest|softmax|quantile|adaptive|mixed|cached_hard
+                (objective.sharing=position|batch, a batch sharing only the first three; .correct=true: by log q)
+  optimizer     adamw, sgd, adagrad, rowwise_adagrad, lion, muon, lamb, schedule_free
+                lazy_adam, touched_sgd, touched_adagrad (around optimizer.optimizer: only looked-up rows of tables move)
+                optimizer/penalty=none|elastic_net   (L1 and L2 of matrices and embeddings)
                 (optimizer.weight_average=0.999: an average of the weights is evaluated; all but schedule_free)
                 pruned (around optimizer.optimizer; optimizer.sparsity=0.8)
   curriculum    none, or by difficulty: length, user_activity, popularity, sequence_rarity, transition_surprisal,
@@ -161,7 +173,7 @@ Ranks every target of a split among all items and prints the metrics beside Most
 (task=pointwise) it predicts those of all rows of the split, by the features that the run was trained with.
 
 options:
-  split=test              test or validation
+  part=test               test or validation
   checkpoint=best         best, newest, or a step that has a checkpoint
   k=[5,10,20]             cut-offs (default: the run's own)
   filter_seen=            whether items of the history are no candidates (default: as in the run)

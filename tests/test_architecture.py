@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "curriculum_rec"
 RANKS = {
     "data": 0,
+    "augmentation": 1,
     "curriculum": 1,
     "models": 1,
     "negatives": 1,
@@ -32,7 +33,9 @@ RANKS = {
 FOR_ALL = {"errors": -2, "flat_options": -2, "locks": -1, "streams": -1, "files": -1, "ranges": -1, "components": -1}
 TOP = 6
 BESIDE = {
+    ("augmentation", "models"),
     ("negatives", "models"),
+    ("objectives", "augmentation"),
     ("objectives", "models"),
     ("objectives", "negatives"),
     ("compression", "growth"),

@@ -38,6 +38,7 @@ POLICIES = [name for group, name in ALL_CHOICES if group == "policy"]
 PLACES = {
     "distillation/term": "distillation/term@stages.student.distil.terms.first",
     "distillation/teacher": "distillation/teacher@stages.student.distil.teacher",
+    "augmentation": "augmentation@objective.views",
     **{group: f"{group}@stages.train.{group.split('/')[1]}" for group in ("stages/until", "stages/freeze")},
     "cleaning/rule": "+cleaning/rule@cleaning.further",
     "features/feature": "+features/feature@features.interaction.features.first",
@@ -71,6 +72,7 @@ POINTWISE = {
     ("model", "logistic_regression"),
     ("model", "mlp_classifier"),
     ("model", "residual_classifier"),
+    ("model", "transformer_classifier"),
 }
 """Choices of the other task."""
 A_FEATURE = "+features/feature@features.interaction.features.first=numeric"
@@ -94,6 +96,10 @@ NEEDS = {
         "columns:null,sha256:null}"
         for name in ("books", "films")
     ],
+    ("model", "bert4rec"): ["objective=masked_item"],
+    ("objective", "masked_item"): ["model=bert4rec"],
+    **{(group, name): ["objective=contrastive"] for group, name in CHOICES if group == "augmentation"},
+    ("augmentation", "none"): ["objective=contrastive", "objective.pair=dropout"],
     ("data", "rows"): ["task=pointwise", A_FEATURE, "data.path=x.csv"],
     ("data", "arrays"): ["task=pointwise", "data.path=x.npy", "data.labels=y.npy"],
     **{(group, name): ["task=pointwise"] for group, name in CHOICES if (group, name) in POINTWISE},

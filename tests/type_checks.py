@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, get_args, get_origin
 import numpy as np
 from beartype import BeartypeConf, beartype
 
-PYTREES = {"Batch", "BatchRng", "Losses", "LocalGradient", "StepMetrics", "_Sums", "TrainState"}
+PYTREES = {"Batch", "BatchRng", "Losses", "LocalGradient", "RowGradient", "StepMetrics", "_Sums", "TrainState"}
 """JAX rebuilds these with specs, booleans or plain objects for leaves, so that their fields cannot be checked."""
 
 CONF = BeartypeConf(is_pep484_tower=True)  # an int may stand for a float

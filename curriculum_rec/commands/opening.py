@@ -10,6 +10,7 @@ from hydra.types import RunMode
 from curriculum_rec import config
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.hydra_door import runs_apart
+from curriculum_rec.models.contract import FitsModel
 from curriculum_rec.reports.run_log import RunLog
 from curriculum_rec.training import hosts
 from curriculum_rec.training.checkpoint import Snapshot
@@ -43,8 +44,14 @@ def progress_mode(data: dict[str, Any]) -> Mode:
 
 
 def opener(trusted: tuple[str, ...]) -> OpenRun:
-    """Say how an experiment of another run is built."""
-    return lambda directory: config.experiment_of_run(directory, trusted=trusted)[0]
+    """Say how an experiment of another run is built, for what takes weights from it or asks it."""
+
+    def open_run(directory: RunDirectory) -> Experiment:
+        experiment = config.experiment_of_run(directory, trusted=trusted)[0]
+        refuse_fitted(experiment, f"what {directory.path} is asked for")
+        return experiment
+
+    return open_run
 
 
 def load_run(data: dict[str, Any]) -> tuple[Experiment, Dataset, Snapshot]:
@@ -60,7 +67,20 @@ def load_run(data: dict[str, Any]) -> tuple[Experiment, Dataset, Snapshot]:
     dataset = read_again(experiment, directory)
     if dataset.split.hash != snapshot.meta["split_hash"]:
         raise RunError(f"the data of {directory.path} changed since it was trained: its items may mean others now")
-    return experiment, dataset, snapshot
+    return experiment.for_data(dataset), dataset, snapshot
+
+
+def refuse_fitted(experiment: Experiment, command: str) -> None:
+    """Refuse a run whose model was fitted, for a command that looks at vectors or training.
+
+    Raises:
+        OptionError: It is such a run.
+    """
+    if isinstance(experiment.model, FitsModel):
+        raise OptionError(
+            f"{command} is for trained models, and {type(experiment.model).__name__} is fitted at once: it has no "
+            "vectors, weights or steps to look at"
+        )
 
 
 def _which(checkpoint: str) -> Which:

@@ -10,7 +10,7 @@ import polars as pl
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, load_run
+from curriculum_rec.commands.opening import begin, load_run, refuse_fitted
 from curriculum_rec.commands.printing import print_table
 from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.components import build, check_type
@@ -33,6 +33,7 @@ def replay(composed: DictConfig) -> None:
         check_frame_path(Path(data["output"]))
     begin(data)
     experiment, dataset, snapshot = load_run(data)
+    refuse_fitted(experiment, "replay")
     split, examples = dataset.interactions_for("replay"), experiment.for_items("replay").examples
     interactions = split.interactions
     log = FeedbackLog.read(Path(data["log"]), users=interactions.users, items=interactions.items)

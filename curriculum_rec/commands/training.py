@@ -17,10 +17,12 @@ from curriculum_rec.commands.printing import print_quality
 from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.errors import OptionError, RunError
 from curriculum_rec.files import write_text
+from curriculum_rec.models.contract import FitsModel
 from curriculum_rec.tracking.mirror import Mirror
 from curriculum_rec.training import hosts
 from curriculum_rec.training.data_files import read_again
 from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.fitted_run import FittedRun
 from curriculum_rec.training.progress import Mode
 from curriculum_rec.training.run_directory import OnExisting, RunDirectory
 from curriculum_rec.training.runner import Runner, Watch
@@ -128,8 +130,12 @@ def make_runner(
     progress: Mode,
     mirror: Mirror | None = None,
     watch: Watch | None = None,
-) -> Runner:
+) -> Runner | FittedRun:
     """Make the runner of an experiment as a command's own options want it."""
+    if isinstance(experiment.model, FitsModel):
+        if given.get("profile", False):
+            raise OptionError("profile=true has no effect on a model that is fitted at once: there are no steps")
+        return FittedRun(experiment, dataset, directory, config_hash, progress, mirror or Mirror())
     return Runner(
         experiment,
         dataset,
@@ -144,7 +150,7 @@ def make_runner(
     )
 
 
-def _run(runner: Runner) -> float:
+def _run(runner: Runner | FittedRun) -> float:
     try:
         with hosts.company(str(runner.directory.path)):
             summary = runner.run()
@@ -161,11 +167,18 @@ def score_of(summary: dict[str, Any]) -> float:
 
 
 def _print_summary(directory: RunDirectory, summary: dict[str, Any]) -> None:
-    title = (
+    if not summary["steps"]:
+        title = f"fitted and evaluated in {summary['train_seconds']:.1f} s; test split:"
+    else:
+        title = _training_title(summary)
+    cutoff = summary["metric"].partition("@")[2]
+    quality = {name: value for name, value in summary["test"].items() if name.partition("@")[2] == cutoff}
+    print_quality(title, quality, summary["reference"], f"run directory: {directory.path}")
+
+
+def _training_title(summary: dict[str, Any]) -> str:
+    return (
         f"{summary['steps']:,} steps in {summary['train_seconds']:.1f} s ({summary['compile_seconds']:.1f} s of them "
         f"compiling), {summary['positions_per_second']:,.0f} positions/s; test split at the best step, "
         f"{summary['best_step']:,}:"
     )
-    cutoff = summary["metric"].partition("@")[2]
-    quality = {name: value for name, value in summary["test"].items() if name.partition("@")[2] == cutoff}
-    print_quality(title, quality, summary["reference"], f"run directory: {directory.path}")

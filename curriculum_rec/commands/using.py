@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from curriculum_rec import config
-from curriculum_rec.commands.opening import begin, load_run
+from curriculum_rec.commands.opening import begin, load_run, refuse_fitted
 from curriculum_rec.commands.printing import print_quality, print_table
 from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.components import build, check_type
@@ -23,6 +23,7 @@ from curriculum_rec.files import check_frame_path, write_frame
 from curriculum_rec.inference.compressed_run import NewConfig, Source, compress
 from curriculum_rec.inference.compression_report import report_table
 from curriculum_rec.inference.recommend import recommend
+from curriculum_rec.models.contract import FitsModel
 from curriculum_rec.training.experiment import Experiment
 from curriculum_rec.training.restore import snapshot_parameters
 from curriculum_rec.training.run_directory import RunDirectory
@@ -38,10 +39,16 @@ def evaluate(composed: DictConfig) -> None:
         check_frame_path(Path(data["output"]))
     begin(data)
     experiment, dataset, snapshot = load_run(data)
+    if part == Part.VALIDATION and isinstance(experiment.model, FitsModel) and experiment.model.fit_on == "known":
+        raise OptionError(
+            "split=validation: this run's model was fitted to the validation items, too (model.fit_on=known); its "
+            "validation figures in summary.json come from a fit without them"
+        )
     options = _with_choices(experiment, data)
     options.check(dataset.split)
     placed = experiment.placement.place()
-    evaluator = options.on(dataset.split, part, experiment.examples, placed)
+    whole = {"whole": True} if isinstance(experiment.model, FitsModel) else {}
+    evaluator = options.on(dataset.split, part, experiment.examples, placed, **whole)
     structure, params = snapshot_parameters(snapshot, experiment, inputs=dataset.inputs)
     answers = evaluator.answers(structure, placed.replicate(params))
     if data["output"] is not None:
@@ -86,6 +93,7 @@ def compress_command(composed: DictConfig) -> None:
     target = RunDirectory(Path(data["run_dir"] or f"{Path(data['run']).absolute()}-{chosen}"))
     begin(data)
     experiment, dataset, snapshot = load_run(data)
+    refuse_fitted(experiment, "compress")
     dataset.interactions_for("compress")
     source = Source(RunDirectory.existing(data["run"]), experiment, dataset, snapshot)
     made_from = {"run": str(source.directory.path.absolute()), "checkpoint": snapshot.step, "method": data["method"]}

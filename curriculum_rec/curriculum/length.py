@@ -9,6 +9,7 @@ import numpy as np
 
 from curriculum_rec.data.examples import BATCH_MULTIPLE, POSITIVES, Bucket, Examples, filling
 from curriculum_rec.data.padded import count_filled
+from curriculum_rec.data.twins import TWINS
 from curriculum_rec.errors import OptionError
 from curriculum_rec.ranges import POSITIVE, at_least, check_ranges, one_of
 
@@ -64,6 +65,11 @@ class GrowingLength:
         """
         if not examples.has_targets:
             raise OptionError("curriculum.history needs sequences, and these examples have no 2-D 'target'")
+        if self.longer == "split" and any(TWINS in bucket.arrays for bucket in examples.buckets):
+            raise OptionError(
+                "curriculum.history.longer=split does not go with objective.pair=same_target, which knows histories "
+                "before the last item of whole examples alone: choose longer=cut"
+            )
         lengths = bucket_lengths(examples)
         if self.start >= lengths[-1]:
             raise OptionError(

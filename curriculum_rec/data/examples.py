@@ -13,12 +13,16 @@ from curriculum_rec.data.interactions import IdMap
 from curriculum_rec.data.padded import Flat, Padded, Rows, pad_left_aligned, take_rows
 from curriculum_rec.data.splits import Part, Split
 from curriculum_rec.data.task import Task
+from curriculum_rec.data.times import TIME, require_times
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.ranges import at_least, check_ranges
 from curriculum_rec.streams import host_stream
 
 POSITIVES = "positives"
 """Name of the array with each user's own training items; what fills it up is larger than any item."""
+
+USER = "user"
+"""Name of the array with the code of each example's user."""
 
 BATCH_MULTIPLE = 8
 """Batch sizes are multiples of this, so that 1, 2, 4 and 8 devices all see the same batches."""
@@ -175,6 +179,32 @@ class Examples:
             buckets.append(replace(bucket, arrays={**bucket.arrays, POSITIVES: positives}))
         return replace(self, buckets=tuple(buckets))
 
+    def with_times(self) -> Examples:
+        """Add the array ``time`` to every bucket, as :func:`history_times` lays it out, unless it is there.
+
+        Raises:
+            DataError: There are no timestamps.
+        """
+        if all(TIME in bucket.arrays for bucket in self.buckets):
+            return self
+        times, gaps = require_times(self.times), require_times(self.gaps)
+        before = times - gaps  # of the item before each target, which is the history's at its position
+        counts = np.diff(self.target_offsets)
+        last = before[np.maximum(self.target_offsets[1:] - 1, 0)]
+        return self.with_target_arrays({TIME: (before - np.repeat(last, counts)).astype(np.float32)})
+
+    def with_users(self) -> Examples:
+        """Add the array ``user``, int32 ``[n_rows]``, to every bucket: the code of each example's user.
+
+        Raises:
+            OptionError: Nobody said where the examples come from.
+        """
+        if self.origin is None:
+            raise OptionError("a model with a vector for every user needs to know whose the examples are")
+        users = self.origin.user
+        buckets = (replace(each, arrays={**each.arrays, USER: users[each.example]}) for each in self.buckets)
+        return replace(self, buckets=tuple(buckets))
+
     @cached_property
     def target_offsets(self) -> np.ndarray:
         """Where the targets of each example begin in :attr:`targets`, int64 ``[n + 1]``."""
@@ -290,6 +320,20 @@ class Examples:
             buckets=tuple(
                 replace(bucket, arrays={**bucket.arrays, **{name: grid[number] for name, grid in grids.items()}})
                 for number, bucket in enumerate(self.buckets)
+            ),
+        )
+
+    def with_arrays(self, named: Sequence[Mapping[str, np.ndarray]]) -> Examples:
+        """Let each bucket carry further arrays.
+
+        Args:
+            named: For each bucket, arrays with leading axis ``n_rows``.
+        """
+        return replace(
+            self,
+            buckets=tuple(
+                replace(bucket, arrays={**bucket.arrays, **further})
+                for bucket, further in zip(self.buckets, named, strict=True)
             ),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -14,17 +15,18 @@ import polars as pl
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
-from curriculum_rec.data.examples import BATCH_MULTIPLE, SequenceExamples, bucket_lengths
+from curriculum_rec.data.examples import BATCH_MULTIPLE, USER, SequenceExamples, bucket_lengths
 from curriculum_rec.data.padded import pad_left_aligned
 from curriculum_rec.data.splits import EvaluationRows, Part, Split
 from curriculum_rec.data.task import Task
+from curriculum_rec.data.times import history_times
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.contract import DeviceSplit, Reference
 from curriculum_rec.evaluation.metrics import METRICS, mean_metrics, parse_metric, user_metrics
 from curriculum_rec.evaluation.mostpop import most_popular_ranks, seen_pairs
-from curriculum_rec.models.batch import Batch
-from curriculum_rec.models.contract import Recommender
+from curriculum_rec.models.contract import Recommender, ScoresItems, needs_time
 from curriculum_rec.models.items import is_candidate
+from curriculum_rec.models.queries import user_vectors
 from curriculum_rec.models.structure import Tree, join_model
 from curriculum_rec.ranges import POSITIVE, check_ranges
 
@@ -76,10 +78,21 @@ class FullRanking:
         if max(self.k) > n_items:
             raise OptionError(f"evaluation.k={max(self.k)} is larger than the catalogue of {n_items} items: lower it")
 
-    def on(self, data: Split, part: Part, examples: SequenceExamples, placed: DeviceSplit) -> Ranking:
-        """Prepare to rank the targets of a part."""
-        evaluation = Evaluation(self, data.rows(part), examples.max_length, examples.bucket_lengths, placed)
-        return Ranking(evaluation, data, part)
+    def on(
+        self, data: Split, part: Part, examples: SequenceExamples, placed: DeviceSplit, *, whole: bool = False
+    ) -> Ranking:
+        """Prepare to rank the targets of a part.
+
+        Args:
+            data: The split.
+            part: The part.
+            examples: How long histories may be.
+            placed: The devices.
+            whole: Whether histories of any length are looked at, for a model whose shapes do not limit them.
+        """
+        rows = data.rows(part)
+        longest = max(int(rows.lengths.max(initial=1)), 1) if whole else examples.max_length
+        return Ranking(Evaluation(self, rows, longest, examples.bucket_lengths, placed), data, part)
 
 
 @dataclass
@@ -117,10 +130,22 @@ class Evaluation:
             arrays = {
                 "history": pad_left_aligned(rows.items, rows.stop[chosen] - used[chosen], rows.stop[chosen], length),
                 "target": rows.target[chosen],
+                USER: rows.user[chosen],
                 "seen": np.zeros((len(chosen), 0), np.int32) if seen is None else seen.padded(chosen),
             }
             folded = {name: self.placed.split(fold(array, size), 1) for name, array in arrays.items()}
             batches.append((chosen, folded))
+        return batches
+
+    @cached_property
+    def _timed_batches(self) -> list[tuple[np.ndarray, dict[str, Array]]]:
+        """The batches, and when each item of a history came."""
+        batches = []
+        for chosen, arrays in self._batches:
+            _, size, length = arrays["history"].shape
+            start, stop = self.rows.start[chosen], self.rows.stop[chosen]
+            time = history_times(self.rows.timestamp, np.maximum(start, stop - length), stop, length)
+            batches.append((chosen, arrays | {"time": self.placed.split(fold(time, size), 1)}))
         return batches
 
     def ranks(self, structure: nnx.GraphDef, params: Tree) -> np.ndarray:
@@ -133,7 +158,8 @@ class Evaluation:
         Returns:
             float64 ``[m]``, from 1; ties count as the mean rank over the tied block.
         """
-        pending = [(chosen, _rank_batches(structure, params, arrays)) for chosen, arrays in self._batches]
+        batches = self._timed_batches if needs_time(join_model(structure, params)) else self._batches
+        pending = [(chosen, _rank_batches(structure, params, arrays)) for chosen, arrays in batches]
         ranks = np.empty(len(self.rows), np.float64)
         for chosen, rank in pending:
             ranks[chosen] = self.placed.fetch(rank).astype(np.float64).reshape(-1)[: len(chosen)]
@@ -187,20 +213,21 @@ class Ranking:
 @jax.jit(static_argnums=0)
 def _rank_batches(structure: nnx.GraphDef, params: Tree, arrays: dict[str, Array]) -> Float[Array, "batches batch"]:
     model: Recommender = join_model(structure, params)
-    vectors = model.item_vectors()
+    score = scorer(model)
 
     def one_batch(batch: dict[str, Array]) -> Float[Array, " batch"]:
-        scores = user_vectors(model, batch["history"]) @ vectors.T
+        scores = score(batch)
         return target_ranks(scores, batch["target"], batch["seen"], n_items=model.n_items)
 
     return jax.lax.map(one_batch, arrays)
 
 
-def user_vectors(model: Recommender, history: Int32[Array, "batch length"]) -> Float[Array, "batch width"]:
-    """Give the vector at the last item of each history, which predicts what comes next."""
-    hidden = model(Batch({"history": history}, jnp.ones(len(history))))
-    last = jnp.maximum((history > 0).sum(axis=1) - 1, 0)
-    return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
+def scorer(model: Recommender | ScoresItems) -> Callable[[Mapping[str, Array]], Float[Array, "batch rows"]]:
+    """Say how a model scores all items after each history of a batch; what all batches share is computed once."""
+    if isinstance(model, ScoresItems):
+        return lambda batch: model.score_items(batch["history"])
+    vectors = model.item_vectors()
+    return lambda batch: user_vectors(model, batch) @ vectors.T
 
 
 def target_ranks(

@@ -13,13 +13,17 @@ from flax import nnx
 from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.curriculum.difficulty.workshop import STATISTICS
-from curriculum_rec.data.examples import BATCH_MULTIPLE, Examples
+from curriculum_rec.data.examples import BATCH_MULTIPLE, USER, Examples
+from curriculum_rec.data.times import TIME
 from curriculum_rec.evaluation.contract import DeviceSplit
 from curriculum_rec.evaluation.evaluator import fold
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.items import is_candidate
 from curriculum_rec.models.structure import Tree, join_model
+
+ASKED = ("history", "target", TIME, USER)
+"""Arrays that a question is made of; the last two where the examples have them."""
 
 
 @dataclass
@@ -42,7 +46,7 @@ class TargetScorer:
         multiple, batches = math.lcm(BATCH_MULTIPLE, self.placed.n_shards), []
         for bucket in self.examples.buckets:
             size = -(-min(self.batch_size, len(bucket.example)) // multiple) * multiple
-            arrays = {name: fold(np.asarray(bucket.arrays[name]), size) for name in ("history", "target")}
+            arrays = {name: fold(np.asarray(bucket.arrays[name]), size) for name in ASKED if name in bucket.arrays}
             batches.append({name: self.placed.split(array, 1) for name, array in arrays.items()})
         return batches
 

@@ -15,7 +15,7 @@ from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.growth.units import Copies, NewUnits, UnitGrowth, UnitMap, position_map
 from curriculum_rec.growth.width import Moments, Widening, axes_of, growing_labels
-from curriculum_rec.models.axes import OURS, POSITIONS, ROWS, STREAM, axis_sizes, norm_kinds
+from curriculum_rec.models.axes import FIXED, OURS, POSITIONS, ROWS, STREAM, axis_sizes, norm_kinds
 from curriculum_rec.models.structure import Tree, join_model, split_model
 from curriculum_rec.ranges import check_ranges, one_of
 
@@ -111,6 +111,8 @@ class ComposedGrowth:
             raise OptionError(
                 f"the catalogue would grow from {old} to {new} rows: only a warm start brings new items in"
             )
+        if label in FIXED:
+            raise OptionError(f"the model's '{label}' units would grow from {old} to {new}: their number is fixed")
         if label not in self.units:
             raise OptionError(
                 f"the model's '{label}' units grow from {old} to {new}, but growth.units has no rule: add one"

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
 from curriculum_rec.errors import OptionError
-from curriculum_rec.models.items import ROW_MULTIPLE
+from curriculum_rec.models.items import n_rows
 from curriculum_rec.streams import host_stream
 
 NEIGHBOURS = 10
@@ -53,7 +53,7 @@ def new_item_rows(
     if not known.any():
         raise OptionError("the old and the new catalogue share no item, so a table of vectors carries nothing over")
     table = np.asarray(old_table, np.float32)
-    rows = np.zeros((len(matched) + -len(matched) % ROW_MULTIPLE, table.shape[1]), np.float32)
+    rows = np.zeros((n_rows(len(matched) - 1), table.shape[1]), np.float32)
     rows[: len(matched)][matched >= 0] = table[matched[matched >= 0]]
     if len(new):
         rows[new] = _decile_means(rows[: len(matched)], known, counts)[new]

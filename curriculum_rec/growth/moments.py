@@ -10,10 +10,10 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.tree import path_names
 from curriculum_rec.models.structure import Tree
 
-Kind = Literal["parameter", "first", "second", "count", "whole"]
+Kind = Literal["parameter", "first", "second", "row", "count", "whole"]
 """What a leaf of an optimizer's state is: a copy of the parameter's own kind (an average of weights), a first moment,
-which scales like a gradient, a second one, which scales like its square, a count of steps, or one number for the whole
-model, which does not grow."""
+which scales like a gradient, a second one, which scales like its square, a mean of squares for each row of a table,
+which stays when rows get longer, a count of steps, or one number for the whole model, which does not grow."""
 
 FIELDS: dict[str, Kind] = {
     "mu": "first",
@@ -22,6 +22,7 @@ FIELDS: dict[str, Kind] = {
     "nu": "second",
     "sum_of_squares": "second",
     "count": "count",
+    "row_squares": "row",
     "average": "parameter",
     "z": "parameter",
 }

@@ -134,7 +134,7 @@ class Widening:
                 return grow_average(leaf, parameters[names], self._along[names], stacked=is_stacked(path))
             if afresh:
                 return jnp.zeros(parameters[names].shape[: leaf.ndim], leaf.dtype)
-            if kind == "count":
+            if kind in ("count", "row"):
                 return leaf
             power: Literal[1, 2] = 1 if kind == "first" else 2
             return grow_moment(leaf, self._along[names], power=power, stacked=is_stacked(path))

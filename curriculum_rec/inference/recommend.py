@@ -9,15 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 from flax import nnx
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Float, Int32, Shaped
 
-from curriculum_rec.data.examples import bucket_lengths
+from curriculum_rec.data.examples import USER, bucket_lengths
 from curriculum_rec.data.interactions import Interactions
 from curriculum_rec.data.padded import pad_left_aligned
+from curriculum_rec.data.times import TIME, history_times
 from curriculum_rec.errors import DataError, OptionError
-from curriculum_rec.evaluation.evaluator import fold, user_vectors
-from curriculum_rec.models.contract import Recommender
+from curriculum_rec.evaluation.evaluator import fold
+from curriculum_rec.models.contract import Recommender, ScoresItems, needs_time
 from curriculum_rec.models.items import is_candidate
+from curriculum_rec.models.queries import user_vectors
 from curriculum_rec.models.structure import Tree, join_model
 from curriculum_rec.models.top import top_of_rows
 
@@ -62,8 +64,21 @@ def recommend(
         return pl.DataFrame(schema={"user": ids["user"], "rank": pl.Int32, "item": ids["item"], "score": pl.Float32})
     offsets = interactions.user_offsets()
     start, stop = offsets[codes], offsets[codes + 1]
-    vectors = history_vectors(structure, params, interactions.item, start, stop, max_length=max_length, lengths=lengths)
-    queries = fold(vectors, BATCH)
+    if isinstance(join_model(structure, params), ScoresItems):
+        longest = int((stop - start).max())
+        queries = fold(pad_left_aligned(interactions.item, start, stop, longest), BATCH)
+    else:
+        vectors = history_vectors(
+            structure,
+            params,
+            interactions,
+            start,
+            stop,
+            max_length=max_length,
+            lengths=lengths,
+            users=codes.astype(np.int32),
+        )
+        queries = fold(vectors, BATCH)
     n_seen = stop - start if filter_seen else np.zeros(len(codes), np.int64)
     score, item = _top_k(structure, params, queries, _seen(interactions.item, start, n_seen), k=k)
     score, item = (np.asarray(array).reshape(-1, k)[: len(codes)] for array in (score, item))
@@ -81,23 +96,25 @@ def recommend(
 def history_vectors(
     structure: nnx.GraphDef,
     params: Tree,
-    items: np.ndarray,
+    interactions: Interactions,
     start: np.ndarray,
     stop: np.ndarray,
     *,
     max_length: int,
     lengths: tuple[int, ...],
+    users: np.ndarray | None = None,
 ) -> np.ndarray:
     """Give the vector after each history, whose product with an item's is its score.
 
     Args:
         structure: The model's static structure.
         params: Its parameters.
-        items: int32, histories in any order.
-        start: int64 ``[m]``, where each begins in ``items``; at least one.
+        interactions: The histories, in any order.
+        start: int64 ``[m]``, where each begins among them; at least one.
         stop: int64 ``[m]``, one past its last item; at least one more than ``start``.
         max_length: Longest history that the model takes; of longer ones the most recent part is used.
         lengths: Lengths to which histories are padded.
+        users: int32 ``[m]``, whose they are; None where nobody says.
 
     Returns:
         float32 ``[m, width]``.
@@ -105,22 +122,27 @@ def history_vectors(
     used = np.minimum(stop - start, max_length)
     all_lengths = bucket_lengths(lengths, max_length)
     bucket_of = np.searchsorted(all_lengths, used)
+    timed = needs_time(join_model(structure, params))
     order, vectors = [], []
     for number, length in enumerate(all_lengths):
         chosen = np.flatnonzero(bucket_of == number)
         if len(chosen):
-            history = pad_left_aligned(items, stop[chosen] - used[chosen], stop[chosen], length)
+            ends = stop[chosen] - used[chosen], stop[chosen]
+            arrays = {"history": pad_left_aligned(interactions.item, *ends, length)}
+            if timed:
+                arrays[TIME] = history_times(interactions.timestamp, *ends, length)
+            if users is not None:
+                arrays[USER] = users[chosen]
+            folded = {name: fold(array, BATCH) for name, array in arrays.items()}
             order.append(chosen)
-            vectors.append(_user_vectors(structure, params, fold(history, BATCH))[: len(chosen)])
+            vectors.append(_user_vectors(structure, params, folded)[: len(chosen)])
     return np.asarray(jnp.concatenate(vectors))[np.argsort(np.concatenate(order))]
 
 
 @partial(jax.jit, static_argnames="structure")
-def _user_vectors(
-    structure: nnx.GraphDef, params: Tree, history: Int32[Array, "batches batch length"]
-) -> Float[Array, "users width"]:
+def _user_vectors(structure: nnx.GraphDef, params: Tree, arrays: dict[str, Array]) -> Float[Array, "users width"]:
     model: Recommender = join_model(structure, params)
-    vectors = jax.lax.map(lambda batch: user_vectors(model, batch), history)
+    vectors = jax.lax.map(lambda batch: user_vectors(model, batch), arrays)
     return vectors.reshape(-1, vectors.shape[-1])
 
 
@@ -128,20 +150,25 @@ def _user_vectors(
 def _top_k(
     structure: nnx.GraphDef,
     params: Tree,
-    queries: Float[Array, "batches batch width"],
+    queries: Shaped[Array, "batches batch width"],
     seen: Int32[Array, "batches pairs two"],
     *,
     k: int,
 ) -> tuple[Float[Array, "batches batch k"], Int32[Array, "batches batch k"]]:
     model: Recommender = join_model(structure, params)
-    vectors = model.item_vectors()
+    score = model.score_items if isinstance(model, ScoresItems) else partial(_products, model.item_vectors())
 
     def one_batch(batch: tuple[Array, Array]) -> tuple[Array, Array]:
         queries, seen = batch
-        scores = jnp.where(is_candidate(len(vectors), model.n_items)[None, :], queries @ vectors.T, -jnp.inf)
+        scores = score(queries)
+        scores = jnp.where(is_candidate(scores.shape[1], model.n_items)[None, :], scores, -jnp.inf)
         return top_of_rows(scores.at[seen[:, 0], seen[:, 1]].set(-jnp.inf, mode="drop"), k)
 
     return jax.lax.map(one_batch, (queries, seen))
+
+
+def _products(vectors: Float[Array, "rows width"], queries: Float[Array, "batch width"]) -> Float[Array, "batch rows"]:
+    return queries @ vectors.T
 
 
 def _seen(items: np.ndarray, start: np.ndarray, n_seen: np.ndarray) -> np.ndarray:

@@ -1,8 +1,34 @@
-"""Models in Flax NNX (device): a recommender maps a batch to user vectors, a classifier to logits."""
+"""Models in Flax NNX (device): a recommender maps a batch to user vectors, a classifier to logits.
 
+Those that are fitted rather than trained score items by themselves (``ScoresItems``).
+"""
+
+from curriculum_rec.models.bert4rec import BERT4Rec
+from curriculum_rec.models.bprmf import BPRMF
 from curriculum_rec.models.classifiers import LogisticRegression, MLPClassifier, ResidualClassifier
 from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.dnn import DNN
+from curriculum_rec.models.ease import EASE
+from curriculum_rec.models.gru4rec import GRU4Rec
+from curriculum_rec.models.hstu import HSTU
+from curriculum_rec.models.itemknn import ItemKNN
+from curriculum_rec.models.mostpop import MostPop
 from curriculum_rec.models.sasrec import SASRec
+from curriculum_rec.models.transformer_classifier import TransformerClassifier
 
-__all__ = ["DNN", "LogisticRegression", "MLPClassifier", "Recommender", "ResidualClassifier", "SASRec"]
+__all__ = [
+    "BPRMF",
+    "DNN",
+    "EASE",
+    "HSTU",
+    "BERT4Rec",
+    "GRU4Rec",
+    "ItemKNN",
+    "LogisticRegression",
+    "MLPClassifier",
+    "MostPop",
+    "Recommender",
+    "ResidualClassifier",
+    "SASRec",
+    "TransformerClassifier",
+]

@@ -23,6 +23,12 @@ ROWS, POSITIONS, LAYER = "rows", "positions", "layer"
 OURS = (STREAM, HIDDEN, HEADS, HEAD)
 """Labels of units of which this package's models may have more or fewer."""
 
+ROTARY, INNER, INNER_HEADS, BUCKETS = "rotary", "inner", "inner_heads", "buckets"
+SINGLE, FEATURES, CODES, CLASSES = "single", "features", "codes", "classes"
+FIXED = (ROTARY, INNER, INNER_HEADS, BUCKETS, SINGLE, FEATURES, CODES, CLASSES)
+"""Labels of units of which every model keeps as many as it has: of them no growth would preserve the function, or
+their number is the data's."""
+
 
 @dataclass(frozen=True)
 class Axis:

@@ -26,6 +26,8 @@ class Batch:
         progress: float32 scalar, steps trained as a fraction of the run; None where nobody says.
         memory: What the objective remembers, brought up to this step.
         teacher: Frozen arrays that every device has, for an objective that follows a teacher; None for any other.
+        axis_name: The mapped axis over which the whole batch is spread, for an objective that compares its rows; None
+            where all rows are here.
     """
 
     arrays: Mapping[str, Array]
@@ -33,6 +35,7 @@ class Batch:
     progress: Float[Array, ""] | None = None
     memory: Mapping[str, Array] = field(default_factory=dict)
     teacher: Any = None
+    axis_name: str | None = field(default=None, metadata={"static": True})
 
     def __getitem__(self, name: str) -> Array:
         return self.arrays[name]

@@ -18,12 +18,16 @@ from curriculum_rec.models.axes import HIDDEN, STREAM, Axis, linear_axes, stacke
 from curriculum_rec.models.batch import BatchRng, dropout
 from curriculum_rec.models.contract import HasAxes
 from curriculum_rec.models.dropping import BlockDrop, drop_block
+from curriculum_rec.models.gates import Gate, Gating, make_stream_gate, project, stream_gate_axes
 from curriculum_rec.models.norms import NormName, make_norm, norm_axes
 from curriculum_rec.models.residual import BranchParts, NormPosition, add_branch, check_norm_position
 from curriculum_rec.ranges import BELOW_ONE, at_least, check_value, one_of
 
 Remat = Literal["none", "dots", "block"]
 """What the backward pass computes again rather than reads back: nothing, all but matrix products, or whole blocks."""
+
+FeedForwardKind = Literal["gelu", "swiglu"]
+"""``gelu(W1 x)``, or ``silu(V x) * W1 x``, which has a third matrix."""
 
 UNROLL_UP_TO = 8
 """Stacks up to this depth are unrolled (faster to run); deeper ones are scanned (faster to compile)."""
@@ -51,6 +55,7 @@ def apply_blocks(
     remat: Remat = "none",
     drop: BlockDrop | None = None,
     progress: Float[Array, ""] | None = None,
+    context: Any = None,
 ) -> Float[Array, "batch length width"]:
     """Run the stacked blocks one after the other.
 
@@ -61,16 +66,18 @@ def apply_blocks(
         remat: What the backward pass computes again; the numbers are the same, memory for time.
         drop: How probably each block is kept; None keeps all.
         progress: Steps trained as a fraction of the run, for ``drop``.
+        context: What all blocks get besides the stream, as their third argument; None where they take two.
     """
     depth, frozen = stack_depth(blocks), frozen_blocks(blocks)
     structure, stacked = nnx.split(blocks)
     keep = None if drop is None or rng is None else drop.keep(depth, progress)
+    further = () if context is None else (context,)
 
     def layer(x: Array, weights: nnx.State, number: Array | int) -> Array:
         own = None if rng is None else rng.numbered(number)
 
         def block(x: Array) -> Array:
-            return nnx.merge(structure, weights)(x, own)
+            return nnx.merge(structure, weights)(x, own, *further)
 
         if drop is None or keep is None or own is None:
             return block(x)
@@ -123,33 +130,14 @@ def stack_axes(blocks: nnx.Module) -> dict[str, Any]:
 
 def count_matrix_entries(blocks: nnx.Module) -> int:
     """Count the entries of a stack's weight matrices; each takes two operations a position."""
-    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(blocks)) if leaf.ndim == 3)
-
-
-class Gate(nnx.Module):
-    """A learnt factor of a residual branch; at 0 the block is the identity.
-
-    Source: ReZero (Bachlechner et al., 2021), here beginning at 1.
-    """
-
-    def __init__(self) -> None:
-        self.gate = nnx.Param(jnp.ones(()))
-
-    def __call__(self, branch: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Scale the branch."""
-        return self.gate[...] * branch
-
-
-def project(layer: nnx.Linear, x: Float[Array, "batch length width"]) -> Float[Array, "batch length out"]:
-    """Apply a linear layer as one matrix product over all positions.
-
-    The gradient of a product over ``[batch, length]`` contracts two axes, at half the rate on XLA's CPU backend.
-    """
-    return layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+    leaves = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(nnx.state(blocks)))
+    return sum(leaf.size for path, leaf in leaves if path[-1].key == "kernel")
 
 
 class FeedForward(nnx.Module):
     """The residual branch ``gate * W2 gelu(W1 x)`` with its norm, and dropout at its end.
+
+    ``swiglu`` makes it ``gate * W2 (silu(V x) * W1 x)``.
 
     Args:
         width: Size of the residual stream.
@@ -157,7 +145,11 @@ class FeedForward(nnx.Module):
         dropout: Rate in [0, 1).
         norm: The norm.
         norm_position: Whether the branch's input or its sum with the stream is normalised.
+        kind: What happens in the hidden layer.
+        gating: What the branch is multiplied by.
         rngs: Random streams for the initial values.
+
+    Source: Vaswani et al. (2017); the gated form is SwiGLU of Shazeer (2020).
     """
 
     BRANCH: ClassVar[BranchParts] = BranchParts(norm="norm", output="down", gate="residual")
@@ -170,12 +162,16 @@ class FeedForward(nnx.Module):
         dropout: float,
         norm: NormName = "layer",
         norm_position: NormPosition = "pre",
+        kind: FeedForwardKind = "gelu",
+        gating: Gating = "scalar",
         rngs: nnx.Rngs,
     ) -> None:
         self.norm = make_norm(norm, width, rngs)
         self.up = nnx.Linear(width, factor * width, rngs=rngs)
         self.down = nnx.Linear(factor * width, width, rngs=rngs)
+        self.swish = nnx.Linear(width, factor * width, rngs=rngs) if kind == "swiglu" else None
         self.residual = Gate()
+        self.stream_gate = make_stream_gate(gating, width, rngs)
         self.rate = dropout
         self.norm_position = norm_position
 
@@ -185,11 +181,16 @@ class FeedForward(nnx.Module):
     ) -> Float[Array, "batch length width"]:
         """Add the branch to the stream."""
 
-        def branch(x: Array) -> Array:
-            inner = project(self.down, nnx.gelu(project(self.up, x)))
-            return self.residual(dropout(inner, self.rate, None if rng is None else rng.named("feed forward")))
+        def branch(normed: Array) -> Array:
+            inner = project(self.down, self._hidden(normed))
+            inner = self.residual(dropout(inner, self.rate, None if rng is None else rng.named("feed forward")))
+            return inner if self.stream_gate is None else self.stream_gate(inner, x)
 
         return add_branch(x, branch, norm=self.norm, position=self.norm_position)
+
+    def _hidden(self, x: Array) -> Array:
+        up = project(self.up, x)
+        return nnx.gelu(up) if self.swish is None else nnx.silu(project(self.swish, x)) * up
 
     def axes(self) -> dict[str, Any]:
         """Name the axes of one block's parameters."""
@@ -199,6 +200,8 @@ class FeedForward(nnx.Module):
             "up": linear_axes(stream, hidden),
             "down": linear_axes(hidden, stream),
             "residual": {"gate": ()},
+            **({} if self.swish is None else {"swish": linear_axes(stream, hidden)}),
+            **stream_gate_axes(self.stream_gate),
         }
 
 

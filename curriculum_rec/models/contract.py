@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
+import scipy.sparse
 from flax import nnx
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.data.inputs import Columns
 from curriculum_rec.models.axes import Axes
@@ -35,6 +37,45 @@ class Recommender(Protocol):
     def n_items(self) -> int:
         """Size of the catalogue, padding not counted."""
         ...
+
+
+@runtime_checkable
+class PredictsNext(Protocol):
+    """A recommender that predicts what follows a whole history more cheaply than what follows every position."""
+
+    def next_vectors(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch width"]:
+        """Give the vector that predicts what follows each history."""
+        ...
+
+
+@runtime_checkable
+class FillsMasks(Protocol):
+    """A recommender that guesses items that are masked out of a sequence."""
+
+    def fill(
+        self,
+        items: Int32[Array, "batch length"],
+        masked: Bool[Array, "batch length"],
+        rng: BatchRng | None = None,
+        *,
+        progress: Float[Array, ""] | None = None,
+    ) -> Float[Array, "batch length width"]:
+        """Give the vectors whose products with the items' say what stands at each position."""
+        ...
+
+
+def fills_masks(options: object) -> bool:
+    """Say whether options build a model that guesses masked items, as they say in ``FILLS_MASKS``."""
+    return bool(getattr(options, "FILLS_MASKS", False))
+
+
+def needs_time(model: object) -> bool:
+    """Say whether a model, or the options that build it, asks for the array ``time`` beside ``history``.
+
+    It holds when each item of the history came, float32 ``[batch, length]``, from any origin and in the unit of the
+    data's timestamps.
+    """
+    return bool(getattr(model, "needs_time", False))
 
 
 @runtime_checkable
@@ -86,4 +127,65 @@ class RowModelFactory(Protocol):
 
     def __call__(self, *, inputs: Columns, depth: int | None, rngs: nnx.Rngs) -> nnx.Module:
         """Build the model, with another depth than the options' own if ``depth`` is given."""
+        ...
+
+
+@runtime_checkable
+class CountsUsers(Protocol):
+    """Options of a model that has something for every user; such a one finds their codes in ``batch["user"]``."""
+
+    @property
+    def n_users(self) -> int | None:
+        """How many there are; None until the data are known."""
+        ...
+
+
+@runtime_checkable
+class ScoresItems(Protocol):
+    """A model that scores items by itself, not as the inner product of two vectors."""
+
+    def score_items(self, history: Int32[Array, "batch length"]) -> Float[Array, "batch rows"]:
+        """Score all items after each history, from the left, 0 where nothing follows; entry 0 is padding's."""
+        ...
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a model is fitted to.
+
+    Attributes:
+        items: int32, the users' items one after the other, each in order.
+        offsets: int64 ``[n_users + 2]``, where those of each user begin; user 0 is padding.
+        n_items: Size of the catalogue.
+    """
+
+    items: np.ndarray
+    offsets: np.ndarray
+    n_items: int
+
+    def matrix(self) -> scipy.sparse.csr_matrix:
+        """Say who has which item: 0 or 1, float32 ``[n_users + 1, n_items + 1]``."""
+        n_users = len(self.offsets) - 1
+        user = np.repeat(np.arange(n_users), np.diff(self.offsets))
+        pairs = np.unique(user * np.int64(self.n_items + 1) + self.items)
+        user, item = np.divmod(pairs, self.n_items + 1)
+        shape = n_users, self.n_items + 1
+        return scipy.sparse.csr_matrix((np.ones(len(pairs), np.float32), (user, item)), shape=shape)
+
+
+FitOn = Literal["training", "known"]
+"""The interactions that a model is fitted to: those of the training part, or all before what is predicted."""
+
+
+@runtime_checkable
+class FitsModel(ModelFactory, Protocol):
+    """Options of a model that is computed from the data at once, without steps."""
+
+    @property
+    def fit_on(self) -> FitOn:
+        """Which interactions it is fitted to."""
+        ...
+
+    def fit(self, known: Known) -> dict[str, np.ndarray]:
+        """Compute the parameters."""
         ...

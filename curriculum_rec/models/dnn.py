@@ -33,7 +33,7 @@ class DNN:
     """Options of the feed-forward recommender.
 
     Parameters: ``rows width + 2 width + depth (2 factor width^2 + (factor + 1) width + 2 width + 1)``, where
-    ``rows`` is ``n_items + 1`` rounded up to a multiple of 128.
+    ``rows`` is ``n_items + 2`` rounded up to a multiple of 128.
 
     Args:
         width: Size of item and user vectors.

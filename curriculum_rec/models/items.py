@@ -9,14 +9,24 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.axes import ROWS, STREAM, Axis
+from curriculum_rec.models.touched import whole_table
 
 ROW_MULTIPLE = 128
 """The table's rows are filled up to a multiple of this, so that 1, 2, 4, ... 128 devices can share them equally, and
 rows of scores begin where vector units and accelerators' tiles do."""
 
 
+def n_rows(n_items: int) -> int:
+    """Give the rows of a table: padding, the items, one for a hidden item, and what fills it up.
+
+    >>> n_rows(126), n_rows(127)
+    (128, 256)
+    """
+    return -(-(n_items + 2) // ROW_MULTIPLE) * ROW_MULTIPLE
+
+
 class ItemTable(nnx.Module):
-    """One vector an item; row 0 is padding, and what lies beyond ``n_items`` only fills the table up.
+    """One vector an item; row 0 is padding, row ``n_items + 1`` may stand for a hidden item, and the rest is filling.
 
     Args:
         n_items: Size of the catalogue.
@@ -29,7 +39,7 @@ class ItemTable(nnx.Module):
         if cosine_scale is not None and not cosine_scale > 0:
             raise OptionError(f"model.cosine_scale={cosine_scale}: it must be above 0, or null for the inner product")
         vectors = 0.02 * jax.random.normal(rngs.params(), (n_items + 1, width))
-        self.embedding = nnx.Param(jnp.pad(vectors, ((0, -len(vectors) % ROW_MULTIPLE), (0, 0))))
+        self.embedding = nnx.Param(jnp.pad(vectors, ((0, n_rows(n_items) - len(vectors)), (0, 0))))
         self.n_items = n_items
         self.cosine_scale = cosine_scale
 
@@ -46,7 +56,7 @@ class ItemTable(nnx.Module):
     def vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
         """Give the output vectors of some items, or of all rows of the table."""
         table = self.embedding[...]
-        chosen = table if items is None else table[items]
+        chosen = whole_table(table) if items is None else table[items]
         return chosen if self.cosine_scale is None else normalise(chosen)
 
     def queries(self, hidden: Float[Array, "*shape width"]) -> Float[Array, "*shape width"]:

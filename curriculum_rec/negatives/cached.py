@@ -15,11 +15,10 @@ from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.items import is_candidate
 from curriculum_rec.negatives.contract import Asked, Drawn, Memory, draw_numbers, draw_uniformly, ramp, recall
-from curriculum_rec.negatives.known import is_known
 from curriculum_rec.ranges import POSITIVE, SHARE, at_least, check_ranges
 
 TRIES = 4
-"""Draws of one negative, of which the first that is not the user's own item is taken: lists are full of these."""
+"""Draws of one negative, of which the first that is not left out is taken: lists are full of the user's own items."""
 CHUNK = 512
 """Items whose lists are made at once; memory grows with it, not the result."""
 
@@ -88,7 +87,7 @@ class CachedHard:
         rate = ramp(asked.progress, self.rate_start, self.rate, self.full_at)
         from_list = draw_numbers(rng.named("rate"), *shape[:2]) < rate
         items = jnp.where(from_list[..., None], lists[history[:, :, None, None], place], uniform)
-        known = is_known(asked.known, items)
+        known = asked.left_out(items)
         first = (~known).argmax(axis=-1).astype(jnp.int32)[..., None]
         chosen, chosen_known = (jnp.take_along_axis(values, first, axis=-1)[..., 0] for values in (items, known))
         return Drawn(chosen, ~chosen_known, known.mean(axis=(2, 3), dtype=jnp.float32))

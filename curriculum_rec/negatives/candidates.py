@@ -14,8 +14,8 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import BatchRng
+from curriculum_rec.models.touched import without_gradient
 from curriculum_rec.negatives.contract import Asked, Drawn, WithoutMemory, draw_numbers, draw_uniformly, ramp
-from curriculum_rec.negatives.known import is_known
 from curriculum_rec.ranges import POSITIVE, SHARE, at_least, check_ranges, one_of
 
 VECTORS_AT_ONCE = 8192
@@ -86,7 +86,7 @@ class FromCandidates(WithoutMemory):
     def per_position(self, asked: Asked, n: int, rng: BatchRng) -> Drawn:
         """Draw candidates, score them and choose."""
         items = draw_uniformly(rng, asked.hidden.shape[1], n, self.candidates, n_items=asked.model.n_items)
-        known = is_known(asked.known, items)
+        known = asked.left_out(items)
         scores = score(asked, items)
         positive = jax.lax.stop_gradient(asked.positive)[:, :, None, None]
         allowed = self._guarded(scores, ~known, positive)
@@ -230,10 +230,11 @@ def score(asked: Asked, items: Int32[Array, "batch length *n"]) -> Float[Array, 
 
     On a CPU a few rows at a time, whose vectors stay in its cache.
     """
+    model = without_gradient(asked.model)
 
     def some(rows: tuple[Array, Array]) -> Array:
         hidden, chosen = rows
-        vectors = jax.lax.stop_gradient(asked.model.item_vectors(chosen))
+        vectors = jax.lax.stop_gradient(model.item_vectors(chosen))
         return jnp.einsum("...d,...ed->...e", hidden, vectors, preferred_element_type=jnp.float32)
 
     rows = jax.lax.stop_gradient(asked.hidden), items.reshape(*items.shape[:2], -1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,10 +18,13 @@ from jaxtyping import Array, Bool, Float, Int32
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
-from curriculum_rec.negatives.known import known_items
+from curriculum_rec.negatives.known import is_known, known_items
 
 Memory = dict[str, Array]
 """What negatives remember from step to step: named arrays, the same on every device."""
+
+Avoid = Literal["target", "known"]
+"""What is no negative: a position's own target, or all items of its user's training history."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,26 @@ class Asked:
         hidden: ``[batch, length, width]``, the user vectors.
         positive: float32 ``[batch, length]``, the targets' scores.
         batch: Where history and target stand.
+        avoid: What is no negative.
     """
 
     model: Recommender
     hidden: Float[Array, "batch length width"]
     positive: Float[Array, "batch length"]
     batch: Batch
+    avoid: Avoid = "known"
 
     @cached_property
     def known(self) -> Int32[Array, "batch known"]:
         """The users' own items, which are no negatives, in ascending order."""
         return known_items(self.batch)
+
+    def left_out(self, items: Int32[Array, "batch length *n"]) -> Bool[Array, "batch length *n"]:
+        """Say which items are no negatives of their position."""
+        if self.avoid == "known":
+            return is_known(self.known, items)
+        target = self.batch["target"]
+        return items == target.reshape(*target.shape, *(1,) * (items.ndim - 2))
 
     @property
     def progress(self) -> Float[Array, ""]:
@@ -59,7 +71,7 @@ class Drawn:
         items: int32 ``[batch, length, n]``.
         allowed: bool of the same shape, False for what is no negative after all: nothing better was among the
             candidates.
-        avoided: float32 ``[batch, length]``, the share of the candidates that were the user's own items.
+        avoided: float32 ``[batch, length]``, the share of the candidates that were left out as ``Asked.avoid`` says.
         hardness: float32 ``[batch, length]``, the mean quantile in (0, 1) of the negatives' scores among those of their
             candidates; None where candidates are not scored.
         mix: float32 of the items' shape in [0, 1], how much of the target is mixed into a negative; None for nothing.
@@ -138,6 +150,15 @@ class Shared(Negatives, Protocol):
 
     def shared(self, batch: Batch, n: int, rng: BatchRng, *, n_items: int) -> SharedDraw:
         """Draw ``n`` negatives for all positions."""
+        ...
+
+
+@runtime_checkable
+class KnowsProbabilities(Negatives, Protocol):
+    """Draws items with probabilities that are known, so that a loss can be corrected by them."""
+
+    def log_q(self, batch: Batch, items: Int32[Array, "*shape"], *, n_items: int) -> Float[Array, "*shape"]:
+        """Give the logarithm of the probability with which each item is drawn."""
         ...
 
 

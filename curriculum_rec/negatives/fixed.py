@@ -23,7 +23,6 @@ from curriculum_rec.negatives.contract import (
     ramp,
     recall,
 )
-from curriculum_rec.negatives.known import is_known
 from curriculum_rec.ranges import POSITIVE, at_least, check_ranges
 
 
@@ -42,9 +41,13 @@ class Uniform(WithoutMemory):
 
     def shared(self, batch: Batch, n: int, rng: BatchRng, *, n_items: int) -> SharedDraw:
         """Draw for the whole batch."""
-        del batch
         items = jax.random.randint(rng.key(), (n,), 1, n_items + 1, jnp.int32)
-        return SharedDraw(items, jnp.full(n, -np.log(n_items), jnp.float32))
+        return SharedDraw(items, self.log_q(batch, items, n_items=n_items))
+
+    def log_q(self, batch: Batch, items: Int32[Array, "*shape"], *, n_items: int) -> Float[Array, "*shape"]:
+        """Give the logarithm of each item's probability, the same for all."""
+        del batch
+        return jnp.full(items.shape, -np.log(n_items), jnp.float32)
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,14 @@ class Popularity(WithoutMemory):
 
     def shared(self, batch: Batch, n: int, rng: BatchRng, *, n_items: int) -> SharedDraw:
         """Draw for the whole batch."""
+        items = _invert(self._weights(batch), jax.random.uniform(rng.key(), (n,), jnp.float32))
+        return SharedDraw(items, self.log_q(batch, items, n_items=n_items))
+
+    def log_q(self, batch: Batch, items: Int32[Array, "*shape"], *, n_items: int) -> Float[Array, "*shape"]:
+        """Give the logarithm of each item's probability at this step."""
         del n_items
         weights = self._weights(batch)
-        items = _invert(weights, jax.random.uniform(rng.key(), (n,), jnp.float32))
-        return SharedDraw(items, jnp.log(weights[items - 1]) - jnp.log(weights.sum()))
+        return jnp.log(weights[items - 1]) - jnp.log(weights.sum())
 
     def _weights(self, batch: Batch) -> Float[Array, " n_items"]:
         """Give every item's probability, up to a factor; the first item's stands at 0."""
@@ -109,6 +116,6 @@ def _invert(weights: Float[Array, " n_items"], numbers: Float[Array, "*shape"]) 
 
 
 def as_drawn(asked: Asked, items: Int32[Array, "batch length n"]) -> Drawn:
-    """Leave out of some items those that the user knows."""
-    known = is_known(asked.known, items)
-    return Drawn(items, ~known, known.mean(axis=-1, dtype=jnp.float32))
+    """Leave out of some items those that are no negatives."""
+    left_out = asked.left_out(items)
+    return Drawn(items, ~left_out, left_out.mean(axis=-1, dtype=jnp.float32))

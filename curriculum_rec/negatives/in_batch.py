@@ -8,16 +8,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.models.batch import Batch, BatchRng
-from curriculum_rec.negatives.contract import Memory, SharedDraw, recall
+from curriculum_rec.negatives.contract import Asked, Drawn, Memory, SharedDraw, recall
 from curriculum_rec.ranges import BELOW_ONE, check_ranges
+
+POOL = 1024
+"""How many targets of the batch are drawn for positions that choose among them for themselves, at least."""
 
 
 @dataclass(frozen=True)
 class InBatch:
     """Targets of the whole batch, of all devices, drawn with replacement: an item is a negative as often as a target.
+
+    Positions that draw for themselves draw from :data:`POOL` of those.
 
     A running count of the targets estimates each one's probability; with ``objective.correct`` its logarithm is taken
     from the scores, so that popular items are not pushed down for being popular.
@@ -58,6 +63,25 @@ class InBatch:
 
     def shared(self, batch: Batch, n: int, rng: BatchRng, *, n_items: int) -> SharedDraw:
         """Give what was drawn from the batch."""
-        del n, rng, n_items
-        items, counts = (recall(batch.memory, name, self) for name in ("items", "counts"))
-        return SharedDraw(items, jnp.log(jnp.maximum(counts[items], 1e-9)) - jnp.log(jnp.maximum(counts.sum(), 1e-9)))
+        del n, rng
+        items = recall(batch.memory, "items", self)
+        return SharedDraw(items, self.log_q(batch, items, n_items=n_items))
+
+    @property
+    def scored(self) -> int:
+        """Nothing is scored."""
+        return 0
+
+    def per_position(self, asked: Asked, n: int, rng: BatchRng) -> Drawn:
+        """Draw for every position from what was drawn from the batch."""
+        pool = recall(asked.batch.memory, "items", self)
+        place = rng.bits(asked.hidden.shape[1], n) % jnp.uint32(len(pool))
+        items = pool[place.astype(jnp.int32)]
+        left_out = asked.left_out(items)
+        return Drawn(items, ~left_out & (items > 0), left_out.mean(axis=-1, dtype=jnp.float32))
+
+    def log_q(self, batch: Batch, items: Int32[Array, "*shape"], *, n_items: int) -> Float[Array, "*shape"]:
+        """Estimate the logarithm of each item's probability from the running counts."""
+        del n_items
+        counts = recall(batch.memory, "counts", self)
+        return jnp.log(jnp.maximum(counts[items], 1e-9)) - jnp.log(jnp.maximum(counts.sum(), 1e-9))

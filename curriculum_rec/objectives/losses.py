@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,7 +10,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from curriculum_rec.data.cooccurrence import with_similar
 from curriculum_rec.data.examples import Examples
+from curriculum_rec.data.twins import with_twins
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.negatives.contract import Memory
 
@@ -85,10 +87,43 @@ class NeedsPositives(Protocol):
         ...
 
 
+@runtime_checkable
+class NeedsSimilar(Protocol):
+    """An objective that may want to know items that are like those of the histories."""
+
+    @property
+    def needs_similar(self) -> int:
+        """How many of each."""
+        ...
+
+
+@runtime_checkable
+class NeedsTwins(Protocol):
+    """An objective that may want to know other histories after which a row's last target came."""
+
+    @property
+    def needs_twins(self) -> int:
+        """How many of each row."""
+        ...
+
+
 def examples_for(objective: Objective, examples: Examples) -> Examples:
-    """Give the examples with what the objective needs besides them."""
-    wanted = isinstance(objective, NeedsPositives) and objective.needs_positives
-    return examples.with_positives() if wanted else examples
+    """Give the examples with what the objective, or one inside it, needs besides them."""
+    for each in with_inner(objective):
+        if isinstance(each, NeedsPositives) and each.needs_positives:
+            examples = examples.with_positives()
+        if isinstance(each, NeedsSimilar) and (k := each.needs_similar):
+            examples = with_similar(examples, k)
+        if isinstance(each, NeedsTwins) and (k := each.needs_twins):
+            examples = with_twins(examples, k)
+    return examples
+
+
+def with_inner(objective: Any) -> Iterator[Any]:
+    """Give an objective, the one that it is put around, and so on."""
+    while objective is not None:
+        yield objective
+        objective = getattr(objective, "objective", None)
 
 
 def broadcast_weight(weight: Float[Array, "batch *length"], like: Array) -> Array:

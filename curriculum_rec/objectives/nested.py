@@ -13,6 +13,7 @@ from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import join_model, split_model
+from curriculum_rec.models.touched import whole_table
 from curriculum_rec.negatives.contract import Memory
 from curriculum_rec.objectives.losses import Losses, NeedsPositives, Objective, Remembers
 
@@ -71,7 +72,7 @@ def narrowed(model: Any, share: float) -> Any:
     """Give a model with the first columns of its item table alone, rounded to at least one; the others are 0.
 
     Raises:
-        OptionError: The model has no item table.
+        OptionError: The model has no item table, or only single rows of it can be differentiated.
     """
     structure, params = split_model(model)
     table = params.get("items", {}).get("embedding")
@@ -79,6 +80,7 @@ def narrowed(model: Any, share: float) -> Any:
         raise OptionError(
             f"objective=nested: {type(model).__name__} has no parameter items.embedding, whose columns it is about"
         )
+    table = whole_table(table)
     kept = jnp.arange(table.shape[1]) < max(1, round(share * table.shape[1]))
     items = params["items"] | {"embedding": jnp.where(kept, table, jnp.zeros((), table.dtype))}
     return join_model(structure, params | {"items": items})

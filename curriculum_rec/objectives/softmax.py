@@ -15,6 +15,7 @@ from curriculum_rec.data.task import Task
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.items import is_candidate
+from curriculum_rec.objectives.item_blocks import block_size, normaliser, send_back
 from curriculum_rec.objectives.losses import Losses, broadcast_weight
 from curriculum_rec.ranges import at_least, check_ranges
 
@@ -30,6 +31,8 @@ class Softmax:
     Args:
         chunk: Positions whose scores are held at once, at least 1; memory grows with it, not the result. None takes 256
             on a CPU, whose last cache a chunk's scores should not leave, and 4096 elsewhere.
+        item_chunk: Items that are scored at once, at least 1; memory falls with it, not the result. None takes all
+            where that is at most 2^26 scores a chunk, else blocks of 2^24, at the cost of a fourth matrix product.
 
     Source: the multinomial likelihood of Klenitskiy and Vasilev (2023) for SASRec.
     """
@@ -37,9 +40,10 @@ class Softmax:
     TASK: ClassVar[Task] = "next_item"
 
     chunk: int | None = None
+    item_chunk: int | None = None
 
     def __post_init__(self) -> None:
-        check_ranges(self, "objective", {"chunk": at_least(1).or_null()})
+        check_ranges(self, "objective", dict.fromkeys(("chunk", "item_chunk"), at_least(1).or_null()))
 
     def __call__(self, model: Recommender, batch: Batch, rng: BatchRng) -> Losses:
         """Compute the losses, ``[batch, length]``."""
@@ -50,7 +54,7 @@ class Softmax:
         positions = Positions(hidden.reshape(-1, hidden.shape[-1]), target.reshape(-1), weight, weight > 0)
         candidates = Candidates(vectors, is_candidate(len(vectors), model.n_items))
         chunk = self.chunk or (256 if jax.default_backend() == "cpu" else 4096)
-        losses = cross_entropy(positions, candidates, chunk=chunk)
+        losses = cross_entropy(positions, candidates, chunk=chunk, item_chunk=self.item_chunk)
         return Losses(losses.reshape(target.shape), mask)
 
     def scores_per_target(self, n_items: int) -> int:
@@ -86,7 +90,9 @@ class Positions(NamedTuple):
     needed: Bool[Array, " positions"]
 
 
-def cross_entropy(positions: Positions, candidates: Candidates, *, chunk: int) -> Float[Array, " positions"]:
+def cross_entropy(
+    positions: Positions, candidates: Candidates, *, chunk: int, item_chunk: int | None = None
+) -> Float[Array, " positions"]:
     """Compute ``-log softmax(hidden @ vectors.T)[target]`` chunk by chunk, forward and backward.
 
     The gradient under ``weight`` is computed together with the losses, three matrix products instead of four. It is
@@ -98,21 +104,34 @@ def cross_entropy(positions: Positions, candidates: Candidates, *, chunk: int) -
         positions: What is asked.
         candidates: What may be the answer.
         chunk: Positions at once.
+        item_chunk: Items at once; None decides by their number.
 
     Returns:
         float32 ``[positions]``.
     """
-    return _fused(min(chunk, len(positions.target)), positions, candidates)
+    chunk = min(chunk, len(positions.target))
+    sizes = Sizes(chunk, block_size(len(candidates.vectors), chunk, item_chunk))
+    return _fused(sizes, positions, candidates)
+
+
+class Sizes(NamedTuple):
+    """How much is computed at once: positions, and items."""
+
+    chunk: int
+    block: int
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 @jax.named_scope("softmax")
-def _fused(chunk: int, positions: Positions, candidates: Candidates) -> Array:
+def _fused(sizes: Sizes, positions: Positions, candidates: Candidates) -> Array:
+    whole = sizes.block >= len(candidates.vectors)
+
     def one_chunk(index: Array, losses: Array) -> Array:
         asked = _rows(positions, index)
-        return losses.at[index].set(_chunk_losses(asked, candidates)[0], mode="drop")
+        loss = _chunk_losses(asked, candidates)[0] if whole else _block_losses(asked, candidates, sizes.block)[0]
+        return losses.at[index].set(loss, mode="drop")
 
-    return over_chunks(one_chunk, positions.needed, chunk, jnp.zeros(len(positions.target), jnp.float32))
+    return over_chunks(one_chunk, positions.needed, sizes.chunk, jnp.zeros(len(positions.target), jnp.float32))
 
 
 def over_chunks(one_chunk: Callable[[Array, Carry], Carry], needed: Array, chunk: int, carry: Carry) -> Carry:
@@ -150,9 +169,19 @@ def _chunk_losses(positions: Positions, candidates: Candidates) -> tuple[Array, 
     return jnp.log(total) + highest[:, 0] - target_score, likelihood, total, target_vectors
 
 
+def _block_losses(positions: Positions, candidates: Candidates, size: int) -> tuple[Array, ...]:
+    """Give the losses, highest scores, sums of ``exp(score - highest)`` and the targets' vectors, block by block."""
+    highest, total = normaliser(positions.hidden, *candidates, size)
+    target_vectors = candidates.vectors[positions.target]
+    target_score = (positions.hidden * target_vectors).sum(axis=-1, dtype=jnp.float32)
+    return jnp.log(total) + highest - target_score, highest, total, target_vectors
+
+
 @jax.named_scope("softmax")
-def _weighted(chunk: int, positions: Positions, candidates: Candidates) -> tuple[Array, Array, Array]:
+def _weighted(sizes: Sizes, positions: Positions, candidates: Candidates) -> tuple[Array, Array, Array]:
     """Give the losses and the gradients of their weighted sum, for hidden and for vectors."""
+    if sizes.block < len(candidates.vectors):
+        return _weighted_by_blocks(sizes, positions, candidates)
     hidden, vectors = positions.hidden, candidates.vectors
     dtype = hidden.dtype
 
@@ -170,9 +199,39 @@ def _weighted(chunk: int, positions: Positions, candidates: Candidates) -> tuple
         )
 
     start = jnp.zeros(len(hidden), jnp.float32), jnp.zeros_like(hidden), jnp.zeros(vectors.shape[::-1], jnp.float32)
-    losses, hidden_gradient, vector_gradient = over_chunks(one_chunk, positions.needed, chunk, start)
+    losses, hidden_gradient, vector_gradient = over_chunks(one_chunk, positions.needed, sizes.chunk, start)
     from_targets = jnp.where(positions.needed, positions.weight, 0)[:, None] * hidden
     return losses, hidden_gradient, vector_gradient.T.at[positions.target].add(-from_targets).astype(vectors.dtype)
+
+
+def _weighted_by_blocks(sizes: Sizes, positions: Positions, candidates: Candidates) -> tuple[Array, Array, Array]:
+    """As :func:`_weighted`, items block by block; the gradient for vectors is the only array of their number."""
+    hidden, vectors = positions.hidden, candidates.vectors
+    dtype = hidden.dtype
+
+    def one_chunk(index: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        losses, hidden_gradient, vector_gradient = carry
+        asked = _rows(positions, index)
+        loss, highest, total, target_vectors = _block_losses(asked, candidates, sizes.block)
+        from_all, vector_gradient = send_back(
+            asked.hidden,
+            *candidates,
+            sizes.block,
+            highest=highest,
+            scale=asked.weight / total,
+            gradient=vector_gradient,
+        )
+        from_all -= asked.weight[:, None] * target_vectors
+        return (
+            losses.at[index].set(loss, mode="drop"),
+            hidden_gradient.at[index].set(from_all.astype(dtype), mode="drop"),
+            vector_gradient,
+        )
+
+    start = jnp.zeros(len(hidden), jnp.float32), jnp.zeros_like(hidden), jnp.zeros(vectors.shape, jnp.float32)
+    losses, hidden_gradient, vector_gradient = over_chunks(one_chunk, positions.needed, sizes.chunk, start)
+    from_targets = jnp.where(positions.needed, positions.weight, 0)[:, None] * hidden
+    return losses, hidden_gradient, vector_gradient.at[positions.target].add(-from_targets).astype(vectors.dtype)
 
 
 def dot(a: Array, b: Array) -> Array:
@@ -191,19 +250,19 @@ def foreseen(cotangent: Float[Array, " positions"], weight: Float[Array, " posit
     return scale, (jnp.abs(cotangent - scale * weight) <= 1e-6 * jnp.abs(cotangent).max()).all()
 
 
-def _fused_forward(chunk: int, positions: Positions, candidates: Candidates) -> tuple[Array, tuple[Any, ...]]:
-    losses, *gradients = _weighted(chunk, positions, candidates)
+def _fused_forward(sizes: Sizes, positions: Positions, candidates: Candidates) -> tuple[Array, tuple[Any, ...]]:
+    losses, *gradients = _weighted(sizes, positions, candidates)
     return losses, (*gradients, positions, candidates)
 
 
-def _fused_backward(chunk: int, residuals: tuple[Any, ...], cotangent: Array) -> tuple[Positions, Candidates]:
+def _fused_backward(sizes: Sizes, residuals: tuple[Any, ...], cotangent: Array) -> tuple[Positions, Candidates]:
     hidden_gradient, vector_gradient, positions, candidates = residuals
     cotangent, weight = (jnp.where(positions.needed, array, 0) for array in (cotangent, positions.weight))
     scale, as_foreseen = foreseen(cotangent, weight)
     for_hidden, for_vectors = jax.lax.cond(
         as_foreseen,
         lambda: tuple(scale.astype(gradient.dtype) * gradient for gradient in (hidden_gradient, vector_gradient)),
-        lambda: _weighted(chunk, positions._replace(weight=cotangent), candidates)[1:],
+        lambda: _weighted(sizes, positions._replace(weight=cotangent), candidates)[1:],
     )
     return Positions(for_hidden, *[None] * 3), Candidates(for_vectors, None)  # type: ignore[arg-type]
 

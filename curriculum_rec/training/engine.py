@@ -21,13 +21,16 @@ from curriculum_rec.distillation.distilled import Distilled
 from curriculum_rec.errors import OptionError, TrainingError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import Tree
-from curriculum_rec.objectives.losses import Objective, examples_for
+from curriculum_rec.objectives.contrastive import Contrastive
+from curriculum_rec.objectives.losses import Objective, examples_for, with_inner
 from curriculum_rec.ranges import at_least, check_ranges, one_of
 from curriculum_rec.streams import device_stream
 from curriculum_rec.training.feed import RANKS, Feed
 from curriculum_rec.training.meta import LookAhead, check_meta_batch, draw_meta_batch
+from curriculum_rec.training.optimizers.touched import tables_touched
 from curriculum_rec.training.placement import Placed
 from curriculum_rec.training.probe import Probe
+from curriculum_rec.training.row_gradients import padded
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.training.step import LocalGradient, Precision, Weigh, apply_gradient, local_gradient, reduction
 from curriculum_rec.training.tempered import LookAround, Tempered
@@ -105,6 +108,11 @@ class Engine:
             "accumulate": at_least(1),
         }
         check_ranges(self, "", ranges)
+        if self.accumulate > 1 and any(isinstance(each, Contrastive) for each in with_inner(self.objective)):
+            raise OptionError(
+                f"accumulate={self.accumulate} cuts batches, of which objective=contrastive compares all rows: leave "
+                "accumulate=1, or make examples.positions_per_batch smaller"
+            )
         check_meta_batch(self.weighting, self.meta, self.placed.n_shards)
         for bucket in self.scheduler.examples.buckets:
             if bucket.batch_size % (self.placed.n_shards * self.accumulate):
@@ -270,9 +278,11 @@ class Engine:
         key = device_stream(shared["key"], "step", state.step)
         n_buckets = len(self.scheduler.examples.buckets)
         branches = [self._bucket_branch(bucket, state, shared, key) for bucket in range(n_buckets)]
+        if tables_touched(self.optimizer, state.params):
+            branches = _of_one_shape(branches, own, number)
         local = jax.lax.switch(shared["bucket"][number], branches, own, number)
         reduce = reduction(self.placed.axis_name, at_once=self.placed.table == 1)
-        state, metrics = apply_gradient(self.optimizer, state, local, reduce=reduce)
+        state, metrics = apply_gradient(self.optimizer, state, local, reduce=reduce, axis_name=self.placed.axis_name)
         return state, {"metrics": metrics, "losses": local.losses}
 
     def _bucket_branch(
@@ -310,6 +320,7 @@ class Engine:
                 accumulate=self.accumulate,
                 weigh=weigh,
                 axis_name=self.placed.axis_name,
+                tables=tables_touched(self.optimizer, state.params),
             )
             return _pad_losses(local, own["rows"].shape[-1], self._longest_target)
 
@@ -389,6 +400,23 @@ class Engine:
 
 def _pad_steps(bucket: np.ndarray, steps: int) -> np.ndarray:
     return np.pad(bucket, (0, steps - len(bucket)))
+
+
+def _of_one_shape(
+    branches: list[Callable[[Tree, Array], LocalGradient]], own: Tree, number: Array
+) -> list[Callable[[Tree, Array], LocalGradient]]:
+    """Let all buckets look as many rows of a table up, where their gradients are rows."""
+    shapes = [jax.eval_shape(branch, own, number).rows for branch in branches]
+    sizes = {name: max(len(rows[name].rows) for rows in shapes) for name in shapes[0]}
+
+    def pad(branch: Callable[[Tree, Array], LocalGradient]) -> Callable[[Tree, Array], LocalGradient]:
+        def run(own: Tree, number: Array) -> LocalGradient:
+            local = branch(own, number)
+            return replace(local, rows=padded(local.rows, sizes))
+
+        return run
+
+    return [pad(branch) for branch in branches]
 
 
 def _pad_losses(local: LocalGradient, batch: int, length: int) -> LocalGradient:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 import optax
@@ -27,8 +27,9 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.contract import EvaluationOptions
 from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.growth.contract import Growth, can_shrink
-from curriculum_rec.models.contract import ModelFactory, RowModelFactory
-from curriculum_rec.objectives.losses import ChecksInputs, Objective
+from curriculum_rec.models.contract import CountsUsers, ModelFactory, RowModelFactory, fills_masks, needs_time
+from curriculum_rec.objectives.losses import ChecksInputs, Objective, with_inner
+from curriculum_rec.objectives.masked import MaskedItem
 from curriculum_rec.ranges import at_least, check_ranges
 from curriculum_rec.training.meta import hold_out_meta
 from curriculum_rec.training.optimizers import OptimizerFactory
@@ -105,6 +106,23 @@ class Experiment:
             can_grow=self.growth is not None,
             can_shrink=can_shrink(self.growth),
         )
+        self._check_masks()
+
+    def _check_masks(self) -> None:
+        """Refuse a model that guesses masked items with a loss that masks none, and the other way round."""
+        masks = any(isinstance(each, MaskedItem) for each in with_inner(self.objective))
+        for name in self.stages:
+            model = self.model_of(name)[0]
+            if masks and not fills_masks(model):
+                raise OptionError(
+                    f"objective=masked_item: {type(model).__name__} looks at earlier items alone and guesses no masked "
+                    "ones: choose model=bert4rec"
+                )
+            if fills_masks(model) and not masks:
+                raise OptionError(
+                    f"{type(model).__name__} guesses masked items, and {type(self.objective).__name__} masks none: "
+                    "choose objective=masked_item, which goes around other objectives"
+                )
 
     def _check_task(self) -> None:
         """Refuse components that do not go with the examples."""
@@ -161,6 +179,11 @@ class Experiment:
             of_users = cast("Splitter", self.split)
             read = self._noisy(split_around(of_users, clean(self.data.read(), self.cleaning, source=self.data.name)))
             made = self.examples(read)
+        if not isinstance(self.examples, PointwiseExamples):
+            if any(needs_time(self.model_of(name)[0]) for name in self.stages):
+                made = made.with_times()
+            if isinstance(self.model, CountsUsers):
+                made = made.with_users()
         self.evaluation.check(read)
         if isinstance(self.objective, ChecksInputs):
             self.objective.check_inputs(read.inputs)
@@ -182,6 +205,14 @@ class Experiment:
         if self.noise is not None:
             raise OptionError("noise is planted into data in memory: take data=table, or noise=none with data=store")
         return store.open(cast("Splitter", self.split), self.examples)
+
+    def for_data(self, dataset: Dataset) -> Experiment:
+        """Tell a model that has something for every user how many there are."""
+        model: Any = self.model
+        if not isinstance(self.model, CountsUsers) or self.model.n_users is not None:
+            return self
+        n_users = dataset.interactions_for("a model with a vector for every user").interactions.n_users
+        return replace(self, model=replace(model, n_users=n_users))
 
     def _noisy(self, split: Split) -> Split:
         if self.noise is None:

@@ -17,6 +17,7 @@ from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
+from curriculum_rec.models.contract import needs_time
 from curriculum_rec.models.structure import join_model
 from curriculum_rec.objectives.losses import Objective, examples_for
 from curriculum_rec.ranges import at_least, check_value
@@ -103,6 +104,8 @@ def fit(
     if evaluate is None and len(curriculum.pacing.begin()):
         raise OptionError(f"{type(curriculum.pacing).__name__} paces by evaluations: give fit the argument evaluate")
     placed = (placement if isinstance(placement, Placement) else Placement(placement)).place()
+    if needs_time(model):
+        examples = examples.with_times()
     examples, meta = hold_out_meta(examples, weighting, seed=seed)
     prepared = examples_for(objective, with_facts(examples, weighting))
     scheduler = Scheduler(curriculum, prepared, seed, steps, workshop)

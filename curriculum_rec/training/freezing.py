@@ -21,6 +21,7 @@ from curriculum_rec.growth.depth import parameter_paths, stacked_depth
 from curriculum_rec.growth.moments import state_kind
 from curriculum_rec.growth.tree import is_stacked, path_names
 from curriculum_rec.models.structure import Tree, split_model
+from curriculum_rec.models.touched import TouchedTable
 from curriculum_rec.ranges import ABOVE_0_TO_1, BELOW_ONE, POSITIVE, at_least, check_ranges
 
 
@@ -41,9 +42,13 @@ class Frozen:
 
     def stop(self, params: Tree) -> Tree:
         """Let no gradient into frozen leaves; the model itself lets none into frozen blocks."""
-        return jax.tree_util.tree_map_with_path(
-            lambda path, leaf: jax.lax.stop_gradient(leaf) if path_names(path) in self.leaves else leaf, params
-        )
+
+        def stop(path: tuple[Any, ...], leaf: Any) -> Any:
+            if path_names(path) not in self.leaves or isinstance(leaf, TouchedTable):  # its rows get none already
+                return leaf
+            return jax.lax.stop_gradient(leaf)
+
+        return jax.tree_util.tree_map_with_path(stop, params)
 
     def hold(self, updates: Tree, opt_state: Tree, before: Tree) -> tuple[Tree, Tree]:
         """Take the updates of what is frozen back.

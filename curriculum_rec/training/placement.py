@@ -199,7 +199,8 @@ class Placed:
         return jnp.copy(array) if self.mesh.is_multi_process else np.array(array, copy=True)
 
     def _spec(self, path: tuple[Any, ...], leaf: Any) -> PartitionSpec:
-        is_table = self.table > 1 and path_names(path)[-2:] == ("items", "embedding") and leaf.ndim == 2
+        # Rows, or what an optimizer keeps for each: one number of its own, or one for every number.
+        is_table = self.table > 1 and path_names(path)[-2:] == ("items", "embedding") and leaf.ndim in (1, 2)
         return PartitionSpec(TABLE) if is_table else PartitionSpec()
 
     def _put(self, leaf: Any, spec: PartitionSpec) -> jax.Array:

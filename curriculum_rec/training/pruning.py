@@ -16,6 +16,7 @@ from curriculum_rec.models.structure import Tree
 from curriculum_rec.ranges import INSIDE_ONE, at_least, check_ranges
 from curriculum_rec.training.optimizers.average import averaged_parameters
 from curriculum_rec.training.optimizers.contract import OptimizerFactory
+from curriculum_rec.training.optimizers.touched import TouchingTransformation
 
 
 class PrunedState(NamedTuple):
@@ -64,9 +65,11 @@ class Pruned:
         """Build the transformation; arguments as in the optimizer inside.
 
         Raises:
-            OptionError: That one averages weights.
+            OptionError: That one averages weights, or touches single rows.
         """
         inner = self.optimizer(total_steps, scale)
+        if isinstance(inner, TouchingTransformation):
+            raise OptionError("optimizer=pruned looks at every weight, which an optimizer of touched rows is to avoid")
 
         def init(params: Tree) -> PrunedState:
             state = inner.init(params)

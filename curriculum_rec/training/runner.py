@@ -25,10 +25,13 @@ from curriculum_rec.curriculum.state import CurriculumState
 from curriculum_rec.data.ledger import ledger_lines
 from curriculum_rec.data.splits import Part
 from curriculum_rec.distillation.distilled import Distilled, without_parts
+from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.contract import Evaluator
 from curriculum_rec.files import write_frame, write_text
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.models.structure import Tree, split_model
+from curriculum_rec.models.touched import WHOLE
+from curriculum_rec.objectives import Nested, Softmax
 from curriculum_rec.objectives.losses import examples_for
 from curriculum_rec.tracking.mirror import Mirror
 from curriculum_rec.training import hosts
@@ -42,6 +45,7 @@ from curriculum_rec.training.freezing import Frozen, frozen_at
 from curriculum_rec.training.interrupt import Interrupted, InterruptGuard
 from curriculum_rec.training.logbook import Logbook
 from curriculum_rec.training.operations import Operations, run_peak
+from curriculum_rec.training.optimizers.touched import TouchingTransformation
 from curriculum_rec.training.profile import Profile
 from curriculum_rec.training.progress import Mode, RunProgress
 from curriculum_rec.training.record import RunRecord, StageRecord
@@ -104,6 +108,7 @@ class Runner:
     _scale: optax.Schedule | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        self.experiment = self.experiment.for_data(self.dataset)
         self.placed = self.experiment.placement.place()
         self.steps_per_epoch = self.dataset.examples.batches_per_epoch
         self.total_steps = self.experiment.total_steps(self.steps_per_epoch)
@@ -165,6 +170,9 @@ class Runner:
             OptionError: A depth or a placement does not suit the model, or negatives the catalogue.
         """
         self._begin_memory()  # refuses negatives that do not suit the catalogue
+        objective = self.experiment.objective
+        if isinstance(self.optimizer, TouchingTransformation) and isinstance(objective, Softmax | Nested):
+            raise OptionError(WHOLE)
         difficulty = self.experiment.curriculum.difficulty
         if isinstance(difficulty, ScoreFile):
             difficulty(self.dataset.examples, self.experiment.curriculum.unit)

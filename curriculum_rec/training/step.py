@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -16,6 +16,18 @@ from jaxtyping import Array, Float
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import Tree, join_model
 from curriculum_rec.objectives.losses import Objective, Remembers, broadcast_weight
+from curriculum_rec.training.optimizers.touched import tables_touched
+from curriculum_rec.training.row_gradients import (
+    RowGradient,
+    Rows,
+    apply_updates,
+    gathered,
+    gradient_norm,
+    leaf_at,
+    put_in,
+    summed,
+    value_and_gradient,
+)
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.weighting.contract import Memory, Seen, Weighting, facts_of
 
@@ -35,6 +47,7 @@ class LocalGradient:
         losses: float32 ``[batch]`` the weighted mean loss of each example, or ``[batch, length]`` one a target.
         metrics: The objective's and the weighting's own scalars, times ``count``.
         memory: The state's, after the step.
+        rows: Gradients of tables' rows, by the tables' names; what stands in their place in ``gradient`` is None.
     """
 
     gradient: Tree
@@ -44,6 +57,7 @@ class LocalGradient:
     losses: Float[Array, "batch *length"]
     metrics: dict[str, Float[Array, ""]]
     memory: dict[str, Memory]
+    rows: Rows = field(default_factory=dict)
 
 
 @jax.tree_util.register_dataclass
@@ -82,6 +96,7 @@ def local_gradient(
     accumulate: int = 1,
     weigh: Weigh | None = None,
     axis_name: str | None = None,
+    tables: tuple[str, ...] = (),
 ) -> LocalGradient:
     """Differentiate the local weighted *sum* of the losses.
 
@@ -102,11 +117,12 @@ def local_gradient(
             same. It must divide the batch.
         weigh: The weighting, and what it needs to know of the run.
         axis_name: The mapped axis over which a batch is spread; None on one device.
+        tables: Names of the tables of which only looked-up rows get a gradient (``tables_touched``).
     """
-    batch = _reminded(objective, state, batch, rng, axis_name)
+    batch = replace(_reminded(objective, state, batch, rng, axis_name), axis_name=axis_name)
     memory = _with_part(state.memory, "objective", dict(batch.memory))
     compute = partial(_part_losses, objective, state, precision=precision)
-    differentiate = partial(_part_gradient, compute, state.params)
+    differentiate = partial(_part_gradient, compute, state.params, tables=tables, frozen=state.frozen.leaves)
     if weigh is None:
         local, losses, weight = _in_parts(differentiate, batch, rng, accumulate)
         return LocalGradient(
@@ -117,6 +133,7 @@ def local_gradient(
             losses=losses if per_target else _mean_inside(losses, weight),
             metrics=local.metrics,
             memory=memory,
+            rows=local.rows,
         )
     first, losses, count = _in_parts(partial(_part_sums, compute, state.params), batch, rng, accumulate)
     seen = weigh.see(state, batch, rng, losses, count)
@@ -133,6 +150,7 @@ def local_gradient(
         losses=losses if per_target else _mean_inside(losses, count),
         metrics=first.metrics | _describe_weights(factor, count, weigh.axis_name),
         memory=_with_part(memory, "weighting", remembered),
+        rows=local.rows,
     )
 
 
@@ -208,12 +226,13 @@ class Weigh:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class _Sums:
-    """What adds up over the parts of a batch."""
+    """What adds up over the parts of a batch, but for rows, which are put one after the other."""
 
     gradient: Tree
     loss: Float[Array, ""]
     weight: Float[Array, ""]
     metrics: dict[str, Float[Array, ""]]
+    rows: Rows = field(default_factory=dict)
 
 
 _Rows = tuple[Mapping[str, Array], Array, Array]
@@ -236,15 +255,15 @@ def _in_parts(
         arrays, weight, row = part
         return compute(replace(batch, arrays=arrays, weight=weight), BatchRng(rng.seed, row))
 
-    def add(total: _Sums, part: _Rows) -> tuple[_Sums, tuple[Array, Array]]:
+    def add(total: _Sums, part: _Rows) -> tuple[_Sums, tuple[Array, Array, Rows]]:
         more, losses, weight = one(part)
-        return jax.tree.map(jnp.add, total, more), (losses, weight)
+        return jax.tree.map(jnp.add, total, replace(more, rows={})), (losses, weight, more.rows)
 
-    shapes = jax.eval_shape(one, jax.tree.map(lambda leaf: leaf[0], parts))[0]
+    shapes = replace(jax.eval_shape(one, jax.tree.map(lambda leaf: leaf[0], parts))[0], rows={})
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    sums, flat = jax.lax.scan(add, nothing, parts)
-    losses, weight = (array.reshape(-1, *array.shape[2:]) for array in flat)
-    return sums, losses, weight
+    sums, of_parts = jax.lax.scan(add, nothing, parts)
+    losses, weight, rows = jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:]), of_parts)
+    return replace(sums, rows=rows), losses, weight
 
 
 def _part_losses(
@@ -268,16 +287,24 @@ def _part_sums(compute: _Compute, params: Tree, batch: Batch, rng: BatchRng) -> 
     return sums, losses, weight
 
 
-def _part_gradient(compute: _Compute, params: Tree, batch: Batch, rng: BatchRng) -> tuple[_Sums, Array, Array]:
+def _part_gradient(
+    compute: _Compute,
+    params: Tree,
+    batch: Batch,
+    rng: BatchRng,
+    *,
+    tables: tuple[str, ...],
+    frozen: frozenset[tuple[str, ...]],
+) -> tuple[_Sums, Array, Array]:
     """Compute a part and its gradient."""
 
     def weighted_sum(params: Tree) -> tuple[Array, tuple[Array, Array, dict[str, Array]]]:
         losses, weight, metrics = compute(batch, rng, params)
         return (weight * losses).sum(), (losses, weight, metrics)
 
-    (loss, (losses, weight, metrics)), gradient = jax.value_and_grad(weighted_sum, has_aux=True)(params)
+    (loss, (losses, weight, metrics)), gradient, rows = value_and_gradient(weighted_sum, params, tables, frozen)
     total = weight.sum()
-    return _Sums(gradient, loss, total, {name: value * total for name, value in metrics.items()}), losses, weight
+    return _Sums(gradient, loss, total, {name: value * total for name, value in metrics.items()}, rows), losses, weight
 
 
 def _mean_inside(losses: Array, weight: Array) -> Array:
@@ -294,7 +321,12 @@ def _cast(params: Tree, precision: Precision) -> Tree:
 
 @jax.named_scope("optimizer")
 def apply_gradient(
-    optimizer: optax.GradientTransformation, state: TrainState, local: LocalGradient, *, reduce: Reduce
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    local: LocalGradient,
+    *,
+    reduce: Reduce,
+    axis_name: str | None = None,
 ) -> tuple[TrainState, StepMetrics]:
     """Reduce over the devices and update.
 
@@ -303,18 +335,31 @@ def apply_gradient(
         state: The state before the step.
         local: This device's sums.
         reduce: Sums a tree over all devices.
+        axis_name: The mapped axis along which single rows are gathered; None on one device.
     """
     sums = local.gradient, local.loss, local.count, local.weight, local.metrics
     gradient, loss, count, weight, metrics = reduce(sums)
     scale, mean = (1 / jnp.maximum(total, 1e-9) for total in (weight, count))  # without weight 0, not NaN
     gradient = jax.tree.map(lambda leaf: leaf * scale, gradient)
+    if local.rows:
+        rows = gathered(local.rows, axis_name, after=loss)
+        gradient = put_in(gradient, _means(rows, state.params, scale))
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     if state.frozen:
         updates, opt_state = state.frozen.hold(updates, opt_state, state.opt_state)
-    params = optax.apply_updates(state.params, updates)
+    params = apply_updates(state.params, updates)
     new = TrainState(params, opt_state, state.step + 1, state.structure, local.memory, state.frozen)
     own = {name: value * mean for name, value in metrics.items()}
-    return new, StepMetrics(loss * mean, count, optax.tree.norm(gradient), own)
+    return new, StepMetrics(loss * mean, count, gradient_norm(gradient), own)
+
+
+def _means(rows: Rows, params: Tree, scale: Array) -> dict[str, RowGradient]:
+    """Add up the gradients of each row and divide them as all others are."""
+    means = {}
+    for name, each in rows.items():
+        total = summed(each, len(leaf_at(params, name)))
+        means[name] = RowGradient(total.rows, total.values * scale)
+    return means
 
 
 def make_step(
@@ -351,8 +396,9 @@ def make_step(
             accumulate=accumulate,
             weigh=weigh,
             axis_name=axis_name,
+            tables=tables_touched(optimizer, state.params),
         )
-        return apply_gradient(optimizer, state, local, reduce=reduction(axis_name))
+        return apply_gradient(optimizer, state, local, reduce=reduction(axis_name), axis_name=axis_name)
 
     return step
 

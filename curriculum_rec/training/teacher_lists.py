@@ -21,6 +21,7 @@ from curriculum_rec.distillation.hearing import array_names
 from curriculum_rec.distillation.lists import make_lists, stack_versions
 from curriculum_rec.distillation.voice import How, Voice
 from curriculum_rec.evaluation.evaluator import fold
+from curriculum_rec.evaluation.target_statistics import ASKED
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.streams import host_stream
@@ -137,7 +138,7 @@ class TeacherLists:
         bucket = self.examples.buckets[number]
         multiple = int(np.lcm(BATCH_MULTIPLE, self.placed.n_shards))
         size = -(-min(self.batch_size, len(bucket.example)) // multiple) * multiple
-        arrays = {name: fold(np.asarray(bucket.arrays[name]), size) for name in ("history", "target")}
+        arrays = {name: fold(np.asarray(bucket.arrays[name]), size) for name in ASKED if name in bucket.arrays}
         if self.needs.drawn:
             shape = (*bucket.arrays["target"].shape, self.needs.drawn)
             stream = host_stream(self.seed, "teacher's uniform items", number)

@@ -10,7 +10,8 @@ from flax import nnx
 from curriculum_rec.data.interactions import clean
 from curriculum_rec.data.splits import LeaveOneOut, Part
 from curriculum_rec.errors import OptionError
-from curriculum_rec.evaluation.evaluator import Evaluation, FullRanking, target_ranks, user_vectors
+from curriculum_rec.evaluation.evaluator import Evaluation, FullRanking, target_ranks
+from curriculum_rec.models.queries import user_vectors
 from curriculum_rec.models.sasrec import SASRec
 from curriculum_rec.models.structure import join_model, split_model
 from curriculum_rec.training.placement import Placement
@@ -86,7 +87,7 @@ def test_ranks_of_a_model_against_a_sort(split, model, part, filter_seen):
         history = rows.items[start:stop]
         recent = history[-MAX_LENGTH:]
         padded = np.pad(recent, (0, MAX_LENGTH - len(recent)))
-        scores = np.asarray(user_vectors(network, jnp.array(padded[None])))[0] @ vectors.T
+        scores = np.asarray(user_vectors(network, {"history": jnp.array(padded[None])}))[0] @ vectors.T
         seen = set(history.tolist()) - {int(target)} if filter_seen else set()
         expected.append(sorted_rank(scores, int(target), seen))
     assert ranks_of(split, model, part=part, filter_seen=filter_seen).tolist() == expected

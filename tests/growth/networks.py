@@ -10,7 +10,7 @@ from flax import nnx
 
 from curriculum_rec.growth.moments import state_kind
 from curriculum_rec.growth.tree import path_names
-from curriculum_rec.models import DNN, SASRec
+from curriculum_rec.models import DNN, HSTU, BERT4Rec, SASRec
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.structure import join_model, split_model
 from curriculum_rec.training.optimizers import AdamW
@@ -22,11 +22,23 @@ TX = AdamW(b1=0.0, b2=0.0)(10)
 OPTIONS = {
     "sasrec": SASRec(width=8, n_heads=2, feed_forward_factor=1, dropout=0.0),
     "dnn": DNN(width=8, feed_forward_factor=2, dropout=0.0),
+    "modern": SASRec(
+        width=8,
+        n_heads=2,
+        feed_forward_factor=1,
+        dropout=0.0,
+        norm="rms",
+        positions="rotary",
+        feed_forward="swiglu",
+        gating="ligr",
+    ),
+    "bert4rec": BERT4Rec(width=8, n_heads=2, feed_forward_factor=1, dropout=0.0, positions="relative", gating="ligr"),
+    "hstu": HSTU(width=8, n_heads=2, inner_width=4, dropout=0.0, bias="position", norm="rms"),
 }
 
 
 def depth_of(options):
-    return 1 if isinstance(options, SASRec) else 2
+    return 2 if isinstance(options, DNN) else 1
 
 
 def model_of(options, *, depth=None, max_length=LENGTH):

@@ -10,7 +10,7 @@ from cheap import agreement
 from flax import nnx
 
 from curriculum_rec.growth.tree import is_stacked
-from curriculum_rec.models import DNN, SASRec
+from curriculum_rec.models import DNN, HSTU, BERT4Rec, SASRec
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import join_model
 from curriculum_rec.training.optimizers import AdamW
@@ -23,6 +23,11 @@ OPTIONS = {
     "sasrec": SASRec(width=8, depth=2, n_heads=2, feed_forward_factor=1),
     "dnn": DNN(width=8, depth=2),
     "cosine": DNN(width=8, depth=2, cosine_scale=5.0),
+    "modern": SASRec(
+        width=8, n_heads=2, feed_forward_factor=1, norm="rms", positions="rotary", feed_forward="swiglu", gating="ligr"
+    ),
+    "bert4rec": BERT4Rec(width=8, feed_forward_factor=1, positions="relative"),
+    "hstu": HSTU(width=8, n_heads=2),
     "post-norm": DNN(width=8, depth=2, norm_position="post"),
 }
 STEP = jax.jit(make_step(agreement, TX))
@@ -32,9 +37,9 @@ def make_batch():
     """Histories of different lengths, with padding behind them."""
     items = np.random.default_rng(0).integers(1, 13, (6, 7)).astype(np.int32)
     present = np.arange(6) < np.array([6, 4, 1, 6, 2, 3])[:, None]
-    return Batch(
-        {"history": jnp.asarray(items[:, :-1] * present), "target": jnp.asarray(items[:, 1:] * present)}, jnp.ones(6)
-    )
+    arrays = {"history": items[:, :-1] * present, "target": items[:, 1:] * present}
+    arrays["time"] = (np.arange(6) ** 3 * present).astype(np.float32)
+    return Batch({name: jnp.asarray(array) for name, array in arrays.items()}, jnp.ones(6))
 
 
 def rng():

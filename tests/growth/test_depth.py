@@ -42,7 +42,7 @@ def is_gate(name):
     return name.endswith("['gate']")
 
 
-@pre_norm
+@pytest.mark.parametrize("trained", ["sasrec", "dnn", "cosine", "modern", "bert4rec", "hstu"], indirect=True)
 @pytest.mark.parametrize("blocks", PRESERVING, ids=repr)
 def test_these_kinds_of_new_blocks_preserve_the_function(trained, blocks):
     for layer_map in (Interleave(), Stack()):

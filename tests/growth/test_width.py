@@ -30,15 +30,34 @@ COPIES = {
         {"width": 24},
         {"stream": EQUAL, "hidden": UNEQUAL},
     ),
+    "both ways": (
+        OPTIONS["bert4rec"],
+        {"width": 16, "n_heads": 4},
+        {"stream": EQUAL, "hidden": UNEQUAL, "heads": UNEQUAL},
+    ),
     "hidden alone": (DNN_OPTIONS, {"feed_forward_factor": 5}, {"hidden": Copies(choice="random")}),
 }
 NEW_UNITS = {
     "new heads and hidden units": (SASREC, {"width": 16, "n_heads": 4}, {"stream": EQUAL, "hidden": NEW, "heads": NEW}),
     "wider heads by new units": (SASREC_RMS, {"width": 12}, {"stream": NEW, "hidden": NEW, "head": NEW}),
+    "gates of the stream, turned heads": (
+        OPTIONS["modern"],
+        {"width": 16, "n_heads": 4},
+        {"stream": NEW, "hidden": UNEQUAL, "heads": NEW},
+    ),
+    "around pointwise attention": (OPTIONS["hstu"], {"width": 12}, {"stream": NEW}),
     "new stream": (DNN_RMS, {"width": 11}, {"stream": NEW, "hidden": UNEQUAL}),
 }
 PRESERVING = COPIES | NEW_UNITS
-SLOW = ("post-norm blocks", "hidden alone", "wider heads by new units", "new heads and hidden units")
+SLOW = (
+    "gates of the stream, turned heads",
+    "around pointwise attention",
+    "both ways",
+    "post-norm blocks",
+    "hidden alone",
+    "wider heads by new units",
+    "new heads and hidden units",
+)
 
 
 def cases(names):
@@ -103,10 +122,11 @@ def test_squares_of_entries_without_history_begin_at_the_mean():
 
 
 @pytest.mark.parametrize("name", cases(NEW_UNITS))
-def test_new_entries_learn_within_two_steps(name):
+def test_new_entries_learn_within_two_steps_or_three(name):
     grown = grown_case(name)
+    steps = 3 if getattr(grown.new, "gating", None) == "ligr" else 2  # a gate learns once what it gates is not 0
     params, moved = grown.params, jax.tree.map(lambda leaf: np.zeros(leaf.shape, bool), grown.params)
-    for _ in range(2):
+    for _ in range(steps):
         gradient = compute(grown.new, params)[1]
         params = jax.tree.map(lambda leaf, g: jnp.asarray(np.asarray(leaf) - 0.1 * np.asarray(g)), params, gradient)
         moved = jax.tree.map(lambda before, g: before | (np.asarray(g) != 0), moved, gradient)
@@ -311,3 +331,9 @@ def test_growth_works_on_a_persons_own_units():
     assert grown["up"].shape == (3, 5)
     before, after = (np.asarray(each["up"]) @ np.asarray(each["down"]) for each in (params, grown))
     np.testing.assert_allclose(after, before, rtol=1e-5)
+
+
+def test_units_whose_number_is_fixed_do_not_grow():
+    turned = OPTIONS["modern"]
+    with pytest.raises(OptionError, match="'rotary' units would grow from 4 to 8: their number is fixed"):
+        ComposedGrowth({"stream": NEW}).check(model_of(turned), model_of(replace(turned, width=16)))

@@ -11,10 +11,10 @@ from flax import nnx
 
 from curriculum_rec.data.interactions import clean
 from curriculum_rec.errors import DataError, OptionError, RunError
-from curriculum_rec.evaluation.evaluator import user_vectors
 from curriculum_rec.files import write_frame
 from curriculum_rec.inference import recommend
 from curriculum_rec.inference.recommend import top_of_rows
+from curriculum_rec.models.queries import user_vectors
 from curriculum_rec.models.sasrec import SASRec
 from curriculum_rec.models.structure import join_model, split_model
 
@@ -45,7 +45,7 @@ def sorted_top(model, data, user, *, k, filter_seen):
     begin, end = data.user_offsets()[code : code + 2]
     recent = data.item[begin:end][-MAX_LENGTH:]
     padded = np.pad(recent, (0, MAX_LENGTH - len(recent)))
-    scores = np.asarray(user_vectors(network, jnp.array(padded[None])) @ network.item_vectors().T)[0]
+    scores = np.asarray(user_vectors(network, {"history": jnp.array(padded[None])}) @ network.item_vectors().T)[0]
     seen = set(data.item[begin:end].tolist()) if filter_seen else set()
     candidates = [item for item in range(1, data.n_items + 1) if item not in seen]
     best = sorted(candidates, key=lambda item: -scores[item])[:k]

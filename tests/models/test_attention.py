@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
-from curriculum_rec.models import attention
-from curriculum_rec.models.attention import causal_attention
+from curriculum_rec.models import attention as module
+from curriculum_rec.models.attention import attention
 
 
 def make_inputs(batch, length, heads=2, head=4, seed=0):
@@ -25,16 +25,16 @@ def naive(query, key, value):
 @pytest.mark.parametrize(("batch", "length", "heads", "head"), [(3, 7, 2, 4), (1, 1, 1, 3), (2, 150, 2, 2)])
 def test_equals_the_formula(batch, length, heads, head):
     inputs = make_inputs(batch, length, heads, head)
-    np.testing.assert_allclose(jax.jit(causal_attention)(*inputs), naive(*inputs), atol=2e-6)
+    np.testing.assert_allclose(jax.jit(attention)(*inputs), naive(*inputs), atol=2e-6)
 
 
 @pytest.mark.parametrize("block", [1, 7, 40])
 def test_the_form_by_blocks_equals_that_of_other_devices_in_value_and_gradient(monkeypatch, block):
-    monkeypatch.setattr(attention, "BLOCK", block)
+    monkeypatch.setattr(module, "BLOCK", block)
     inputs, cotangent = make_inputs(2, 20), make_inputs(2, 20, seed=1)[0]
     by_blocks, whole = (
-        jax.jit(jax.value_and_grad(lambda x, form=form: (form(*x) * cotangent).sum()))(inputs)
-        for form in (attention._by_blocks, attention._whole)
+        jax.jit(jax.value_and_grad(lambda x, form=form: (form(True, *x) * cotangent).sum()))(inputs)
+        for form in (module._by_blocks, module._whole)
     )
     np.testing.assert_allclose(by_blocks[0], whole[0], rtol=1e-5)
     np.testing.assert_allclose(by_blocks[1], whole[1], atol=1e-5)
@@ -42,7 +42,7 @@ def test_the_form_by_blocks_equals_that_of_other_devices_in_value_and_gradient(m
 
 def test_a_program_for_another_platform_takes_the_form_for_accelerators():
     inputs = make_inputs(1, 20)
-    traced = jax.jit(lambda x: causal_attention(*x)).trace(inputs)
+    traced = jax.jit(lambda x: attention(*x)).trace(inputs)
     texts = {platform: traced.lower(lowering_platforms=(platform,)).as_text() for platform in ("cpu", "cuda", "tpu")}
     assert texts["cuda"] != texts["cpu"] != texts["tpu"]
 
@@ -51,7 +51,7 @@ def test_a_program_for_another_platform_takes_the_form_for_accelerators():
 def test_no_position_sees_a_later_one(batch, length):
     inputs, cut = make_inputs(batch, length), length // 2
     changed = inputs.at[:, :, cut:].set(make_inputs(batch, length, seed=1)[:, :, cut:])
-    attend = jax.jit(causal_attention)
+    attend = jax.jit(attention)
     before, after = attend(*inputs), attend(*changed)
     np.testing.assert_array_equal(np.asarray(before)[:, :cut], np.asarray(after)[:, :cut])
     assert (np.asarray(before)[:, cut:] != np.asarray(after)[:, cut:]).any()
@@ -59,4 +59,4 @@ def test_no_position_sees_a_later_one(batch, length):
 
 def test_annotations_are_checked_while_the_tests_run():
     with pytest.raises(TypeCheckError):
-        causal_attention(*make_inputs(2, 5)[:, 0])
+        attention(*make_inputs(2, 5)[:, 0])

@@ -7,17 +7,37 @@ import pytest
 from flax import nnx
 
 from curriculum_rec.errors import OptionError
-from curriculum_rec.models import DNN, Recommender, SASRec, blocks
+from curriculum_rec.models import DNN, HSTU, BERT4Rec, Recommender, SASRec, blocks
 from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.contract import FillsMasks
 from curriculum_rec.models.structure import join_model, split_model
 from curriculum_rec.training.state import count_parameters
 
 N_ITEMS, MAX_LENGTH, LENGTHS = 20, 12, (8, 5, 1)
 ROWS = 128  # the next multiple of 128 that holds padding and all items
-OPTIONS = [SASRec(width=8, n_heads=2, feed_forward_factor=2), DNN(width=8)]
+SIZES = {"width": 8, "n_heads": 2}
+MODERN = {"norm": "rms", "positions": "rotary", "feed_forward": "swiglu", "gating": "ligr"}
+MODELS = {
+    "sasrec": SASRec(**SIZES, feed_forward_factor=2),
+    "dnn": DNN(width=8),
+    "modern": SASRec(**SIZES, feed_forward_factor=2, **MODERN),
+    "relative": SASRec(**SIZES, feed_forward_factor=2, positions="relative"),
+    "bert4rec": BERT4Rec(**SIZES, feed_forward_factor=2),
+    "bert4rec relative": BERT4Rec(**SIZES, feed_forward_factor=2, positions="relative"),
+    "hstu": HSTU(**SIZES),
+    "hstu without time": HSTU(width=8, inner_width=4, bias="position"),
+}
+OPTIONS = [MODELS["sasrec"], MODELS["dnn"]]
 COSINE = [replace(options, cosine_scale=5.0) for options in OPTIONS]
-every_model = pytest.mark.parametrize("options", OPTIONS, ids=["sasrec", "dnn"])
-cosine_too = pytest.mark.parametrize("options", OPTIONS + COSINE, ids=["sasrec", "dnn", "sasrec cosine", "dnn cosine"])
+every_model = pytest.mark.parametrize("options", MODELS.values(), ids=MODELS)
+one_of_each = pytest.mark.parametrize(
+    "options",
+    [MODELS[name] for name in ("sasrec", "dnn", "bert4rec", "hstu")],
+    ids=["sasrec", "dnn", "bert4rec", "hstu"],
+)
+cosine_too = pytest.mark.parametrize(
+    "options", [*MODELS.values(), *COSINE], ids=[*MODELS, "sasrec cosine", "dnn cosine"]
+)
 
 
 def make_params(options, *, depth=2):
@@ -41,24 +61,41 @@ def make_history(length=8, seed=0):
 
 
 def make_batch(history):
-    return Batch({"history": jnp.asarray(history)}, jnp.ones(len(history)))
+    """Histories, and when their items came: the more, the longer before the next."""
+    time = np.where(history > 0, np.arange(history.shape[1]) ** 3, 0).astype(np.float32)
+    return Batch({"history": jnp.asarray(history), "time": jnp.asarray(time)}, jnp.ones(len(history)))
 
 
 def make_rng(batch=3):
     return BatchRng.for_rows(jax.random.key(0), jnp.arange(batch, dtype=jnp.int32))
 
 
+def documented_parameters(options, depth):
+    """What the docstrings say."""
+    width = options.width
+    norm = 2 * width if options.norm == "layer" else width
+    total = ROWS * width + norm
+    if isinstance(options, DNN):
+        factor = options.feed_forward_factor
+        return total + depth * (2 * factor * width**2 + (factor + 1) * width + norm + 1)
+    if isinstance(options, HSTU):
+        inner = options.inner
+        times = options.time_buckets if options.bias == "position_and_time" else 0
+        return total + depth * (4 * inner * (width + 1) + (inner + 1) * width + norm + 1 + MAX_LENGTH + times)
+    bert = isinstance(options, BERT4Rec)
+    length, directions = (MAX_LENGTH + 1, 2) if bert else (MAX_LENGTH, 1)
+    block = 4 * width * (width + 1) + 2 * norm + 2
+    factor, swiglu = options.feed_forward_factor, options.feed_forward == "swiglu"
+    block += (3 if swiglu else 2) * factor * width**2 + ((2 if swiglu else 1) * factor + 1) * width
+    block += 2 * width * (width + 1) if options.gating == "ligr" else 0
+    block += options.n_heads * directions * length if options.positions == "relative" else 0
+    return total + bert * width + (length * width if options.positions == "learnt" else 0) + depth * block
+
+
 @every_model
 @pytest.mark.parametrize("depth", [1, 3])
 def test_number_of_parameters_is_the_documented_one(options, depth):
-    width, factor = options.width, options.feed_forward_factor
-    if isinstance(options, SASRec):
-        block = 4 * width * (width + 1) + 2 * factor * width**2 + (factor + 1) * width + 4 * width + 2
-        expected = (ROWS + MAX_LENGTH) * width + 2 * width + depth * block
-    else:
-        block = 2 * factor * width**2 + (factor + 1) * width + 2 * width + 1
-        expected = ROWS * width + 2 * width + depth * block
-    assert count_parameters(make_params(options, depth=depth)[1]) == expected
+    assert count_parameters(make_params(options, depth=depth)[1]) == documented_parameters(options, depth)
 
 
 @cosine_too
@@ -72,7 +109,7 @@ def test_meets_the_contract(options):
     assert model.item_vectors().shape == (ROWS, 8)
 
 
-@every_model
+@one_of_each
 def test_recomputation_changes_what_is_kept_for_the_backward_pass_and_no_number(options):
     structure, params = make_params(options)
     kept, results = {}, {}
@@ -123,15 +160,18 @@ def test_gradient_reaches_every_parameter_of_every_layer(options):
     cotangent = np.random.default_rng(2).standard_normal((3, 8, 8), np.float32)
 
     def loss(params):
-        model = join_model(structure, params)
-        return (model(make_batch(make_history())) * cotangent).sum() + (model.item_vectors() ** 3).sum()
+        model, batch = join_model(structure, params), make_batch(make_history())
+        vectors = (
+            model.fill(batch["history"], batch["history"] % 2 > 0) if isinstance(model, FillsMasks) else model(batch)
+        )
+        return (vectors * cotangent).sum() + (model.item_vectors() ** 3).sum()
 
     for path, gradient in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(params)):
         layers = np.asarray(gradient) if "blocks" in str(path) else np.asarray(gradient)[None]
         assert all(np.abs(layer).max() > 1e-6 for layer in layers), path
 
 
-@every_model
+@one_of_each
 @pytest.mark.parametrize("random", [False, True])
 def test_a_scanned_stack_equals_an_unrolled_one(monkeypatch, options, random):
     structure, params = make_params(options, depth=3)
@@ -147,7 +187,7 @@ def test_deep_stacks_are_scanned(depth, scans):
     assert ("scan[" in str(jax.make_jaxpr(model)(make_batch(make_history())))) == scans
 
 
-@every_model
+@one_of_each
 def test_dropout_acts_only_with_randomness_and_follows_the_row(options):
     structure, params = make_params(options)
     history = make_history()

@@ -10,7 +10,6 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.negatives import (
     Adaptive,
-    CachedHard,
     Hardest,
     InBatch,
     Mixed,
@@ -306,18 +305,6 @@ def test_what_negatives_report_is_averaged_over_the_targets_that_count():
     assert float(metrics["false_negatives_avoided"]) == pytest.approx(avoided / weights, rel=1e-5)
     assert 0.5 < float(metrics["negative_hardness"]) < 1
     assert set(BinaryCrossEntropy()(model, batch, make_rng()).metrics) == {"false_negatives_avoided"}
-
-
-@pytest.mark.parametrize("negatives", [Hardest(), CachedHard(), Mixed(), Quantile(), SoftmaxNegatives(), Adaptive()])
-def test_negatives_of_single_positions_are_no_shared_ones(negatives):
-    BinaryCrossEntropy(negatives=negatives)
-    with pytest.raises(OptionError, match=f"negatives={type(negatives).__name__}: SampledSoftmax shares its negatives"):
-        SampledSoftmax(negatives=negatives)
-
-
-def test_negatives_of_a_batch_are_none_of_single_positions():
-    with pytest.raises(OptionError, match="negatives=InBatch: BinaryCrossEntropy takes negatives that every position"):
-        BinaryCrossEntropy(negatives=InBatch())
 
 
 @pytest.mark.parametrize(("n_items", "n_negatives"), [(7, 1), (7, 6), (12, 60)])

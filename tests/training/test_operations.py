@@ -7,7 +7,7 @@ from flax import nnx
 from curriculum_rec.curriculum.sampling import PADDING
 from curriculum_rec.curriculum.state import Draw
 from curriculum_rec.data.examples import Bucket, Examples
-from curriculum_rec.models import DNN, SASRec
+from curriculum_rec.models import DNN, HSTU, SASRec
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.objectives import BinaryCrossEntropy, SampledSoftmax, Softmax
 from curriculum_rec.training.operations import Operations, measure_peak
@@ -41,10 +41,18 @@ def traced_operations(model):
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-@pytest.mark.parametrize("options", [SASRec(width=8, n_heads=2, feed_forward_factor=2), DNN(width=8)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        SASRec(width=8, n_heads=2, feed_forward_factor=2),
+        SASRec(width=8, n_heads=2, positions="relative", feed_forward="swiglu", gating="ligr"),
+        HSTU(width=8, bias="position"),
+        DNN(width=8),
+    ],
+)
 def test_a_models_operations_are_those_of_its_matrix_products(options, depth):
     model = make_model(options, depth)
-    attention = depth * 4 * 8 * sum(range(1, LENGTH + 1)) if isinstance(options, SASRec) else 0
+    attention = depth * 4 * 8 * sum(range(1, LENGTH + 1)) if not isinstance(options, DNN) else 0
     assert model.operations(np.array([LENGTH, 0])).tolist() == [traced_operations(model) + attention, 0]
 
 

@@ -49,6 +49,7 @@ class EvaluationRows:
         start: int64 ``[m]``, first row of the history in ``items``.
         stop: int64 ``[m]``, one past its last row.
         items: int32 ``[n]``, the items of all interactions in order.
+        timestamp: ``[n]``, their times; None where nobody knows.
     """
 
     user: np.ndarray
@@ -56,6 +57,7 @@ class EvaluationRows:
     start: np.ndarray
     stop: np.ndarray
     items: np.ndarray
+    timestamp: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -128,7 +130,8 @@ class Split:
         start, stop = place[data.user_offsets()[data.user[where]]], place[where]
         has_history = stop > start
         where, start, stop = where[has_history], start[has_history], stop[has_history]
-        return EvaluationRows(data.user[where], data.item[where], start, stop, data.item[known])
+        timestamp = None if data.timestamp is None else data.timestamp[known]
+        return EvaluationRows(data.user[where], data.item[where], start, stop, data.item[known], timestamp)
 
 
 @runtime_checkable

@@ -174,6 +174,13 @@ class StoredExamples(Examples):
         """Carry nothing: there is no room for a value a target."""
         return super().with_target_arrays(named) if named else self
 
+    def with_times(self) -> Examples:
+        """Not to be had."""
+        raise OptionError(
+            "data=store tells models no times of items: leave the time out by model.bias=position, or read the data "
+            "into memory (data=table)"
+        )
+
     def with_positives(self) -> Examples:
         """Add the array ``positives`` to every bucket, whose rows are put together when batches need them."""
         if self.histories is None or all(POSITIVES in bucket.arrays for bucket in self.buckets):

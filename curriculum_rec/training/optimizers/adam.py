@@ -64,7 +64,7 @@ class AdamW(ScheduledOptimizer):
         b1: Decay of the first moment, in [0, 1).
         b2: Decay of the second moment, in [0, 1).
         eps: Added to the root of the second moment.
-        learning_rate, weight_decay, clip_norm, warmup_steps, schedule, final_fraction, weight_average: As in
+        learning_rate, weight_decay, clip_norm, warmup_steps, penalty, schedule, final_fraction, weight_average: As in
             :class:`ScheduledOptimizer`.
 
     Source: Kingma and Ba (2015); Loshchilov and Hutter (2019).
@@ -74,6 +74,7 @@ class AdamW(ScheduledOptimizer):
     b2: float = 0.999
     eps: float = 1e-8
 
+    BY_ROW: ClassVar[bool] = True
     RANGES: ClassVar[Mapping[str, Range]] = {
         **ScheduledOptimizer.RANGES,
         "b1": BELOW_ONE,

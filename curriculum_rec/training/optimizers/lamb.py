@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from jaxtyping import Array
 from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.training.optimizers.adam import AdamW
-from curriculum_rec.training.optimizers.options import matrices
+from curriculum_rec.training.optimizers.penalty import matrices
 
 
 def scale_by_layerwise_trust_ratio() -> optax.GradientTransformation:
@@ -45,14 +45,16 @@ class LAMB(AdamW):
     """Options of LAMB, for large batches: AdamW's step of each matrix, made as long as the matrix.
 
     Args:
-        learning_rate, weight_decay, clip_norm, warmup_steps, schedule, final_fraction, weight_average, b1, b2, eps: As
-            in :class:`AdamW`; the learning rate is the share of its length by which a matrix moves.
+        learning_rate, weight_decay, clip_norm, warmup_steps, penalty, schedule, final_fraction, weight_average, b1, b2,
+            eps: As in :class:`AdamW`; the learning rate is the share of its length by which a matrix moves.
 
     Source: You et al. (2020).
     """
 
     learning_rate: float = 1e-2
     eps: float = 1e-6
+
+    BY_ROW: ClassVar[bool] = False  # it takes a norm over a whole matrix
 
     def _with_weights(self) -> optax.GradientTransformation:
         return optax.chain(super()._with_weights(), scale_by_layerwise_trust_ratio())

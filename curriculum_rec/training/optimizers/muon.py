@@ -94,7 +94,7 @@ class Muon(ScheduledOptimizer):
         b1: Decay of Adam's first moment, in [0, 1).
         b2: Decay of Adam's second moment, in [0, 1).
         eps: Added to the root of Adam's second moment.
-        learning_rate, weight_decay, clip_norm, warmup_steps, schedule, final_fraction, weight_average: As in
+        learning_rate, weight_decay, clip_norm, warmup_steps, penalty, schedule, final_fraction, weight_average: As in
             :class:`ScheduledOptimizer`.
 
     Source: Jordan (2024); Liu et al. (2025).

@@ -16,6 +16,7 @@ from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.ranges import BELOW_ONE, POSITIVE, SHARE, Range, at_least, check_ranges, one_of
 from curriculum_rec.training.optimizers.average import with_average
+from curriculum_rec.training.optimizers.penalty import Penalty, matrices
 
 ScheduleName = Literal["constant", "linear", "cosine"]
 
@@ -30,6 +31,7 @@ class Optimizer(ABC):
             takes off this times the learning rate.
         clip_norm: Longest gradient, by its Euclidean norm; None leaves gradients as they are.
         warmup_steps: Steps of linear growth from 0 to ``learning_rate`` at the beginning of the run.
+        penalty: What is added to the mean loss for large weights; None for nothing.
 
     Source: decoupled decay after Loshchilov and Hutter (2019).
     """
@@ -38,6 +40,10 @@ class Optimizer(ABC):
     weight_decay: float = 0.0
     clip_norm: float | None = None
     warmup_steps: int = 0
+    penalty: Penalty | None = None
+
+    BY_ROW: ClassVar[bool] = False
+    """Whether every row of a table is treated by itself, so that some can be updated without the others."""
 
     RANGES: ClassVar[Mapping[str, Range]] = {
         "learning_rate": POSITIVE,
@@ -70,7 +76,9 @@ class Optimizer(ABC):
         return optax.constant_schedule(self.learning_rate)
 
     def _clipping(self) -> optax.GradientTransformation:
-        return optax.identity() if self.clip_norm is None else optax.clip_by_global_norm(self.clip_norm)
+        """Make what adds the penalty's gradient and then shortens what is too long."""
+        clip = optax.identity() if self.clip_norm is None else optax.clip_by_global_norm(self.clip_norm)
+        return clip if self.penalty is None else optax.chain(self.penalty(), clip)
 
     def _with_weights(self) -> optax.GradientTransformation:
         """Make what adds the weights' own part to a direction."""
@@ -118,11 +126,6 @@ class ScheduledOptimizer(Optimizer):
             "linear": optax.linear_schedule(self.learning_rate, self.learning_rate * self.final_fraction, steps),
             "cosine": optax.cosine_decay_schedule(self.learning_rate, steps, self.final_fraction),
         }[self.schedule]
-
-
-def matrices(params: Tree) -> Tree:
-    """Mark what weight decay concerns: matrices and embeddings, a stack of them layer by layer."""
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: leaf.ndim - is_stacked(path) >= 2, params)
 
 
 def zeros_by_layer(params: Tree) -> Tree:

@@ -81,7 +81,7 @@ class ScheduleFree(Optimizer):
         b1: How close to the average gradients are taken, in (0, 1).
         b2: Decay of the second moment, in [0, 1).
         eps: Added to the root of the second moment.
-        learning_rate, weight_decay, clip_norm, warmup_steps: As in :class:`Optimizer`.
+        learning_rate, weight_decay, clip_norm, warmup_steps, penalty: As in :class:`Optimizer`.
 
     Source: Defazio et al. (2024).
     """

@@ -14,7 +14,7 @@ from curriculum_rec.growth.moments import counts_together, state_kind
 from curriculum_rec.growth.tree import path_names
 from curriculum_rec.models import DNN
 from curriculum_rec.models.structure import split_model
-from curriculum_rec.training.optimizers import SGD, Adagrad, AdamW, Lion, Muon, ScheduleFree
+from curriculum_rec.training.optimizers import SGD, Adagrad, AdamW, Lion, Muon, RowwiseAdagrad, ScheduleFree
 from curriculum_rec.training.optimizers.average import averaged_parameters
 
 PATHS = frozenset(
@@ -52,6 +52,7 @@ def test_growth_knows_every_leaf_and_a_state_begins_at_0_or_at_the_parameters(op
         (SGD(), {"first"}),
         (SGD(momentum=0.0), set()),
         (Adagrad(), {"second"}),
+        (RowwiseAdagrad(), {"second", "row"}),
         (Lion(), {"first"}),
         (Muon(), {"count", "first", "second"}),
         (ScheduleFree(), {"count", "first", "second", "parameter"}),

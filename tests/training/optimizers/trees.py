@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import optax
 
-from curriculum_rec.training.optimizers import LAMB, SGD, Adagrad, AdamW, Lion, Muon, ScheduleFree
+from curriculum_rec.training.optimizers import LAMB, SGD, Adagrad, AdamW, Lion, Muon, RowwiseAdagrad, ScheduleFree
 
 SHAPES = {
     "items": {"embedding": (4, 3)},
@@ -16,7 +16,7 @@ MATRICES = {
     "norm": {"bias": False},
     "blocks": {"up": {"kernel": True, "bias": False}, "residual": {"gate": False}},
 }
-ALL = [AdamW, SGD, Adagrad, Lion, Muon, LAMB, ScheduleFree]
+ALL = [AdamW, SGD, Adagrad, RowwiseAdagrad, Lion, Muon, LAMB, ScheduleFree]
 
 
 def make_tree(seed):

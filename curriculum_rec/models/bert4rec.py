@@ -1,0 +1,117 @@
+"""BERT4Rec (device): a Transformer that looks both ways and guesses the items that are masked out of a sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int32
+
+from curriculum_rec.data.task import Task
+from curriculum_rec.models.axes import SINGLE, STREAM, Axis
+from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.recommender import MakeBlock, SequenceRecommender
+from curriculum_rec.models.transformer import TransformerBlock, TransformerOptions
+
+
+@dataclass(frozen=True)
+class BERT4Rec(TransformerOptions):
+    """Options of BERT4Rec; those not named here are every Transformer's. It is trained by ``objective=masked_item``.
+
+    Parameters: ``rows width``, ``width`` for the mask, ``(max_length + 1) width`` with learnt positions, ``2 width``
+    for the last layer norm (``width`` for an RMS norm), and ``depth`` times those of a block
+    (:class:`TransformerOptions`), whose relative positions have two directions. ``rows`` is ``n_items + 2`` rounded up
+    to a multiple of 128.
+
+    Args:
+        cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
+
+    Source: Sun et al. (2019). Scores are products of the last layer with the items' vectors, without the original's
+    projection and bias an item; pre-norm blocks and a learnt gate on each residual branch are ours.
+    """
+
+    TASK: ClassVar[Task] = "next_item"
+    FILLS_MASKS: ClassVar[bool] = True
+
+    cosine_scale: float | None = None
+
+    def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> BERT4RecModel:
+        """Build the model; a history of ``max_length`` items has one more position, that of the mask."""
+        length = max_length + 1
+        return BERT4RecModel(
+            self,
+            lambda rngs: TransformerBlock(self, max_length=length, causal=False, rngs=rngs),
+            n_items=n_items,
+            n_positions=length if self.positions == "learnt" else None,
+            depth=self.depth if depth is None else depth,
+            cosine_scale=self.cosine_scale,
+            rngs=rngs,
+        )
+
+
+class BERT4RecModel(SequenceRecommender):
+    """The network; see :class:`BERT4Rec` for its options."""
+
+    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions", "mask")
+
+    def __init__(self, options: BERT4Rec, make_block: MakeBlock, *, rngs: nnx.Rngs, **sizes: Any) -> None:
+        super().__init__(options, make_block, rngs=rngs, **sizes)
+        self.mask = nnx.Embed(1, options.width, embedding_init=nnx.initializers.normal(0.02), rngs=rngs)
+
+    def fill(
+        self,
+        items: Int32[Array, "batch length"],
+        masked: Bool[Array, "batch length"],
+        rng: BatchRng | None = None,
+        *,
+        progress: Float[Array, ""] | None = None,
+    ) -> Float[Array, "batch length width"]:
+        """Give the vectors whose products with the items' say what stands at each position.
+
+        Args:
+            items: Sequences filled from the left, 0 where nothing follows.
+            masked: Positions whose item the model does not see; one of no item counts as one of the sequence.
+            rng: Randomness; None at inference.
+            progress: Steps trained as a fraction of the run.
+        """
+        present = jnp.where(masked, 1, items)
+        x = jnp.where(masked[..., None], self.mask.embedding[...][0][None, None, :], self.items.embed(items))
+        # A row that only fills a batch up looks at its own padding: a fused kernel may know no mean of nothing.
+        n_keys = jnp.maximum((present > 0).sum(axis=1, dtype=jnp.int32), 1)
+        return self.encode(x, present, rng, progress=progress, context=n_keys)
+
+    def next_vectors(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch width"]:
+        """Give the vector that predicts what follows each history, at a mask that is appended to it."""
+        history = jnp.pad(batch["history"], ((0, 0), (0, 1)))
+        last = (history > 0).sum(axis=1, dtype=jnp.int32)
+        masked = jnp.arange(history.shape[1], dtype=jnp.int32)[None, :] == last[:, None]
+        hidden = self.fill(history, masked, rng, progress=batch.progress)
+        return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
+
+    def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
+        """Map every position to the vector that predicts what follows it, from it and the earlier items alone.
+
+        Each position takes a pass of its own; :meth:`next_vectors` gives that of the last item in one.
+        """
+        history = batch["history"]
+        place = jnp.arange(history.shape[1], dtype=jnp.int32)
+
+        def at(position: Array) -> Array:
+            begun = jnp.where(place[None, :] <= position, history, 0)
+            return self.next_vectors(replace(batch, arrays={"history": begun}), rng)
+
+        return jax.lax.map(at, place).transpose(1, 0, 2)
+
+    def axes(self) -> dict[str, Any]:
+        """Name the axes of the parameters."""
+        return super().axes() | {"mask": {"embedding": (Axis(SINGLE, 1), Axis(STREAM, self.width))}}
+
+    def operations(self, lengths: np.ndarray) -> np.ndarray:
+        """Count the operations of a pass over histories and what follows them, all of whose positions may meet."""
+        lengths = np.asarray(lengths, np.float64)
+        whole = np.where(lengths > 0, lengths + 1, 0)
+        return self.layer_operations(whole, whole**2)

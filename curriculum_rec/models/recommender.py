@@ -1,0 +1,161 @@
+"""Recommenders of stacked blocks over sequences (device): what they share, so that a model says only what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int32
+
+from curriculum_rec.models.axes import POSITIONS, STREAM, Axis
+from curriculum_rec.models.batch import BatchRng, dropout
+from curriculum_rec.models.blocks import (
+    Remat,
+    apply_blocks,
+    check_network_options,
+    count_matrix_entries,
+    stack_axes,
+    stack_blocks,
+    stack_depth,
+)
+from curriculum_rec.models.dropping import BlockDrop
+from curriculum_rec.models.items import ItemTable
+from curriculum_rec.models.norms import NormName, make_norm, norm_axes
+from curriculum_rec.models.positions import recency_positions
+from curriculum_rec.models.residual import NormPosition
+
+MakeBlock = Callable[[nnx.Rngs], nnx.Module]
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """Options that all models of stacked residual blocks share.
+
+    Args:
+        width: Size of the residual stream.
+        depth: Number of blocks, unless a stage says otherwise.
+        dropout: Rate in [0, 1) on what goes into the blocks and on every branch of a block.
+        norm: ``layer`` norms, or ``rms`` norms, which have no bias (``width`` parameters fewer each) and let a model
+            grow by units that begin at 0.
+        remat: What the backward pass computes again instead of keeping it: ``none``, ``dots`` (all but matrix
+            products) or ``block`` (everything inside a block). It trades time for memory.
+        norm_position: ``pre`` normalises what goes into a branch, ``post`` its sum with the stream. New blocks preserve
+            the function of ``pre`` alone.
+        drop: How probably each block is left out of a step, in training; None keeps all.
+    """
+
+    width: int = 64
+    depth: int = 2
+    dropout: float = 0.2
+    norm: NormName = "layer"
+    remat: Remat = "none"
+    norm_position: NormPosition = "pre"
+    drop: BlockDrop | None = None
+
+    def __post_init__(self) -> None:
+        check_network_options(
+            width=self.width,
+            feed_forward_factor=1,
+            dropout=self.dropout,
+            remat=self.remat,
+            norm=self.norm,
+            norm_position=self.norm_position,
+        )
+
+
+class SequenceRecommender(nnx.Module):
+    """Items, positions, blocks and the last norm, with tied item vectors; a model says what it runs them on.
+
+    Args:
+        options: The model's.
+        make_block: Builds one of its blocks.
+        n_items: Size of the catalogue.
+        n_positions: Positions of the longest sequence, which get a learnt vector each; None for no such vectors.
+        depth: Number of blocks.
+        cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
+        rngs: Random streams for the initial values.
+    """
+
+    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions",)
+
+    def __init__(
+        self,
+        options: StackOptions,
+        make_block: MakeBlock,
+        *,
+        n_items: int,
+        n_positions: int | None,
+        depth: int,
+        cosine_scale: float | None,
+        rngs: nnx.Rngs,
+    ) -> None:
+        width = options.width
+        self.items = ItemTable(n_items, width, cosine_scale=cosine_scale, rngs=rngs)
+        self.positions = None if n_positions is None else _position_vectors(n_positions, width, rngs)
+        self.blocks = stack_blocks(make_block, depth, rngs)
+        self.norm = make_norm(options.norm, width, rngs)
+        self.width = width
+        self.rate = options.dropout
+        self.remat = options.remat
+        self.drop = options.drop
+
+    def encode(
+        self,
+        x: Float[Array, "batch length width"],
+        items: Int32[Array, "batch length"],
+        rng: BatchRng | None,
+        *,
+        progress: Float[Array, ""] | None,
+        context: Any = None,
+    ) -> Float[Array, "batch length width"]:
+        """Run the blocks on embedded sequences.
+
+        Args:
+            x: The sequences' vectors.
+            items: Something above 0 where there is one.
+            rng: Randomness; None at inference.
+            progress: Steps trained as a fraction of the run.
+            context: What all blocks get besides the stream.
+        """
+        if self.positions is not None:
+            x += self.positions(recency_positions(items, self.positions.num_embeddings))
+        x = dropout(x, self.rate, None if rng is None else rng.named("embedding"))
+        hidden = apply_blocks(self.blocks, x, rng, remat=self.remat, drop=self.drop, progress=progress, context=context)
+        return self.items.queries(self.norm(hidden))
+
+    def item_vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
+        """Give the vectors of some items, or of all; the table is both input and output."""
+        return self.items.vectors(items)
+
+    def axes(self) -> dict[str, Any]:
+        """Name the axes of the parameters."""
+        axes = {
+            "items": self.items.axes(),
+            "blocks": stack_axes(self.blocks),
+            "norm": norm_axes(self.norm, STREAM, role="consumes"),
+        }
+        if self.positions is not None:
+            n, width = self.positions.num_embeddings, self.positions.features
+            axes["positions"] = {"embedding": (Axis(POSITIONS, n), Axis(STREAM, width))}
+        return axes
+
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue, padding not counted."""
+        return self.items.n_items
+
+    def layer_operations(self, lengths: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+        """Count the operations of the blocks.
+
+        Args:
+            lengths: Positions of each sequence.
+            pairs: Pairs of a query and a key that may meet in it.
+        """
+        return 2 * count_matrix_entries(self.blocks) * lengths + stack_depth(self.blocks) * 4 * self.width * pairs
+
+
+def _position_vectors(n: int, width: int, rngs: nnx.Rngs) -> nnx.Embed:
+    return nnx.Embed(n, width, embedding_init=nnx.initializers.normal(0.02), rngs=rngs)
