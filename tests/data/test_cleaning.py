@@ -256,3 +256,36 @@ def test_a_rule_of_ones_own_may_lose_the_row_numbers():
     frame = table([(1, 1, 1), (2, 2, 2)])
     left, (entry,) = apply_rules(frame, {"own": lambda frame: frame.select("user", "item").head(1)}, source="rows")
     assert (left.rows(), entry.removed, entry.examples) == ([(1, 1)], 1, ())
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"missing": DropMissing(), "duplicates": DropDuplicates(), "core": KCore(2, 2)},
+        {
+            "same": DropDuplicates("user_item", "last"),
+            "incomplete": DropIncomplete(("item",)),
+            "missing": DropMissing(),
+        },
+        {"row": DropDuplicates("row"), "missing": DropMissing(), "active": DropInhumanActivity(total=24, per_day=22)},
+        {"missing": DropMissing(), "ms": ConvertTimestamps("s", "ms", earliest="1970-01-01")},
+    ],
+    ids=" ".join,
+)
+def test_ids_as_categories_change_nothing_and_examples_show_texts(rules):
+    rng = np.random.default_rng(3)
+    frame = pl.DataFrame(
+        {
+            "user": [("", None, *"abcdefg")[number] for number in rng.integers(0, 9, 200)],
+            "item": [("", None, *map(str, range(8, 14)))[number] for number in rng.integers(0, 8, 200)],
+            "timestamp": rng.integers(0, 30, 200),
+        }
+    )
+    cleaned = clean(frame, rules, source="it")
+    as_text, ledger = apply_rules(frame, rules, source="it")
+    assert cleaned.ledger == ledger, "the same counts, and examples with texts"
+    expected = clean(as_text, {}, source="it")
+    for name in ("user", "item", "timestamp"):
+        np.testing.assert_array_equal(getattr(cleaned, name), getattr(expected, name))
+    assert cleaned.users.ids.to_list() == expected.users.ids.to_list()
+    assert cleaned.items.ids.to_list() == expected.items.ids.to_list()

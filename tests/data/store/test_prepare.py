@@ -8,11 +8,22 @@ import polars as pl
 import pytest
 from stored_tables import RULES, small, write_table
 
-from curriculum_rec.data.cleaning import DropDuplicates, DropMissing, KCore
+from curriculum_rec.data.cleaning import (
+    ConvertTimestamps,
+    DropDuplicates,
+    DropIncomplete,
+    DropInhumanActivity,
+    DropMissing,
+    DropOutliers,
+    DropOutOfRange,
+    FillMissing,
+    KCore,
+    RatingThreshold,
+)
 from curriculum_rec.data.examples import SequenceExamples
 from curriculum_rec.data.interactions import clean
 from curriculum_rec.data.sources import TableFile
-from curriculum_rec.data.splits import LeaveOneOut, Part
+from curriculum_rec.data.splits import LastN, LeaveOneOut, Part, RatioPerUser
 from curriculum_rec.data.store import prepare as preparing
 from curriculum_rec.data.store.prepare import Recipe, prepare
 from curriculum_rec.data.store.source import ExampleStore
@@ -21,8 +32,8 @@ from curriculum_rec.errors import DataError, OptionError
 EXAMPLES = SequenceExamples(max_length=12, bucket_lengths=(4, 8), positions_per_batch=96)
 
 
-def in_memory(source, rules=RULES):
-    return LeaveOneOut()(clean(source.read(), rules, source="the table"))
+def in_memory(source, rules=RULES, split=LeaveOneOut()):  # noqa: B008 - frozen
+    return split(clean(source.read(), rules, source="the table"))
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +42,8 @@ def small_memory(monkeypatch):
     monkeypatch.setattr(Recipe, "__post_init__", lambda self: None)
 
 
-def assert_same(store, split):
-    opened, examples = ExampleStore(str(store)).open(LeaveOneOut(), EXAMPLES)
+def assert_same(store, split, splitter=LeaveOneOut()):  # noqa: B008 - frozen
+    opened, examples = ExampleStore(str(store)).open(splitter, EXAMPLES)
     expected, data, known = EXAMPLES(split), opened.interactions, split.interactions
     assert opened.hash == split.hash
     for name in ("user", "item", "timestamp"):
@@ -99,14 +110,45 @@ def test_text_ids_that_cleaning_removes_do_not_decide_the_order(tmp_path):
         {"missing": DropMissing()},
         {"missing": DropMissing(), "duplicates": DropDuplicates("user_item", "last")},
         {"missing": DropMissing(), "k_core": KCore(4, 6), "duplicates": DropDuplicates(), "again": KCore(3, 2)},
+        {"missing": DropMissing(), "row": DropDuplicates("row")},
+        {"missing": DropMissing(), "few": DropInhumanActivity(total=80, per_day=70)},
+        {"incomplete": DropIncomplete(("item",)), "late": DropOutOfRange("timestamp", low=50), "core": KCore(2, 2)},
+        {"missing": DropMissing(), "ms": ConvertTimestamps("s", "ms", earliest="1970-01-01")},
+        {"fill": FillMissing({"item": "none"}), "core": KCore(2, 2)},
     ],
-    ids=["missing", "last of user and item", "twice a core"],
+    ids=" ".join,
 )
 def test_rules_do_part_by_part_what_they_do_at_once(tmp_path, rules):
     write_table(tmp_path / "table.csv")
     source = TableFile(str(tmp_path / "table.csv"))
     prepare(small(source, 4, rules), tmp_path / "store")
     assert_same(tmp_path / "store", in_memory(source, rules))
+
+
+def test_a_further_column_is_there_for_the_rules(tmp_path):
+    rating = pl.Series("rating", np.random.default_rng(1).integers(0, 11, 3300) / 2)
+    frame = write_table(tmp_path / "table.csv").with_columns(rating.set(rating == 5.0, None))
+    frame.write_csv(tmp_path / "table.csv")
+    source = TableFile(str(tmp_path / "table.csv"), others={"rating": "stars"})
+    rules = {"missing": DropMissing(), "liked": RatingThreshold(2.0, column="stars"), "core": KCore(2, 2)}
+    prepare(small(source, 4, rules), tmp_path / "store")
+    assert_same(tmp_path / "store", in_memory(source, rules))
+
+
+@pytest.mark.parametrize("split", [LastN(2, 3), RatioPerUser(0.1, 0.2)], ids=lambda split: type(split).__name__)
+def test_splits_that_go_user_by_user(tmp_path, split):
+    write_table(tmp_path / "table.csv")
+    source = TableFile(str(tmp_path / "table.csv"))
+    recipe = small(source, 5)
+    prepare(Recipe(source, recipe.rules, split, recipe.memory_bytes), tmp_path / "store")
+    assert_same(tmp_path / "store", in_memory(source, split=split), split)
+
+
+def test_a_rule_that_must_see_all_rows_is_refused(tmp_path):
+    write_table(tmp_path / "table.csv")
+    source = TableFile(str(tmp_path / "table.csv"))
+    with pytest.raises(OptionError, match=r"cleaning\.far \(DropOutliers\) looks at all rows at once"):
+        prepare(small(source, 2, {"far": DropOutliers(("timestamp",))}), tmp_path / "store")
 
 
 def test_times_that_are_whole_in_one_part_only_are_numbers_of_one_kind(tmp_path):
