@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _obey(command: str, rest: list[str]) -> int:
     wants_help = any(word in ("-h", "--help") for word in rest)
-    if command in help_texts.ACTIONS and not (wants_help and rest[0] not in help_texts.ACTIONS[command]):
+    actions = help_texts.ACTIONS.get(command, {})
+    if actions and not (wants_help and rest[0] not in actions):
         return _act(command, rest, wants_help=wants_help)
     if wants_help:
         print(help_texts.COMMANDS[command], end="")

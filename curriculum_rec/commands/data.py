@@ -77,8 +77,8 @@ def prepare_set(composed: DictConfig) -> None:
     manifest = place.manifest()
     if manifest is None:
         raise DataError(f"{place.prepared} vanished while it was prepared")
-    rows = [[name, str(place.prepared / f"{name}.parquet"), digest] for name, digest in manifest.tables.items()]
-    print_table(["table", "file", "SHA-256"], rows, left=("file", "SHA-256"))
+    rows = [[f"{name}.parquet", digest] for name, digest in manifest.tables.items()]
+    print_table(["file", "SHA-256"], rows, f"in {place.prepared}", left=("SHA-256",))
 
 
 INSIDE = ("Online Retail", "E-shop clothing")

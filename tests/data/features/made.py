@@ -13,6 +13,7 @@ from curriculum_rec.data.features import (
     TimeGap,
 )
 
+COLOURS = ("red", "green", "blue", "rare")
 WORDS = [f"word{number}" for number in range(30)]
 
 
@@ -26,7 +27,9 @@ def make_table(n=80, seed=0):
             "user": rng.integers(0, 8, n),
             "item": rng.choice(["i1", "i2", "i3", "i4", "i5"], n),
             "timestamp": rng.integers(1_600_000_000, 1_700_000_000, n),
-            "colour": rng.choice(["red", "green", "blue", "rare", None], n, p=[0.4, 0.3, 0.2, 0.05, 0.05]),
+            "colour": pl.Series(
+                rng.choice([*COLOURS, None], n, p=[0.4, 0.3, 0.2, 0.05, 0.05]).tolist(), dtype=pl.String
+            ),
             "genres": ["|".join(rng.choice(["a", "b", "c", "d"], rng.integers(0, 4), replace=False)) for _ in range(n)],
             "price": price,
             "counts": rng.poisson(2.0, n).astype(float),
