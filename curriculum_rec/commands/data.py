@@ -67,10 +67,11 @@ def prepare_set(composed: DictConfig) -> None:
         return
     refuse_options_of_a_store(data)
     if not isinstance(source, NamedSet):
-        ready = "is inside the package" if source.name in INSIDE else "lies where data.path says"
+        is_inside = source.name in INSIDE
+        ready = "is inside the package" if is_inside else "lies where data.path says"
+        more = "" if is_inside else ", and store=DIR makes a store of files"
         raise OptionError(
-            f"{source.name} {ready}: there is nothing to prepare; 'curriculum-rec data list' names sets, and store=DIR "
-            "makes a store"
+            f"{source.name} {ready}: there is nothing to prepare; 'curriculum-rec data list' names sets{more}"
         )
     path = None if source.path is None else Path(source.path)
     place = prepare(find(source.dataset), path=path, reporter=OnStandardError())
