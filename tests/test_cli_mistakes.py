@@ -101,7 +101,10 @@ OPTION_MISTAKES = [
     ("curriculum=length curriculum.pacing.start=2", ["curriculum.pacing.start=2", "(0, 1]"]),
     ("curriculum=length curriculum.order=backwards", ["curriculum.order=backwards", "one of"]),
     ("objective=bce objective/negatives=hard", ["'hard'", "cached_hard, hardest"]),
-    ("objective=sampled_softmax objective/negatives=hardest", ["objective.negatives=Hardest", "which a batch cannot share"]),
+    (
+        "objective=sampled_softmax objective/negatives=hardest",
+        ["objective.negatives=Hardest", "which a batch cannot share"],
+    ),
     ("objective=softmax objective/negatives=hardest", ["objective/negatives"]),
     ("objective=bce objective/negatives=hardest objective.negatives.top=64", ["objective.negatives.top=64", "=32"]),
     ("objective=bce objective/negatives=cached_hard", ["objective.negatives.size=100", "only 7 items"]),
