@@ -93,7 +93,7 @@ NEEDS = {
     ("data", "joined"): [
         f"+data.sources.{name}={{_target_:curriculum_rec.data.sources.TableFile,path:{name}.csv,user:user,item:item,"
         "timestamp:timestamp,others:null,timestamp_format:auto,time_zone:null,format:auto,separator:null,quote:null,"
-        "columns:null,sha256:null}"
+        "columns:null,encoding:utf8,sha256:null}"
         for name in ("books", "films")
     ],
     ("model", "bert4rec"): ["objective=masked_item"],

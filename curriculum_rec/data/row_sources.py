@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from curriculum_rec.errors import DataError, OptionError
-
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
+from curriculum_rec.data.sources import FileTable
+from curriculum_rec.errors import DataError
 
 
 @dataclass(frozen=True)
-class RowsFile:
-    """A table of any columns: CSV, TSV (also gzipped) or Parquet. Text stays text until a feature reads it.
+class RowsFile(FileTable):
+    """A table of any columns in a file. Text stays text until a feature reads it; empty text is missing.
 
-    Args:
-        path: The file.
-        columns: Names of the columns of a text table without a header; None means that it has one.
-        separator: What stands between the fields of a text table; None goes by the ending: a comma, or a tab for .tsv.
-        encoding: Of a text table: ``utf8``, or ``latin1`` as older sets have it.
+    Its options are those of :class:`~curriculum_rec.data.sources.FileTable`.
     """
-
-    path: str
-    columns: tuple[str, ...] | None = None
-    separator: str | None = None
-    encoding: str = "utf8"
-
-    def __post_init__(self) -> None:
-        if self.separator is not None and len(self.separator.encode()) != 1:
-            raise OptionError(f"separator='{self.separator}' of {self.path}: it must be one ASCII character")
-        if self.columns is not None and len(set(self.columns)) < len(self.columns):
-            raise OptionError(f"columns of {self.path} name a column twice: {', '.join(self.columns)}")
-
-    @property
-    def name(self) -> str:
-        """What error messages call the source."""
-        return self.path
 
     def read(self) -> pl.DataFrame:
         """Read all rows in file order.
@@ -46,30 +24,8 @@ class RowsFile:
         Raises:
             DataError: The file is missing, broken, or has another number of columns.
         """
-        place = Path(self.path)
-        if not place.is_file():
-            raise DataError(f"{self.path} does not exist: set the path to a file (paths start at {Path.cwd()})")
-        try:
-            if place.suffix == ".parquet":
-                return pl.read_parquet(place)
-            separator = self.separator or SEPARATORS.get(Path(self.path.removesuffix(".gz")).suffix, ",")
-            table = pl.read_csv(
-                place,
-                separator=separator,
-                has_header=self.columns is None,
-                infer_schema=False,
-                encoding=self.encoding,
-                quote_char=None if separator == "\t" else '"',
-            )
-        except (pl.exceptions.PolarsError, OSError, LookupError) as error:
-            raise DataError(f"{self.path} cannot be read as a table: {str(error).splitlines()[0]}") from error
-        if self.columns is not None:
-            if len(self.columns) != table.width:
-                raise DataError(
-                    f"{self.path} has {table.width} columns, but columns names {len(self.columns)}: is separator right?"
-                )
-            table.columns = list(self.columns)
-        return table.with_columns(pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)).name.keep())
+        frame = self.read_table().frame
+        return frame.with_columns(pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)).name.keep())
 
 
 @dataclass(frozen=True)

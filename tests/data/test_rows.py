@@ -95,7 +95,7 @@ def test_rows_know_their_users_and_items(tmp_path):
     features = Features(
         user=EntityFeatures(RowsFile(str(tmp_path / "users.csv")), "id", {"age": Numeric()}),
         item=EntityFeatures(
-            RowsFile(str(tmp_path / "items.dat"), columns=("id", "colour"), separator="|"),
+            RowsFile(str(tmp_path / "items.dat"), format="csv", columns=("id", "colour"), separator="|"),
             "id",
             {"colour": Categorical()},
         ),

@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
 from curriculum_rec.data.sources.contract import first_line, shorten
 from curriculum_rec.errors import DataError
+
+Encoding = Literal["utf8", "latin1"]
+"""How a text file is written: UTF-8, or Latin-1 as older sets are."""
 
 PACKED = (".gz", ".zst")
 """Endings of text files that are unpacked while they are read."""
@@ -83,14 +87,18 @@ def check_digest(path: Path, sha256: str | None) -> None:
         )
 
 
-def check_text(path: str) -> Text:
+def check_text(path: str, encoding: Encoding = "utf8") -> Text:
     """Unpack a text file where it is packed, and check it from its first byte to its last.
 
+    Args:
+        path: The file.
+        encoding: How it is written; what is given is UTF-8.
+
     Raises:
-        DataError: It is missing, empty, cut short, not UTF-8, or holds NUL.
+        DataError: It is missing, empty, cut short, not of this encoding, or holds NUL.
     """
     place = require_file(path)
-    packed = place.suffix.lower() in PACKED
+    is_kept = place.suffix.lower() in PACKED or encoding != "utf8"
     kept: list[bytes] = []
     decoder = codecs.getincrementaldecoder("utf-8")()
     newlines, last, is_blank = 0, b"", True
@@ -98,10 +106,12 @@ def check_text(path: str) -> Text:
         for chunk in _chunks(stream, path):
             if not last:
                 _refuse_utf_16(chunk, path)
+            if encoding == "latin1":
+                chunk = chunk.decode("latin1").encode()  # noqa: PLW2901 - every byte is a letter in Latin-1
             _check_chunk(chunk, decoder, path, line=newlines + 1)
             newlines += chunk.count(b"\n")
             last, is_blank = chunk[-1:], is_blank and not chunk.removeprefix(codecs.BOM_UTF8).strip()
-            if packed:
+            if is_kept:
                 kept.append(chunk)
     try:
         decoder.decode(b"", final=True)
@@ -109,7 +119,7 @@ def check_text(path: str) -> Text:
         raise DataError(f"line {newlines + 1} of {path} ends within a character: the file was cut short") from error
     if is_blank:
         raise DataError(f"{path} is empty: it needs rows")
-    return Text(path, b"".join(kept) if packed else place, newlines + (last != b"\n"))
+    return Text(path, b"".join(kept) if is_kept else place, newlines + (last != b"\n"))
 
 
 def read_text(path: str) -> str:

@@ -12,7 +12,7 @@ import polars as pl
 from curriculum_rec.data.sources.arrays import read_arrays
 from curriculum_rec.data.sources.columns import InteractionColumns, refuse_twice
 from curriculum_rec.data.sources.contract import Table
-from curriculum_rec.data.sources.files import PACKED, check_digest, require_file
+from curriculum_rec.data.sources.files import PACKED, Encoding, check_digest, require_file
 from curriculum_rec.data.sources.json_lines import read_json_lines
 from curriculum_rec.data.sources.parquet import find_parquet, parquet_in_parts, read_parquet
 from curriculum_rec.data.sources.text_tables import TextTable
@@ -45,6 +45,7 @@ class FileTable:
         quote: What the fields of a text table may stand between; None takes quotes as text.
         columns: Names of the columns of a text table without a header, or of an ``.npy``; None means that it names
             them itself.
+        encoding: How text is written: ``utf8``, or ``latin1`` as older sets are.
         sha256: The digest that the file must have; None takes any.
     """
 
@@ -53,6 +54,7 @@ class FileTable:
     separator: str | None = None
     quote: str | None = '"'
     columns: tuple[str, ...] | None = None
+    encoding: Encoding = "utf8"
     sha256: str | None = None
 
     def __post_init__(self) -> None:
@@ -61,6 +63,8 @@ class FileTable:
                 raise OptionError(f"data.{option}='{sign}': it must be one ASCII character")
         if self.format not in get_args(Format):
             raise OptionError(f"data.format={self.format}: it must be one of {', '.join(get_args(Format))}")
+        if self.encoding not in get_args(Encoding):
+            raise OptionError(f"data.encoding={self.encoding}: it must be one of {', '.join(get_args(Encoding))}")
         refuse_twice("data.columns", list(self.columns or ()))
         if self.sha256 is not None and not (
             len(self.sha256) == 64 and set(self.sha256.lower()) <= set("0123456789abcdef")
@@ -108,7 +112,7 @@ class FileTable:
         separator = self.separator or OF_TEXT[kind]
         if separator == self.quote:
             raise OptionError(f"data.separator and data.quote are both {separator!r}: set data.quote=null")
-        return TextTable(self.path, separator, self.quote, self.columns)
+        return TextTable(self.path, separator, self.quote, self.columns, self.encoding)
 
     def _checked_kind(self) -> str:
         """Give the format of the file, which has the digest that it must have."""
@@ -134,7 +138,12 @@ class FileTable:
 
     def _check_options(self, kind: str) -> None:
         """Refuse options that a format does not know."""
-        useless = [] if kind in OF_TEXT else [("separator", self.separator is not None), ("quote", self.quote != '"')]
+        of_text = {
+            "separator": self.separator is not None,
+            "quote": self.quote != '"',
+            "encoding": self.encoding != "utf8",
+        }
+        useless = [] if kind in OF_TEXT else list(of_text.items())
         useless.append(("columns", self.columns is not None and kind in ("json_lines", "parquet")))
         useless.append(("sha256", self.sha256 is not None and kind == "parquet" and not Path(self.path).is_file()))
         for option, is_given in useless:

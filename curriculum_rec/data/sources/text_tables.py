@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from curriculum_rec.data.sources.contract import Table, check_columns, first_line, separator_option, shorten
-from curriculum_rec.data.sources.files import PACKED, Text, check_text
+from curriculum_rec.data.sources.files import PACKED, Encoding, Text, check_text
 from curriculum_rec.errors import DataError, DataWarning
 
 SEPARATORS = ",;|\t"
@@ -49,16 +49,18 @@ class TextTable:
         separator: What stands between fields.
         quote: What a field stands between that holds the separator or a line's end; None if quotes are text.
         names: Names of the columns of a file without a header; None means that it has one.
+        encoding: Of the file.
     """
 
     path: str
     separator: str
     quote: str | None
     names: Sequence[str] | None
+    encoding: Encoding = "utf8"
 
     def read(self, wanted: Mapping[str, str] | None) -> Table:
         """Read columns; see :class:`~curriculum_rec.data.sources.contract.TableReader`."""
-        text = check_text(self.path)
+        text = check_text(self.path, self.encoding)
         names, chosen = self._columns(text, wanted)
         frame = self._parse(text, names, chosen)
         self._check_rows(text, len(frame), names, lacks=any(column.null_count() for column in frame))
@@ -72,10 +74,12 @@ class TextTable:
             rows: About how many at a time.
 
         Raises:
-            DataError: The file is packed, or as :meth:`read`.
+            DataError: The file is packed or not UTF-8, or as :meth:`read`.
         """
         if Path(self.path).suffix.lower() in PACKED:
             raise DataError(f"{self.path} is packed, and cannot be read in parts: unpack it first, or write Parquet")
+        if self.encoding != "utf8":
+            raise DataError(f"{self.path} can be read in parts if it is UTF-8 alone: convert it, or write Parquet")
         text = check_text(self.path)
         names, chosen = self._columns(text, wanted)
         first, lacks = 0, False

@@ -247,3 +247,17 @@ def test_mistakes_in_options(write, options, words):
     with pytest.raises(OptionError) as caught:
         TableFile(path, **options).read()
     assert words in str(caught.value)
+
+
+def test_latin_1_is_read_where_it_is_said(write, tmp_path):
+    path = tmp_path / "films.csv"
+    path.write_bytes("user,item,timestamp\nZoë,Amélie,1\nann,Così,2\n".encode("latin1"))
+    assert TableFile(str(path), encoding="latin1").read()["item"].to_list() == ["Amélie", "Così"]
+    with pytest.raises(DataError, match="line 2 of .* is not UTF-8 text"):
+        TableFile(str(path)).read()
+    with pytest.raises(DataError, match="UTF-8 alone"):
+        list(TableFile(str(path), encoding="latin1").batches(1))
+    with pytest.raises(OptionError, match="data.encoding=utf16: it must be one of utf8, latin1"):
+        TableFile(str(path), encoding="utf16")
+    with pytest.raises(OptionError, match="data.encoding has no effect on files of format json_lines"):
+        TableFile(write("{}", "x.jsonl"), encoding="latin1").read()
