@@ -125,8 +125,8 @@ def put_in(params: Tree, parts: Mapping[str, Any]) -> Tree:
 def leaf_at(params: Tree, name: str) -> Array:
     """Give a parameter by its name.
 
-    >>> leaf_at({"items": {"embedding": 3}}, "items.embedding")
-    3
+    >>> leaf_at({"items": {"embedding": jnp.zeros((3, 2))}}, "items.embedding").shape
+    (3, 2)
     """
     for part in name.split("."):
         params = params[part]

@@ -307,7 +307,7 @@ def describe(component: Any, *, otherwise: str) -> str:
 
     >>> from curriculum_rec.objectives import Softmax
     >>> describe(Softmax(64), otherwise="?"), describe(print, otherwise="?")
-    ('curriculum_rec.objectives.softmax.Softmax(chunk=64)', '?')
+    ('curriculum_rec.objectives.softmax.Softmax(chunk=64, item_chunk=None)', '?')
     """
     if not dataclasses.is_dataclass(component):
         return otherwise
