@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal, get_args
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.augmentation import Augmentation, Crop, Mask, OneOf, Reorder, View
@@ -19,8 +18,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.items import normalise
 from curriculum_rec.models.queries import user_vectors
-from curriculum_rec.negatives.contract import Memory
-from curriculum_rec.objectives.losses import CountsScores, Losses, NeedsPositives, Objective, Remembers
+from curriculum_rec.objectives.losses import Around, CountsScores, Losses, Objective
 from curriculum_rec.ranges import POSITIVE, at_least, check_ranges, one_of
 
 Pair = Literal["augmented", "dropout", "same_target"]
@@ -29,7 +27,7 @@ CL4SREC = OneOf({"crop": Crop(), "mask": Mask(), "reorder": Reorder()})
 
 
 @dataclass(frozen=True)
-class Contrastive:
+class Contrastive(Around):
     """An objective's losses, and to each of a row's targets ``weight`` times the row's contrast.
 
     A row's contrast is the cross-entropy of its second vector among the vectors of all other rows and itself, given its
@@ -133,28 +131,9 @@ class Contrastive:
         """How many histories with the same last target it wants to know of each row."""
         return self.n_twins if self.pair == "same_target" else 0
 
-    @property
-    def needs_positives(self) -> bool:
-        """Whether the objective does."""
-        return isinstance(self.objective, NeedsPositives) and self.objective.needs_positives
-
     def scores_per_target(self, n_items: int) -> int:
         """Count those of the objective; the contrast's are not counted."""
         return self.objective.scores_per_target(n_items) if isinstance(self.objective, CountsScores) else 0
-
-    def begin(self, *, n_items: int, item_counts: np.ndarray | None) -> Memory:
-        """Give the objective's memory before the first step."""
-        if not isinstance(self.objective, Remembers):
-            return {}
-        return self.objective.begin(n_items=n_items, item_counts=item_counts)
-
-    def remember(
-        self, memory: Memory, model: Any, batch: Batch, rng: BatchRng, *, step: Array, axis_name: str | None
-    ) -> Memory:
-        """Bring the objective's memory up to a step."""
-        if not isinstance(self.objective, Remembers):
-            return memory
-        return self.objective.remember(memory, model, batch, rng, step=step, axis_name=axis_name)
 
 
 @dataclass(frozen=True)

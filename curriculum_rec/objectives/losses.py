@@ -87,6 +87,31 @@ class NeedsPositives(Protocol):
         ...
 
 
+class Around:
+    """What an objective around another one passes on: what that one remembers, and whether it asks for positives."""
+
+    objective: Objective
+
+    @property
+    def needs_positives(self) -> bool:
+        """Whether the objective does."""
+        return isinstance(self.objective, NeedsPositives) and self.objective.needs_positives
+
+    def begin(self, *, n_items: int, item_counts: np.ndarray | None) -> Memory:
+        """Give the objective's memory before the first step."""
+        if not isinstance(self.objective, Remembers):
+            return {}
+        return self.objective.begin(n_items=n_items, item_counts=item_counts)
+
+    def remember(
+        self, memory: Memory, model: Any, batch: Batch, rng: BatchRng, *, step: Array, axis_name: str | None
+    ) -> Memory:
+        """Bring the objective's memory up to a step, from the whole batch as it is."""
+        if not isinstance(self.objective, Remembers):
+            return memory
+        return self.objective.remember(memory, model, batch, rng, step=step, axis_name=axis_name)
+
+
 @runtime_checkable
 class NeedsSimilar(Protocol):
     """An objective that may want to know items that are like those of the histories."""

@@ -6,22 +6,20 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import FillsMasks
-from curriculum_rec.negatives.contract import Memory
-from curriculum_rec.objectives.losses import CountsScores, Losses, NeedsPositives, Objective, Remembers
+from curriculum_rec.objectives.losses import Around, CountsScores, Losses, Objective
 from curriculum_rec.objectives.nested import Nested
 from curriculum_rec.objectives.softmax import Softmax
 from curriculum_rec.ranges import ABOVE_0_TO_1, SHARE, check_ranges
 
 
 @dataclass(frozen=True)
-class MaskedItem:
+class MaskedItem(Around):
     """An objective's losses of the items that are masked out of a history, each guessed from both sides.
 
     The sequence is the first item of the history and all targets, so that losses are those of the same targets as with
@@ -70,28 +68,9 @@ class MaskedItem:
         counted = masked if losses.mask is None else masked & losses.mask
         return replace(losses, per_example=_fill_rows(losses.per_example, counted), mask=counted)
 
-    @property
-    def needs_positives(self) -> bool:
-        """Whether the objective does."""
-        return isinstance(self.objective, NeedsPositives) and self.objective.needs_positives
-
     def scores_per_target(self, n_items: int) -> int:
         """Count those of the objective, which only masked targets take."""
         return self.objective.scores_per_target(n_items) if isinstance(self.objective, CountsScores) else 0
-
-    def begin(self, *, n_items: int, item_counts: np.ndarray | None) -> Memory:
-        """Give the objective's memory before the first step."""
-        if not isinstance(self.objective, Remembers):
-            return {}
-        return self.objective.begin(n_items=n_items, item_counts=item_counts)
-
-    def remember(
-        self, memory: Memory, model: Any, batch: Batch, rng: BatchRng, *, step: Array, axis_name: str | None
-    ) -> Memory:
-        """Bring the objective's memory up to a step; every target may be remembered, masked or not."""
-        if not isinstance(self.objective, Remembers):
-            return memory
-        return self.objective.remember(memory, model, batch, rng, step=step, axis_name=axis_name)
 
 
 def draw_masks(

@@ -6,20 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array
 
 from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import join_model, split_model
 from curriculum_rec.models.touched import whole_table
-from curriculum_rec.negatives.contract import Memory
-from curriculum_rec.objectives.losses import Losses, NeedsPositives, Objective, Remembers
+from curriculum_rec.objectives.losses import Around, Losses, Objective
 
 
 @dataclass(frozen=True)
-class Nested:
+class Nested(Around):
     """The mean of an objective's losses for the whole item table and for its first columns alone.
 
     Under a width the other columns count as 0, in histories and in scores, which is what ``curriculum-rec compress
@@ -47,25 +44,6 @@ class Nested:
         whole = self.objective(model, batch, rng)
         parts = [self.objective(narrowed(model, share), batch, rng).per_example for share in self.shares]
         return replace(whole, per_example=jnp.mean(jnp.stack([whole.per_example, *parts]), axis=0))
-
-    @property
-    def needs_positives(self) -> bool:
-        """Whether the objective does."""
-        return isinstance(self.objective, NeedsPositives) and self.objective.needs_positives
-
-    def begin(self, *, n_items: int, item_counts: np.ndarray | None) -> Memory:
-        """Give the objective's memory before the first step."""
-        if not isinstance(self.objective, Remembers):
-            return {}
-        return self.objective.begin(n_items=n_items, item_counts=item_counts)
-
-    def remember(
-        self, memory: Memory, model: Any, batch: Batch, rng: BatchRng, *, step: Array, axis_name: str | None
-    ) -> Memory:
-        """Bring the objective's memory up to a step, by the whole table."""
-        if not isinstance(self.objective, Remembers):
-            return memory
-        return self.objective.remember(memory, model, batch, rng, step=step, axis_name=axis_name)
 
 
 def narrowed(model: Any, share: float) -> Any:

@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.models.batch import Batch, BatchRng
-from curriculum_rec.objectives.losses import Losses, Objective, Remembers
+from curriculum_rec.objectives.losses import Around, Losses, Objective
 from curriculum_rec.training.state import TrainState
 from curriculum_rec.training.step import losses_of
 from curriculum_rec.weighting.contract import Memory, Seen
@@ -48,7 +47,7 @@ class TemperedModel:
 
 
 @dataclass(frozen=True)
-class Tempered:
+class Tempered(Around):
     """An objective under temperatures.
 
     Attributes:
@@ -67,20 +66,6 @@ class Tempered:
         """Compute the losses."""
         log_temperature = self.weighting.log_temperature(dict(batch.arrays), self.memory) + self.shift
         return self.objective(TemperedModel(model, log_temperature), batch, rng)
-
-    def begin(self, *, n_items: int, item_counts: np.ndarray | None) -> Memory:
-        """Give the objective's memory before the first step."""
-        if not isinstance(self.objective, Remembers):
-            return {}
-        return self.objective.begin(n_items=n_items, item_counts=item_counts)
-
-    def remember(
-        self, memory: Memory, model: Any, batch: Batch, rng: BatchRng, *, step: Array, axis_name: str | None
-    ) -> Memory:
-        """Bring the objective's memory up to a step."""
-        if not isinstance(self.objective, Remembers):
-            return memory
-        return self.objective.remember(memory, model, batch, rng, step=step, axis_name=axis_name)
 
 
 @dataclass(frozen=True)
