@@ -180,9 +180,10 @@ options:
   part=test               test or validation
   checkpoint=best         best, newest, or a step that has a checkpoint
   k=[5,10,20]             cut-offs (default: the run's own)
-  metrics=[hr,ndcg,...]   hr, ndcg, mrr, recall, precision, f1, map_n, map_min, auc, gauc; of lists serendipity, novelty,
-                          popularity, tail_share, diversity_groups, diversity_vectors, calibration; of all lists coverage,
-                          gini, entropy; of labels auc, accuracy, log_loss, gauc, ece (default: the run's own)
+  metrics=[hr,ndcg,...]   hr, ndcg, mrr, recall, precision, f1, map_n, map_min, auc, gauc; of lists serendipity,
+                          novelty, popularity, tail_share, diversity_groups, diversity_vectors, calibration; of all
+                          lists coverage, gini, entropy; of labels auc, accuracy, log_loss, gauc, ece (default: the
+                          run's own)
   targets=each            each held-out item asked for alone, or a user's together (default: as in the run)
   filter_seen=            whether items of the history are no candidates (default: as in the run)
   groups=COLUMN           the data's column of items' groups, such as genres, for diversity_groups and calibration

@@ -161,7 +161,9 @@ def test_an_ensemble_recommends_unseen_items_best_first():
     assert lists["user"].to_list() == ["u3"] * 4 + ["u1"] * 4
     assert lists["rank"].to_list() == [1, 2, 3, 4] * 2
     assert (np.diff(lists["score"].to_numpy().reshape(2, 4), axis=1) <= 0).all()
-    seen = interactions.items.decode(interactions.item[interactions.user == interactions.users.encode(pl.Series(["u3"]))])
+    seen = interactions.items.decode(
+        interactions.item[interactions.user == interactions.users.encode(pl.Series(["u3"]))]
+    )
     assert not set(lists["item"][:4]) & set(seen)
     whole = Ensemble.of(runs, "mean").recommend(interactions, k=4, filter_seen=False)
     assert len(whole) == 4 * interactions.n_users

@@ -81,9 +81,7 @@ def evaluate(composed: DictConfig) -> None:
     lines = [
         line
         for each in found
-        for line in lines_of(
-            each.name, each.evaluator, each.answers, slices=slices, intervals=data["intervals"]
-        )
+        for line in lines_of(each.name, each.evaluator, each.answers, slices=slices, intervals=data["intervals"])
     ]
     reference = evaluators[0].reference()
     if data["report"] is not None:
@@ -158,7 +156,13 @@ def _table(found: Sequence[Answered]) -> pl.DataFrame:
 
 
 def _write_report(
-    path: Path, lines: Sequence[Line], reference: Reference, *, runs: Sequence[TrainedRun], part: Part, rule: Rule | None
+    path: Path,
+    lines: Sequence[Line],
+    reference: Reference,
+    *,
+    runs: Sequence[TrainedRun],
+    part: Part,
+    rule: Rule | None,
 ) -> None:
     if path.suffix != ".json":
         write_frame(path, pl.DataFrame([asdict(line) for line in lines], infer_schema_length=None))

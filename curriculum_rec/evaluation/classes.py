@@ -53,7 +53,7 @@ class Classification:
             ``accuracy``.
         every_epochs: Passes over the full data between two evaluations; a stage's end is evaluated in any case.
         batch_size: Rows at once; memory grows with it, not the result. A multiple of 8.
-        metrics: What is reported beside ``metric``: auc, accuracy, log_loss, gauc (the AUC of each user's rows) or ece
+        metrics: What is reported beside ``metric``: auc, accuracy, log_loss, gauc (the AUC of each user's rows), ece
             (calibration); None takes the first three, auc where there are two classes.
     """
 
@@ -92,7 +92,8 @@ class Classification:
             return
         if data.inputs.n_classes != 2:
             raise OptionError(
-                f"evaluation.metric={asked[0]} needs two classes, and the label has {data.inputs.n_classes}: take accuracy"
+                f"evaluation.metric={asked[0]} needs two classes, and the label has {data.inputs.n_classes}: take "
+                "accuracy"
             )
         for part in (Part.VALIDATION, Part.TEST):
             if len(np.unique(data.label[data.rows(part)])) < 2:

@@ -28,8 +28,8 @@ EXPOSURE: Mapping[str, Callable[[np.ndarray], float]] = {
 class Judge:
     """Measures answers to fixed questions.
 
-    Answers are float64: ``[m]``, the rank of each row's relevant item as if it were the question's only one; or, where a
-    metric needs lists, ``[m, 1 + k]``, behind the rank the list of the row's question.
+    Answers are float64: ``[m]``, the rank of each row's relevant item as if it were the question's only one; or, where
+    a metric needs lists, ``[m, 1 + k]``, behind the rank the list of the row's question.
 
     Args:
         names: The metrics.
@@ -197,15 +197,12 @@ class _Sample:
         if name.k is None:
             n_others = facts.split.interactions.n_items - 1 - self.judge.questions.n_left_out
             return question_auc(self.places, n_others[self.asked])
-        if name.kind == "serendipity":
-            return self._serendipity(k)
-        if name.kind == "calibration":
-            return self._calibration(k)
+        if name.kind in ("serendipity", "calibration"):
+            return self._serendipity(k) if name.kind == "serendipity" else self._calibration(k)
         lists = self.lists[:, :k]
-        if name.kind == "diversity_groups":
-            return list_metrics.intra_list_diversity(lists, facts.group_vectors)
-        if name.kind == "diversity_vectors":
-            return list_metrics.intra_list_diversity(lists, facts.vectors)
+        if name.kind.startswith("diversity"):
+            vectors = facts.group_vectors if name.kind == "diversity_groups" else facts.vectors
+            return list_metrics.intra_list_diversity(lists, vectors)
         of_item = {"novelty": "self_information", "popularity": "counts", "tail_share": "tail"}[name.kind]
         return list_metrics.list_mean(lists, getattr(facts, of_item))
 
@@ -242,7 +239,7 @@ class _Sample:
         return result
 
     def of_users(self, name: Name, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Give what is averaged over users: their means, or of ``gauc`` their sums and how many relevant items each has."""
+        """Give what is averaged over users: their means; of ``gauc`` their sums and their numbers of relevant items."""
         known = ~np.isnan(values)
         if name.kind == "gauc":
             _, row = np.unique(self.user[known], return_inverse=True)

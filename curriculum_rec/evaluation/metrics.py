@@ -185,7 +185,9 @@ def question_auc(places: Places, n_others: np.ndarray) -> np.ndarray:
     return np.where(n_others > 0, 1 - above / (places.n * np.maximum(n_others, 1)), 0.5)
 
 
-def user_metrics(rank: np.ndarray, names: Sequence[str], *, question: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def user_metrics(
+    rank: np.ndarray, names: Sequence[str], *, question: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Compute metrics question by question.
 
     Args:

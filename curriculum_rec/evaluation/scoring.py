@@ -199,7 +199,9 @@ class _Chunked:
             return (score, jnp.take_along_axis(joined[1], place, axis=1)), None
 
         nothing = jnp.full((len(users), k), -jnp.inf, jnp.result_type(users, self.chunks))
-        score, item = jax.lax.scan(merge, (nothing, jnp.zeros((len(users), k), jnp.int32)), (self.chunks, self.first))[0]
+        score, item = jax.lax.scan(merge, (nothing, jnp.zeros((len(users), k), jnp.int32)), (self.chunks, self.first))[
+            0
+        ]
         return jnp.where(score > -jnp.inf, item, 0)
 
 

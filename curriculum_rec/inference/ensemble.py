@@ -67,9 +67,9 @@ class Member:
             self.structure,
             self.params,
             rows.items,
-            rows.timestamp,
             rows.start,
             rows.stop,
+            timestamp=rows.timestamp,
             max_length=self.max_length,
             lengths=self.lengths,
             users=rows.user,
@@ -209,13 +209,16 @@ class Ensemble:
         size = max(8, min(256, SCORES // (self.n_items + 1) // 8 * 8, -(-len(rows) // 8) * 8))
         queries = [member.queries(rows) for member in self.members]
         params = tuple(member.params for member in self.members)
-        ask = jax.jit(partial(_answer, tuple(member.structure for member in self.members), answer, self.rule))
+        structures = tuple(member.structure for member in self.members)
+        ask = jax.jit(partial(_answer, structures=structures, answer=answer, rule=self.rule))
         found = []
         for begin in range(0, len(rows), size * BATCHES):
             block = np.arange(begin, min(begin + size * BATCHES, len(rows)))
             folded = {name: fold(_widened(of_rows(block)), size) for name, of_rows in arrays.items()}
             answers = ask(params, tuple(fold(each[block], size) for each in queries), folded)
-            found.append([np.asarray(each).reshape(-1, *each.shape[2:])[: len(block)] for each in jax.tree.leaves(answers)])
+            found.append(
+                [np.asarray(each).reshape(-1, *each.shape[2:])[: len(block)] for each in jax.tree.leaves(answers)]
+            )
         return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
@@ -228,12 +231,13 @@ def _widened(array: np.ndarray) -> np.ndarray:
 
 
 def _answer(
-    structures: Sequence[nnx.GraphDef],
-    answer: Callable[[Array, dict[str, Array]], Any],
-    rule: Rule,
     params: Sequence[Tree],
     queries: tuple[Array, ...],
     arrays: dict[str, Array],
+    *,
+    structures: Sequence[nnx.GraphDef],
+    answer: Callable[[Array, dict[str, Array]], Any],
+    rule: Rule,
 ) -> Any:
     models = [join_model(*pair) for pair in zip(structures, params, strict=True)]
     n_items = models[0].n_items

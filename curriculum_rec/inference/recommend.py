@@ -71,9 +71,9 @@ def recommend(
             structure,
             params,
             interactions.item,
-            interactions.timestamp,
             start,
             stop,
+            timestamp=interactions.timestamp,
             max_length=max_length,
             lengths=lengths,
             users=codes.astype(np.int32),
@@ -110,10 +110,10 @@ def history_vectors(
     structure: nnx.GraphDef,
     params: Tree,
     items: np.ndarray,
-    timestamp: np.ndarray | None,
     start: np.ndarray,
     stop: np.ndarray,
     *,
+    timestamp: np.ndarray | None,
     max_length: int,
     lengths: tuple[int, ...],
     users: np.ndarray | None = None,
@@ -124,9 +124,9 @@ def history_vectors(
         structure: The model's static structure.
         params: Its parameters.
         items: int32 ``[n]``, the histories' items, in any order of histories.
-        timestamp: ``[n]``, their times; None where nobody knows.
         start: int64 ``[m]``, where each begins among them; at least one.
         stop: int64 ``[m]``, one past its last item; at least one more than ``start``.
+        timestamp: ``[n]``, the items' times; None where nobody knows.
         max_length: Longest history that the model takes; of longer ones the most recent part is used.
         lengths: Lengths to which histories are padded.
         users: int32 ``[m]``, whose they are; None where nobody says.

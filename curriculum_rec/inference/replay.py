@@ -82,8 +82,8 @@ class Replay:
             structure,
             params,
             interactions.item,
-            interactions.timestamp,
             *context,
+            timestamp=interactions.timestamp,
             max_length=max_length,
             lengths=lengths,
         )

@@ -18,8 +18,8 @@ from curriculum_rec.components import TARGET
 from curriculum_rec.data.splits import Part
 from curriculum_rec.data.windows import Tested, Time
 from curriculum_rec.errors import OptionError, RunError
-from curriculum_rec.evaluation.intervals import ratio_interval
 from curriculum_rec.evaluation.evaluator import FullRanking
+from curriculum_rec.evaluation.intervals import ratio_interval
 from curriculum_rec.evaluation.metric_names import parse_metric
 from curriculum_rec.evaluation.metrics import METRICS, user_metrics
 from curriculum_rec.evaluation.mostpop import most_popular_ranks
@@ -153,7 +153,9 @@ def check_evaluation(options: FullRanking) -> None:
         raise OptionError("evaluation.targets=together: prequential asks for every interaction alone; leave it out")
     for name in options.metric_names:
         if parse_metric(name).kind not in METRICS:
-            raise OptionError(f"{name}: prequential measures {', '.join(METRICS)} alone; evaluate a window's run for it")
+            raise OptionError(
+                f"{name}: prequential measures {', '.join(METRICS)} alone; evaluate a window's run for it"
+            )
 
 
 def window_results(directory: RunDirectory, experiment: Experiment, dataset: Dataset, window: Window) -> pl.DataFrame:

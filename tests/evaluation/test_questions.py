@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from flax import nnx
 
+from curriculum_rec.data.examples import SequenceExamples
 from curriculum_rec.data.interactions import clean
 from curriculum_rec.data.splits import GlobalTime, LastN, Part, RatioPerUser
 from curriculum_rec.errors import OptionError
@@ -14,7 +15,6 @@ from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.evaluation.lines import lines_of
 from curriculum_rec.evaluation.questions import Questions
 from curriculum_rec.evaluation.slices import slices_of
-from curriculum_rec.data.examples import SequenceExamples
 from curriculum_rec.models.queries import user_vectors
 from curriculum_rec.models.sasrec import SASRec
 from curriculum_rec.models.structure import join_model, split_model
