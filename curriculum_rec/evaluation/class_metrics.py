@@ -81,7 +81,7 @@ def auc_interval(score: np.ndarray, positive: np.ndarray) -> tuple[float, float]
 
     >>> score = np.arange(8.0)
     >>> [round(end, 4) for end in auc_interval(score, np.array([0, 0, 1, 0, 1, 0, 1, 1], bool))]
-    [0.4535, 1.0]
+    [0.4808, 1.0]
     """
     n = {True: int(positive.sum()), False: int((~positive).sum())}
     if min(n.values()) < 2:

@@ -228,7 +228,7 @@ class Evaluation:
         return timed
 
     def ranks(self, structure: nnx.GraphDef, params: Tree) -> np.ndarray:
-        """Rank every relevant item as if it were the only one of its question.
+        """Rank every relevant item among all candidates.
 
         Args:
             structure: The model's static structure.

@@ -28,8 +28,8 @@ EXPOSURE: Mapping[str, Callable[[np.ndarray], float]] = {
 class Judge:
     """Measures answers to fixed questions.
 
-    Answers are float64: ``[m]``, the rank of each row's relevant item as if it were the question's only one; or, where
-    a metric needs lists, ``[m, 1 + k]``, behind the rank the list of the row's question.
+    Answers are float64: ``[m]``, the rank of each row's relevant item among all candidates, the same for all that is
+    tied; or, where a metric needs lists, ``[m, 1 + k]``, behind the rank the list of the row's question.
 
     Args:
         names: The metrics.
@@ -70,13 +70,13 @@ class Judge:
         return rank if lists is None else np.column_stack([rank, lists[self.questions.question]])
 
     def places_of_rows(self, rank: np.ndarray) -> np.ndarray:
-        """Give each row's place among all candidates, the other relevant ones of its question too."""
+        """Give each row's place, which no other relevant item of its question has."""
         if self.questions.one_each:
             return rank
-        order = np.lexsort((rank, self.questions.question))
-        place = np.empty(len(rank))
-        place[order] = Places.of(rank, self.questions.question).place
-        return place
+        places = Places.of(rank, self.questions.question)
+        by_row = np.empty(len(rank))
+        by_row[places.order] = places.place
+        return by_row
 
     def of_questions(self, answers: np.ndarray, *, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Give each metric of each question, float64 ``[q]``; metrics of all lists together are not among them.
@@ -86,7 +86,7 @@ class Judge:
             rows: Which relevant items count, bool ``[m]``; the questions that have none of them are left out, and so
                 are metrics of lists where they would not be about those items. None takes all.
         """
-        sample = _Sample.of(self, answers, rows)
+        sample = _Sample(self, answers, rows)
         return {
             str(name): sample.values(name)
             for name in self.parsed
@@ -101,7 +101,7 @@ class Judge:
             rows: As in :meth:`of_questions`.
         """
         found = self.of_questions(answers, rows=rows)
-        sample = _Sample.of(self, answers, rows)
+        sample = _Sample(self, answers, rows)
         result = {}
         for name in self.parsed:
             if name.kind in OF_EXPOSURE and rows is None:
@@ -124,7 +124,7 @@ class Judge:
             level: How often such intervals shall hold the true value.
             seed: Decides what is resampled.
         """
-        sample, result = _Sample.of(self, answers, rows), {}
+        sample, result = _Sample(self, answers, rows), {}
         for name, values in self.of_questions(answers, rows=rows).items():
             above, below = sample.of_users(parse_metric(name), values)
             if len(above) < 2:
@@ -149,34 +149,23 @@ class Judge:
 
 @dataclass(frozen=True)
 class _Sample:
-    """The questions that count, with their answers."""
+    """The relevant items that count, with their answers."""
 
     judge: Judge
-    rank: np.ndarray
-    question: np.ndarray
-    listed: np.ndarray | None
-    rows: np.ndarray
-
-    @classmethod
-    def of(cls, judge: Judge, answers: np.ndarray, rows: np.ndarray | None) -> _Sample:
-        chosen = np.arange(len(answers)) if rows is None else np.flatnonzero(rows)
-        rank = answers if answers.ndim == 1 else answers[:, 0]
-        return cls(
-            judge,
-            rank[chosen],
-            judge.questions.question[chosen],
-            None if answers.ndim == 1 else answers[:, 1:],
-            chosen,
-        )
+    answers: np.ndarray
+    rows: np.ndarray | None
 
     @cached_property
     def places(self) -> Places:
-        return Places.of(self.rank, None if self.judge.questions.one_each else self.question)
+        rank = self.answers if self.answers.ndim == 1 else self.answers[:, 0]
+        questions = self.judge.questions
+        places = Places.of(rank, None if questions.one_each else questions.question)
+        return places if self.rows is None else places.among(self.rows)
 
     @cached_property
     def asked(self) -> np.ndarray:
         """The questions that are left, in order."""
-        return self.question if self.judge.questions.one_each else np.unique(self.question)
+        return self.judge.questions.question[self.places.order[self.places.first]]
 
     @cached_property
     def user(self) -> np.ndarray:
@@ -185,9 +174,7 @@ class _Sample:
     @cached_property
     def lists(self) -> np.ndarray:
         """The list of each question, int64 ``[q, k]``."""
-        if self.listed is None:
-            raise AssertionError("a metric of lists was asked of answers without lists")
-        return self.listed[self.judge.questions.first[self.asked]].astype(np.int64)
+        return self.answers[self.judge.questions.first[self.asked], 1:].astype(np.int64)
 
     def values(self, name: Name) -> np.ndarray:
         """Give a metric of each question."""
@@ -195,7 +182,8 @@ class _Sample:
         if name.kind in METRICS:
             return METRICS[name.kind](self.places, k)
         if name.k is None:
-            n_others = facts.split.interactions.n_items - 1 - self.judge.questions.n_left_out
+            questions = self.judge.questions
+            n_others = facts.split.interactions.n_items - questions.n_left_out - questions.n_relevant
             return question_auc(self.places, n_others[self.asked])
         if name.kind in ("serendipity", "calibration"):
             return self._serendipity(k) if name.kind == "serendipity" else self._calibration(k)
@@ -211,13 +199,9 @@ class _Sample:
 
         Source: Ge, Delgado-Battenfeld and Jannach (2010), with MostPop as the primitive model.
         """
-        popular = self.judge.places_of_rows(self.judge._popular_ranks)[self.rows]  # noqa: SLF001 - beside each other
-        mine = self.rank
-        if not self.judge.questions.one_each:
-            order = np.lexsort((self.rank, self.question))
-            mine = np.empty(len(order))
-            mine[order] = self.places.place
-        return self.places.total(((mine <= k) & (popular > k)).astype(np.float64)) / k
+        popular = self.judge.places_of_rows(self.judge._popular_ranks)  # noqa: SLF001 - beside each other
+        unexpected = popular[self.places.order] > k
+        return self.places.total(self.places.found(k) * unexpected) / k
 
     def _calibration(self, k: int) -> np.ndarray:
         rows, groups = self.judge.questions.asked, self.judge.facts.groups

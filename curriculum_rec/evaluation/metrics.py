@@ -22,34 +22,53 @@ class Places:
     Attributes:
         place: float64 ``[m]``, from 1, among all candidates; two relevant items are at least 1 apart.
         first: int64 ``[q]``, where each question begins; every question has a relevant item.
+        order: int64 ``[m]``, the row that each of them comes from.
     """
 
     place: np.ndarray
     first: np.ndarray
+    order: np.ndarray
 
     @classmethod
     def of(cls, rank: np.ndarray, question: np.ndarray | None = None) -> Places:
-        """Turn ranks among the items that are *not* relevant into places among all candidates.
+        """Turn ranks, which are the same for all that is tied, into places.
 
-        The ``i``-th best relevant item of a question, from 0, stands ``i`` places behind its rank. Without ties that is
-        its place in the whole list; relevant items that are tied with each other keep the mean of their block and
-        follow each other.
+        Relevant items that are tied with each other follow each other around the mean of their block.
 
         Args:
-            rank: float64 ``[m]``, from 1, each relevant item ranked as if it were the only one.
+            rank: float64 ``[m]``, from 1, among all candidates.
             question: int64 ``[m]``, not falling; None where each question has one relevant item.
 
-        >>> Places.of(np.array([3.0, 1.0, 1.0]), np.array([0, 0, 1])).place.tolist()
+        >>> Places.of(np.array([4.0, 1.0, 1.0]), np.array([0, 0, 1])).place.tolist()
         [1.0, 4.0, 1.0]
-        >>> Places.of(np.array([2.5, 2.5]), np.array([0, 0])).place.tolist()  # tied, with three others beside them
+        >>> Places.of(np.array([3.0, 3.0]), np.array([0, 0])).place.tolist()  # tied, with three others beside them
         [2.5, 3.5]
         """
         rank = np.asarray(rank, np.float64)
         if question is None:
-            return cls(rank, np.arange(len(rank)))
+            every = np.arange(len(rank))
+            return cls(rank, every, every)
+        order = np.lexsort((rank, question))
+        rank, starts = rank[order], np.diff(question, prepend=-1) != 0
+        block = np.flatnonzero(starts | (np.diff(rank, prepend=np.nan) != 0))
+        size = np.diff(block, append=len(rank))
+        within = np.arange(len(rank)) - np.repeat(block, size)
+        return cls(rank + within - np.repeat((size - 1) / 2, size), np.flatnonzero(starts), order)
+
+    def among(self, rows: np.ndarray) -> Places:
+        """Give the places of some of the relevant items where the others are no candidates.
+
+        Args:
+            rows: Which, bool ``[m]``; questions that have none of them are left out.
+
+        >>> Places.of(np.array([1.0, 4.0, 6.0]), np.array([0, 0, 0])).among(np.array([False, True, True])).place.tolist()
+        [3.0, 5.0]
+        """
+        kept = rows[self.order]
+        question = np.repeat(np.arange(len(self.first)), self.n)[kept]
         first = np.flatnonzero(np.diff(question, prepend=-1))
-        before = np.arange(len(rank)) - np.repeat(first, np.diff(first, append=len(rank)))
-        return cls(rank[np.lexsort((rank, question))] + before, first)
+        before = np.arange(len(question)) - np.repeat(first, np.diff(first, append=len(question)))
+        return Places((self.place - self.ordinal + 1)[kept] + before, first, self.order[kept])
 
     @cached_property
     def n(self) -> np.ndarray:
@@ -102,7 +121,7 @@ def precision(places: Places, k: int) -> np.ndarray:
 def f1(places: Places, k: int) -> np.ndarray:
     """``2 P R / (P + R)`` of precision and recall, which is ``2 found / (k + n)``.
 
-    >>> f1(Places.of(np.array([1.0, 5.0]), np.array([0, 0])), 4).round(4).tolist()
+    >>> f1(Places.of(np.array([1.0, 6.0]), np.array([0, 0])), 4).round(4).tolist()
     [0.3333]
     """
     return 2 * places.total(places.found(k)) / (k + places.n)
@@ -178,7 +197,7 @@ def question_auc(places: Places, n_others: np.ndarray) -> np.ndarray:
         places: The places of ``q`` questions.
         n_others: Candidates of each question that are not relevant, ``[q]``.
 
-    >>> question_auc(Places.of(np.array([1.0, 2.0]), np.array([0, 0])), np.array([4])).tolist()
+    >>> question_auc(Places.of(np.array([1.0, 3.0]), np.array([0, 0])), np.array([4])).tolist()
     [0.875]
     """
     above = places.total(places.place - places.ordinal)
@@ -191,7 +210,7 @@ def user_metrics(
     """Compute metrics question by question.
 
     Args:
-        rank: float64 ``[m]``, from 1, of relevant items, each ranked as if it were the only one.
+        rank: float64 ``[m]``, from 1, of relevant items among all candidates.
         names: Such as ``ndcg@10``.
         question: Which they belong to, int64 ``[m]``, not falling; None where each question has one relevant item.
 

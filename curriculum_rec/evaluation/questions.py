@@ -102,20 +102,26 @@ class Questions:
 
     @property
     def left_out(self) -> LeftOut:
-        """What a row's relevant item is not compared with: what was seen, and the question's other relevant items.
+        """What is no candidate in which row: what was seen, relevant items aside.
 
         Made anew each time, since it is larger than all else.
         """
-        n_rows, nothing = len(self.rows), np.zeros(0, np.int64)
-        seen = seen_pairs(self.rows) if self.filter_seen else (nothing, nothing)
-        if self.one_each:
-            return LeftOut(*seen, n_rows)
-        n = np.diff(self.first, append=n_rows)
-        beside = np.repeat(n, n)  # rows of the question of each row
-        row = np.repeat(np.arange(n_rows), beside)
-        other = np.repeat(np.repeat(self.first, n) - (np.cumsum(beside) - beside), beside) + np.arange(len(row))
-        row, other = row[row != other], other[row != other]
-        return LeftOut.of(np.concatenate([seen[0], row]), np.concatenate([seen[1], self.rows.target[other]]), n_rows)
+        return self._seen(self.rows, self.question)
+
+    @property
+    def not_listed(self) -> LeftOut:
+        """The same question by question."""
+        return self._seen(self.asked, np.arange(len(self)))
+
+    def _seen(self, rows: EvaluationRows, question: np.ndarray) -> LeftOut:
+        if not self.filter_seen:
+            return LeftOut(np.zeros(0, np.int64), np.zeros(0, np.int64), len(rows))
+        row, item = seen_pairs(rows)
+        if not self.one_each:
+            size = int(max(item.max(initial=0), self.rows.target.max(initial=0))) + 1
+            relevant = np.isin(question[row] * size + item, self.question * size + self.rows.target)
+            row, item = row[~relevant], item[~relevant]
+        return LeftOut(row, item, len(rows))
 
     @cached_property
     def asked(self) -> EvaluationRows:
@@ -127,19 +133,12 @@ class Questions:
             rows.user[first], rows.target[first], rows.start[first], rows.stop[first], rows.items, rows.timestamp
         )
 
-    @property
-    def not_listed(self) -> LeftOut:
-        """What a question's list must not hold: what was seen, relevant items aside. Made anew each time."""
-        if self.one_each:
-            return self.left_out
-        if not self.filter_seen:
-            return LeftOut(np.zeros(0, np.int64), np.zeros(0, np.int64), len(self))
-        row, item = seen_pairs(self.asked)
-        size = int(max(item.max(initial=0), self.rows.target.max(initial=0))) + 1
-        relevant = np.isin(row * size + item, self.question * size + self.rows.target)
-        return LeftOut(row[~relevant], item[~relevant], len(self))
-
     @cached_property
     def n_left_out(self) -> np.ndarray:
-        """How many items are no candidates, or relevant beside the first relevant one, int64 ``[q]``."""
-        return np.diff(self.left_out.offsets)[self.first]
+        """How many items are no candidates, int64 ``[q]``."""
+        return np.diff(self.not_listed.offsets)
+
+    @cached_property
+    def n_relevant(self) -> np.ndarray:
+        """How many items are relevant, int64 ``[q]``."""
+        return np.diff(self.first, append=len(self.question))

@@ -128,16 +128,14 @@ class Ensemble:
             ranking: What is asked; its answers are measured by the same evaluator.
         """
         questions, k = ranking.evaluation.questions, ranking.judge.n_listed
-        not_listed, left_out = questions.not_listed, questions.left_out
-        asked = {
-            "target": lambda rows: questions.rows.target[rows],
-            "seen": lambda rows: not_listed.padded(questions.question[rows]),
-            "left_out": left_out.padded,
-        }
+        not_listed = questions.not_listed
         rank = self._of_batches(
             questions.rows,
-            asked,
-            lambda scores, batch: target_ranks(scores, batch["target"], batch["left_out"], n_items=self.n_items),
+            {
+                "target": lambda rows: questions.rows.target[rows],
+                "seen": lambda rows: not_listed.padded(questions.question[rows]),
+            },
+            lambda scores, batch: target_ranks(scores, batch["target"], batch["seen"], n_items=self.n_items),
         )[0].astype(np.float64)
         if not k:
             return ranking.judge.with_lists(rank, None)

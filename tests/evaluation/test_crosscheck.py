@@ -30,8 +30,7 @@ def cases():
 def ours(cases):
     scores, relevant = cases
     question, item = np.nonzero(relevant)
-    others = np.where(relevant, -np.inf, scores)[question]
-    rank = 1.0 + (others > scores[question, item][:, None]).sum(axis=1)
+    rank = 1.0 + (scores[question] > scores[question, item][:, None]).sum(axis=1)
     names = [f"{kind}@{k}" for kind in ("hr", "recall", "precision", "f1", "mrr", "ndcg", "map_n") for k in K]
     found = user_metrics(rank, [*names, f"map_n@{N_ITEMS}"], question=question)
     return found | {"auc": question_auc(Places.of(rank, question), N_ITEMS - relevant.sum(axis=1))}

@@ -4,6 +4,7 @@ from math import log2
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 from sklearn.metrics import ndcg_score
 
 from curriculum_rec.errors import OptionError
@@ -67,7 +68,7 @@ def test_names_at_cut_offs_and_which_may_decide():
 
 
 # One question with relevant items at the places 1, 3 and 6, and one with a single one at 2.
-TWO = {"rank": np.array([1.0, 2, 4, 2]), "question": np.array([0, 0, 0, 1])}
+TWO = {"rank": np.array([1.0, 3, 6, 2]), "question": np.array([0, 0, 0, 1])}
 
 
 @pytest.mark.parametrize(
@@ -94,15 +95,15 @@ def test_several_relevant_items_by_hand(name, expected):
 
 
 def test_places_do_not_depend_on_the_order_of_a_question_s_items():
-    shuffled = Places.of(np.array([4.0, 1, 2, 2]), TWO["question"])
+    shuffled = Places.of(np.array([6.0, 1, 3, 2]), TWO["question"])
     assert shuffled.place.tolist() == Places.of(**TWO).place.tolist() == [1, 3, 6, 2]
 
 
 def test_tied_relevant_items_have_the_mean_of_their_block():
     # Three relevant items level with five others, two others above all of them: places 3 to 10.
-    rank = np.full(3, 1 + 2 + 5 / 2)
-    places = Places.of(rank, np.zeros(3, int))
-    assert places.place.mean() == np.arange(3, 11).mean()
+    mean = np.arange(3, 11).mean()
+    places = Places.of(np.full(3, mean), np.zeros(3, int))
+    assert places.place.tolist() == [mean - 1, mean, mean + 1]
     assert question_auc(places, np.array([9])) == [1 - (2 + 5 / 2) / 9]
 
 
@@ -111,15 +112,24 @@ def test_metrics_stay_within_0_and_1_with_any_ties(kind):
     rng = np.random.default_rng(0)
     for _ in range(200):
         scores, n = rng.integers(0, 4, 30), int(rng.integers(1, 12))
-        own, others = scores[:n, None], scores[None, n:]
-        rank = 1 + (others > own).sum(axis=1) + (others == own).sum(axis=1) / 2
+        rank = rankdata(-scores)[:n]
         for k in (1, 3, 10):
             value = user_metrics(rank, [f"{kind}@{k}"], question=np.zeros(n, int))[f"{kind}@{k}"]
             assert 0 <= value[0] <= 1 + 1e-12
 
 
 def test_the_best_order_has_the_metrics_of_perfection():
-    rank, question = np.ones(7), np.array([0, 0, 0, 0, 1, 1, 2])
+    rank, question = np.array([3.0, 1, 2, 4, 2, 1, 1]), np.array([0, 0, 0, 0, 1, 1, 2])
     found = user_metrics(rank, ["ndcg@3", "map_min@3", "hr@1", "mrr@3"], question=question)
     assert {name: values.tolist() for name, values in found.items()} == {name: [1.0, 1.0, 1.0] for name in found}
     assert question_auc(Places.of(rank, question), np.array([5, 5, 0])).tolist() == [1, 1, 0.5]
+
+
+def test_some_relevant_items_alone_are_ranked_without_the_others():
+    rng = np.random.default_rng(3)
+    scores, relevant = rng.permutation(30), np.array([2, 5, 9, 14, 20])
+    chosen = np.array([True, False, True, True, False])
+    rank = rankdata(-scores)[relevant]
+    left = np.setdiff1d(np.arange(30), relevant[~chosen])
+    expected = sorted(rankdata(-scores[left])[np.searchsorted(left, relevant[chosen])])
+    assert Places.of(rank, np.zeros(5, int)).among(chosen).place.tolist() == expected
