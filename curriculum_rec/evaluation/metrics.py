@@ -61,7 +61,8 @@ class Places:
         Args:
             rows: Which, bool ``[m]``; questions that have none of them are left out.
 
-        >>> Places.of(np.array([1.0, 4.0, 6.0]), np.array([0, 0, 0])).among(np.array([False, True, True])).place.tolist()
+        >>> places = Places.of(np.array([1.0, 4.0, 6.0]), np.array([0, 0, 0]))
+        >>> places.among(np.array([False, True, True])).place.tolist()
         [3.0, 5.0]
         """
         kept = rows[self.order]
