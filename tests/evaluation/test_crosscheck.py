@@ -65,7 +65,6 @@ def test_ir_measures(cases, ours):
         np.testing.assert_allclose(ours[name], theirs, rtol=1e-6, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.slow  # it compiles for half a minute
 def test_ranx(cases, ours):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
