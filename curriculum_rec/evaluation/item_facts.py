@@ -120,7 +120,7 @@ def groups_of_items(data: Interactions, column: str) -> np.ndarray:
     pairs = of_item.unique("item", keep="first", maintain_order=True).explode("group")
     names = pairs["group"].unique().sort()
     has = np.zeros((data.n_items + 1, max(len(names), 1)))
-    has[pairs["item"].to_numpy(), names.search_sorted(pairs["group"]).to_numpy()] = 1  # type: ignore[union-attr]
+    has[pairs["item"].to_numpy(), names.search_sorted(pairs["group"]).to_numpy()] = 1
     return has
 
 

@@ -124,7 +124,8 @@ class Judge:
             level: How often such intervals shall hold the true value.
             seed: Decides what is resampled.
         """
-        sample, result = _Sample(self, answers, rows), {}
+        sample = _Sample(self, answers, rows)
+        result: dict[str, tuple[float, float] | None] = {}
         for name, values in self.of_questions(answers, rows=rows).items():
             above, below = sample.of_users(parse_metric(name), values)
             if len(above) < 2:

@@ -84,6 +84,8 @@ def _lines(
     intervals: dict[str, tuple[float, float] | None],
     n: int,
 ) -> list[Line]:
-    return [
-        Line(run, name, metric, value, *(intervals.get(metric) or (None, None)), n) for metric, value in quality.items()
-    ]
+    lines = []
+    for metric, value in quality.items():
+        low, high = intervals.get(metric) or (None, None)
+        lines.append(Line(run, name, metric, value, low, high, n))
+    return lines

@@ -58,7 +58,8 @@ def slices_of(split: Split, questions: Questions, by: Sequence[By]) -> dict[str,
     for each in by:
         if each not in get_args(By):
             raise OptionError(f"slices={each}: it must be one of {', '.join(get_args(By))}")
-    data, rows, found = split.interactions, questions.rows, {}
+    data, rows = split.interactions, questions.rows
+    found: dict[str, np.ndarray] = {}
     counts = split.item_counts(Part.TRAIN)
     if "activity" in by:
         if not isinstance(data.user, np.ndarray):
