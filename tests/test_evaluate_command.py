@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
@@ -15,6 +17,7 @@ from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import OptionError
 from curriculum_rec.inference.ensemble import Ensemble, Member
 from curriculum_rec.inference.trained import TrainedRun
+from curriculum_rec.models.structure import join_model
 from curriculum_rec.training.run_directory import RunDirectory
 
 WORDS = [*CHEAP, "data.path=sequences.txt", "progress=none", "compilation_cache=null"]
@@ -101,9 +104,8 @@ def scores_by_hand(name):
         weight = np.asarray(member.params["weight"])
         scores = np.stack([weight[np.unique(row[row > 0])].sum(axis=0) for row in queries])
     else:
-        from curriculum_rec.models.structure import join_model
-
-        scores = queries @ np.asarray(join_model(member.structure, member.params).item_vectors()).T
+        network = join_model(member.structure, jax.tree.map(jnp.asarray, member.params))
+        scores = queries @ np.asarray(network.item_vectors()).T
     return rows, scores[:, : run.dataset.n_items + 1]
 
 
@@ -138,10 +140,9 @@ def test_an_ensemble_is_the_average_by_hand(rule, capsys):
     assert json.loads(Path("all.json").read_text())["ensemble"] == rule
 
 
-@pytest.mark.parametrize("rule", ["mean", "borda"])
-def test_lists_of_an_ensemble_agree_with_its_ranks(rule):
+def test_lists_of_an_ensemble_agree_with_its_ranks():
     runs = [opened(name) for name in NAMES]
-    ensemble = Ensemble.of(runs, rule)
+    ensemble = Ensemble.of(runs, "mean")  # hardly ever are two averages of scores the same
     options = runs[0].experiment.evaluation.asking(metrics=("hr", "coverage"), targets="together", k=(10,))
     ranking = runs[0].evaluator(options, Part.TEST)
     answers = ensemble.answers(ranking)
@@ -149,8 +150,7 @@ def test_lists_of_an_ensemble_agree_with_its_ranks(rule):
     listed = answers[:, 1:].astype(int)
     for row, target in enumerate(ranking.evaluation.questions.rows.target):
         inside = listed[row].tolist().index(target) + 1 if target in listed[row] else None
-        if places[row] == int(places[row]):  # no tie
-            assert inside == (places[row] if places[row] <= 10 else None)
+        assert inside == (places[row] if places[row] <= 10 else None)
     assert (np.diff(question) >= 0).all()
 
 
