@@ -32,6 +32,28 @@ VALUES = {
     "curriculum.refresh": ("pass", "epoch", "step"),
     "tracking.wandb.mode": ("offline", "online"),
 }
+METRICS = (
+    *("hr", "ndcg", "mrr", "recall", "precision", "f1", "map_n", "map_min", "auc", "gauc", "serendipity", "novelty"),
+    *(
+        "popularity",
+        "tail_share",
+        "diversity_groups",
+        "diversity_vectors",
+        "calibration",
+        "coverage",
+        "gini",
+        "entropy",
+    ),
+    *("accuracy", "log_loss", "ece"),
+)
+VALUES |= {
+    "ensemble": ("mean", "borda"),
+    "slices": ("activity", "popularity", "cold"),
+    "metrics": METRICS,
+    "evaluation.metrics": METRICS,
+    "targets": ("each", "together"),
+    "evaluation.targets": ("each", "together"),
+}
 MOST_RUNS = 200
 
 
@@ -184,7 +206,9 @@ def _values(line: _Line, name: str, value: str) -> list[str]:
         return [before + each for each in sorted(VALUES[name]) if each.startswith(last)]
     if name in RUNS or name.endswith((".run", ".warm_start")):
         return [before + each for each in _runs(last)]
-    if name in ("output", "folders", "store", "data_path", "scores", "flagged") or name.endswith((".path", ".folder")):
+    if name in ("output", "report", "folders", "store", "data_path", "scores", "flagged") or name.endswith(
+        (".path", ".folder")
+    ):
         return [before + each for each in [*_folders(last), *_files(last)]]
     return []
 

@@ -46,6 +46,10 @@ COMPONENTS = (
 LATER = {"features"}
 """Components that runs of earlier versions do not have."""
 
+UNSAID = {"evaluation": ("metrics", "targets", "item_chunk", "groups")}
+"""Options that configurations of earlier versions do not have; where they are null they stand in none, so that the
+configuration of an experiment that does not use them, and its hash, stay as they were."""
+
 CACHE = "~/.cache/curriculum_rec"
 """Where compiled programs lie unless a person says otherwise."""
 
@@ -137,13 +141,43 @@ class ResumeConfig:
 
 @dataclass
 class EvaluateConfig:
-    """``curriculum-rec evaluate``; None takes the run's own choice, and ``part`` is written ``split=``."""
+    """``curriculum-rec evaluate``; None takes the (first) run's own choice, and ``part`` is written ``split=``.
 
-    run: str = MISSING
+    Attributes:
+        run: The run.
+        runs: Several runs instead, on the same data and split.
+        ensemble: How several are also evaluated as one: ``mean`` of scores or ``borda``, of places.
+        part: ``test`` or ``validation``.
+        checkpoint: ``best``, ``newest`` or the number of a step.
+        k: Cut-offs.
+        metrics: What is measured.
+        targets: ``each`` held-out item alone or a user's ``together``.
+        filter_seen: Whether items of the user's history are no candidates.
+        item_chunk: Items scored at once.
+        groups: Column of the data with items' groups, such as genres.
+        slices: What questions are cut by: ``activity``, ``popularity``, ``cold``.
+        intervals: Whether each number gets its bootstrap interval over users.
+        report: A file for all numbers, .json, .csv, .jsonl or .parquet.
+        data_path: Where the data file lies now, if it moved.
+        output: A file for one row a target.
+        compilation_cache: Folder for compiled programs; None compiles everything anew.
+        trusted_packages: Packages besides our own and optax that ``_target_`` may name.
+    """
+
+    run: str | None = None
+    runs: list[str] | None = None
+    ensemble: str | None = None
     part: str = "test"
     checkpoint: str = "best"
     k: list[int] | None = None
+    metrics: list[str] | None = None
+    targets: str | None = None
     filter_seen: bool | None = None
+    item_chunk: int | None = None
+    groups: str | None = None
+    slices: list[str] = field(default_factory=list)
+    intervals: bool = False
+    report: str | None = None
     data_path: str | None = None
     output: str | None = None
     compilation_cache: str | None = CACHE
@@ -528,7 +562,11 @@ def to_data(config: DictConfig) -> dict[str, Any]:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise OptionError(f"{missing[0]} is not set: give it as {missing[0]}=VALUE")
-    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    data: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    for group, names in UNSAID.items():
+        if isinstance(node := data.get(group), dict):
+            data[group] = {name: value for name, value in node.items() if name not in names or value is not None}
+    return data
 
 
 def absolute_paths(data: dict[str, Any]) -> dict[str, Any]:

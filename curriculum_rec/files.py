@@ -75,16 +75,16 @@ def check_frame_path(path: Path) -> None:
     check_output(path, FRAME_WRITERS)
 
 
-def check_output(path: Path, endings: Collection[str]) -> None:
-    """Refuse a path of the option 'output' that is no file with one of the endings.
+def check_output(path: Path, endings: Collection[str], *, option: str = "output") -> None:
+    """Refuse a path of an option such as 'output' that is no file with one of the endings.
 
     Raises:
         OptionError: It has another ending, or is a folder.
     """
     if path.suffix not in endings:
-        raise OptionError(f"output={path}: its ending must be one of {', '.join(endings)}")
+        raise OptionError(f"{option}={path}: its ending must be one of {', '.join(endings)}")
     if path.is_dir():
-        raise OptionError(f"output={path} is a folder: name a file")
+        raise OptionError(f"{option}={path} is a folder: name a file")
 
 
 @contextmanager

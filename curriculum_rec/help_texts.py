@@ -8,7 +8,7 @@ usage: curriculum-rec COMMAND [OPTION=VALUE ...]
 commands:
   train       train an experiment and leave a run directory
   resume      go on with a run that was interrupted, to the same bits
-  evaluate    rank the targets of a run's test or validation split again
+  evaluate    measure a run again, or several beside each other and as an ensemble
   recommend   write the top items of a run's users to a file
   score       write how hard each training target is to a file
   compress    store a run's model in fewer bytes, as a run of its own, and say what it costs
@@ -121,7 +121,8 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                          unbiased_ranking|easy_to_hard|hidden_state|experts|full_topology|hierarchical_topology|
                          item_side_ranking
   placement     auto, jit, pmap, shard_map
-  evaluation    full_ranking, classification (task=pointwise), regression (task=regression)
+  evaluation    full_ranking (evaluation.k=, .metrics=[...], .targets=each|together, .groups=COLUMN, .item_chunk=:
+                docs/evaluation.md), classification (task=pointwise), regression (task=regression)
   tracking      none, tensorboard, mlflow, wandb, trackio, or several: tracking=[tensorboard,mlflow]  (docs/tracking.md)
                 (tracking.mlflow.uri=, tracking.wandb.mode=offline|online, tracking.NAME.project=)
   hydra/launcher   where the runs of a sweep go: basic (one after the other, here), joblib_local, slurm, ray_local
@@ -169,18 +170,31 @@ options:
 """
 
 EVALUATE = """\
-usage: curriculum-rec evaluate run=DIR [OPTION=VALUE ...]
+usage: curriculum-rec evaluate run=DIR | runs=[DIR,DIR] [OPTION=VALUE ...]
 
 Ranks every target of a split among all items and prints the metrics beside MostPop's. Of a run that predicts labels
-(task=pointwise) it predicts those of all rows of the split, by the features that the run was trained with.
+(task=pointwise) it predicts those of all rows of the split, by the features that the run was trained with. Several runs
+on the same data and split stand beside each other, and are one by ensemble=. See docs/evaluation.md.
 
 options:
+  runs=[DIR,DIR]          several runs; what is not said here is the first one's choice
+  ensemble=mean           also all of them as one: mean (of scores, standardised for each question) or borda (of places)
   part=test               test or validation
   checkpoint=best         best, newest, or a step that has a checkpoint
   k=[5,10,20]             cut-offs (default: the run's own)
+  metrics=[hr,ndcg,...]   hr, ndcg, mrr, recall, precision, f1, map_n, map_min, auc, gauc; of lists serendipity,
+                          novelty, popularity, tail_share, diversity_groups, diversity_vectors, calibration; of all
+                          lists coverage, gini, entropy; of labels auc, accuracy, log_loss, gauc, ece (default: the
+                          run's own)
+  targets=each            each held-out item asked for alone, or a user's together (default: as in the run)
   filter_seen=            whether items of the history are no candidates (default: as in the run)
+  groups=COLUMN           the data's column of items' groups, such as genres, for diversity_groups and calibration
+  item_chunk=             items scored at once, for large catalogues (default: as in the run)
+  slices=[]               activity (of users), popularity (of the items asked for), cold (items without training events)
+  intervals=false         95 % bootstrap intervals over users
+  report=FILE.json        all numbers: .json, .csv, .jsonl or .parquet
   data_path=FILE          where the run's data file lies now, if it moved
-  output=FILE.parquet     write one row a user: rank and metrics
+  output=FILE.parquet     write one row a target: user, item, rank and metrics
   compilation_cache=DIR   where compiled programs lie (default ~/.cache/curriculum_rec); null for none
   trusted_packages=[]     your own packages that the run's configuration may name
 """

@@ -146,3 +146,15 @@ def test_completion_prints_a_script_or_names_the_shells(capsys):
     assert capsys.readouterr().out == SCRIPTS["zsh"]
     assert main(["completion", "csh"]) == 2
     assert "bash, zsh, fish" in capsys.readouterr().err
+
+
+def test_metrics_are_those_that_there_are():
+    from typing import get_args
+
+    from curriculum_rec.evaluation.classes import ClassMetric
+    from curriculum_rec.evaluation.metric_names import ALL
+
+    assert set(VALUES["metrics"]) == {*ALL, *get_args(ClassMetric)}
+    assert complete(["evaluate", "metrics=[hr,cov"]) == ["metrics=[hr,coverage"]
+    assert complete(["train", "evaluation.metrics=[gi"]) == ["evaluation.metrics=[gini"]
+    assert "runs=" in complete(["evaluate", "ru"])

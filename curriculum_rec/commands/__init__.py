@@ -7,7 +7,7 @@ from typing import Any
 TASKS = {
     "train": "training.train",
     "resume": "training.resume",
-    "evaluate": "using.evaluate",
+    "evaluate": "evaluating.evaluate",
     "recommend": "using.recommend_command",
     "score": "looking.score",
     "compress": "using.compress_command",

@@ -29,6 +29,7 @@ from curriculum_rec.training.interrupt import Interrupted
 from curriculum_rec.training.prequential import (
     MOSTPOP,
     Window,
+    check_evaluation,
     check_starts_fresh,
     overall,
     window_nodes,
@@ -55,7 +56,7 @@ def prequential(composed: DictConfig) -> float:
     begin(data)
     plain = {name: value for name, value in data.items() if name not in OF_PREQUENTIAL}
     experiment = config.build_experiment(plain, trusted=trusted)
-    experiment.for_items("prequential")
+    check_evaluation(experiment.for_items("prequential").evaluation)
     check_starts_fresh(experiment.stages)
     folder = default_directory(data)
     windows = _plan(folder, data, experiment, on_existing)
@@ -153,7 +154,7 @@ def _train_window(directory: RunDirectory, data: dict[str, Any], *, trusted: tup
 
 def _report(folder: Path, results: pl.DataFrame, windows: list[Window], experiment: Experiment) -> float:
     options = experiment.for_items("prequential").evaluation
-    metrics, metric = options.metrics, options.metric
+    metrics, metric = options.metric_names, options.metric
     table = window_table(results, windows, metrics)
     found = overall(results, metrics, seed=experiment.seed)
     write_frame(folder / RESULTS[0], table)

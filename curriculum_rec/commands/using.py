@@ -1,61 +1,25 @@
-"""The commands that use a trained model: evaluate, recommend and compress (host)."""
+"""The commands that use a trained model: recommend and compress (host)."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from curriculum_rec import config
 from curriculum_rec.commands.opening import begin, load_run, refuse_fitted
-from curriculum_rec.commands.printing import print_quality, print_table
+from curriculum_rec.commands.printing import print_table
 from curriculum_rec.commands.trusting import trusted_packages
 from curriculum_rec.components import build, check_type
 from curriculum_rec.compression import Compression
-from curriculum_rec.data.splits import Part
-from curriculum_rec.errors import OptionError
-from curriculum_rec.evaluation.contract import EvaluationOptions
-from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.files import check_frame_path, write_frame
 from curriculum_rec.inference.compressed_run import NewConfig, Source, compress
 from curriculum_rec.inference.compression_report import report_table
 from curriculum_rec.inference.recommend import recommend
-from curriculum_rec.models.contract import FitsModel
-from curriculum_rec.training.experiment import Experiment
 from curriculum_rec.training.restore import snapshot_parameters
 from curriculum_rec.training.run_directory import RunDirectory
-
-
-def evaluate(composed: DictConfig) -> None:
-    """Rank the targets of a split again and print the metrics beside MostPop's."""
-    data = config.to_data(composed)
-    part = {"validation": Part.VALIDATION, "test": Part.TEST}[
-        check_type(data["part"], Literal["validation", "test"], "split")
-    ]
-    if data["output"] is not None:
-        check_frame_path(Path(data["output"]))
-    begin(data)
-    experiment, dataset, snapshot = load_run(data)
-    if part == Part.VALIDATION and isinstance(experiment.model, FitsModel) and experiment.model.fit_on == "known":
-        raise OptionError(
-            "split=validation: this run's model was fitted to the validation items, too (model.fit_on=known); its "
-            "validation figures in summary.json come from a fit without them"
-        )
-    options = _with_choices(experiment, data)
-    options.check(dataset.split)
-    placed = experiment.placement.place()
-    whole = {"whole": True} if isinstance(experiment.model, FitsModel) else {}
-    evaluator = options.on(dataset.split, part, experiment.examples, placed, **whole)
-    structure, params = snapshot_parameters(snapshot, experiment, inputs=dataset.inputs)
-    answers = evaluator.answers(structure, placed.replicate(params))
-    if data["output"] is not None:
-        write_frame(Path(data["output"]), evaluator.table(answers))
-    asked, reference = "targets" if dataset.n_items else "rows", evaluator.reference()
-    title = f"{data['run']}: {part.name.lower()}, {len(evaluator):,} {asked}, checkpoint {snapshot.step:,}:"
-    print_quality(title, evaluator.quality(answers), {"model": reference.name, **reference.quality})
 
 
 def recommend_command(composed: DictConfig) -> None:
@@ -103,19 +67,3 @@ def compress_command(composed: DictConfig) -> None:
     new_config = NewConfig(config.config_text(record), config.config_hash(record), chosen)
     report = compress(source, method, target, new_config, on_existing=on_existing)
     print_table(*report_table(report), f"run directory: {target.path}")
-
-
-def _with_choices(experiment: Experiment, data: dict[str, Any]) -> EvaluationOptions:
-    options = experiment.evaluation
-    if not isinstance(options, FullRanking):
-        for name in ("k", "filter_seen"):
-            if data[name] is not None:
-                raise OptionError(f"{name} has no effect: this run is not evaluated by ranking items; leave it out")
-        return options
-    if data["filter_seen"] is not None:
-        options = replace(options, filter_seen=data["filter_seen"])
-    if data["k"] is not None and not data["k"]:
-        raise OptionError("k=[]: it needs at least one cut-off")
-    if data["k"] is not None:
-        options = replace(options, k=tuple(data["k"]), metric=f"{options.metric.partition('@')[0]}@{data['k'][0]}")
-    return options

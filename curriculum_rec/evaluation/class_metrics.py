@@ -63,3 +63,61 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float:
         return float("nan")
     above = rankdata(score)[positive].sum() - n_positive * (n_positive + 1) / 2
     return float(above / (n_positive * n_negative))
+
+
+def group_auc(score: np.ndarray, positive: np.ndarray, group: np.ndarray) -> float:
+    """Average the AUC of groups such as users, each counting with its rows; groups of one kind are left out.
+
+    Args:
+        score: ``[n]``.
+        positive: bool ``[n]``.
+        group: int ``[n]``.
+
+    Returns:
+        In [0, 1]; NaN where no group has rows of both kinds.
+
+    Source: Zhou et al. (2018), Deep Interest Network, equation 8, weighted by impressions.
+
+    >>> score, positive = np.array([0.1, 0.9, 0.8, 0.2, 0.3, 0.7]), np.array([0, 1, 0, 1, 1, 1], bool)
+    >>> group_auc(score, positive, np.array([1, 1, 2, 2, 2, 3])).__round__(2)
+    0.4
+    """
+    _, group = np.unique(group, return_inverse=True)
+    n, n_positive = np.bincount(group), np.bincount(group, positive)
+    order = np.lexsort((score, group))
+    first = np.cumsum(n) - n
+    # Ranks within a group, those of equal scores their mean: from the first and the last place of each block.
+    new = np.ones(len(score), bool)
+    new[1:] = (np.diff(score[order]) != 0) | (np.diff(group[order]) != 0)
+    begin = np.flatnonzero(new)
+    rank = np.empty(len(score))
+    rank[order] = np.repeat((begin + np.append(begin[1:], len(score)) - 1) / 2, np.diff(begin, append=len(score)))
+    rank += 1 - first[group]
+    above = np.bincount(group, rank * positive) - n_positive * (n_positive + 1) / 2
+    pairs = n_positive * (n - n_positive)
+    both = pairs > 0
+    if not both.any():
+        return float("nan")
+    return float((above[both] / pairs[both] * n[both]).sum() / n[both].sum())
+
+
+def expected_calibration_error(log_p: Probabilities, label: np.ndarray, *, bins: int = 15) -> float:
+    """Give the mean distance between what is promised and what comes true, over bins of equal width.
+
+    Of two classes it is the probability of the second that is compared with its share, of more that of the predicted
+    class with the accuracy: ``sum over bins of n_b / n |mean promise - mean outcome|``. Lower is better.
+
+    Source: Naeini, Cooper and Hauskrecht (2015); Guo, Pleiss, Sun and Weinberger (2017), with 15 bins.
+
+    >>> expected_calibration_error(np.log([[0.7, 0.3]] * 10), np.array([1] * 3 + [0] * 7)).__round__(12)
+    0.0
+    >>> expected_calibration_error(np.log([[0.9, 0.1]] * 4), np.array([1, 1, 0, 0])).__round__(12)
+    0.4
+    """
+    if log_p.shape[1] == 2:
+        promise, outcome = np.exp(log_p[:, 1]), (label == 1).astype(np.float64)
+    else:
+        promise, outcome = np.exp(log_p.max(axis=1)), correct(log_p, label)
+    place = np.clip(np.ceil(promise * bins).astype(np.int64) - 1, 0, bins - 1)
+    apart = np.bincount(place, promise, bins) - np.bincount(place, outcome, bins)
+    return float(np.abs(apart).sum() / len(label))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal, get_args
@@ -21,14 +21,27 @@ from curriculum_rec.data.interactions import ITEM, USER
 from curriculum_rec.data.splits import Part
 from curriculum_rec.data.task import Task
 from curriculum_rec.errors import DataError, OptionError
-from curriculum_rec.evaluation.class_metrics import auc, correct, log_probabilities, row_log_loss
+from curriculum_rec.evaluation.auc_interval import auc_interval
+from curriculum_rec.evaluation.class_metrics import (
+    auc,
+    correct,
+    expected_calibration_error,
+    group_auc,
+    log_probabilities,
+    row_log_loss,
+)
 from curriculum_rec.evaluation.contract import DeviceSplit, Reference
-from curriculum_rec.evaluation.evaluator import fold
+from curriculum_rec.evaluation.intervals import bootstrap_interval
+from curriculum_rec.evaluation.scoring import fold
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.structure import Tree, join_model
-from curriculum_rec.ranges import POSITIVE, check_ranges, one_of
+from curriculum_rec.ranges import POSITIVE, check_ranges, check_value, one_of
 
 Deciding = Literal["auc", "accuracy"]
+ClassMetric = Literal["auc", "accuracy", "log_loss", "gauc", "ece"]
+STANDARD: tuple[ClassMetric, ...] = ("auc", "accuracy", "log_loss")
+FOR_TWO = ("auc", "gauc")
+"""What only two classes have."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,8 @@ class Classification:
             ``accuracy``.
         every_epochs: Passes over the full data between two evaluations; a stage's end is evaluated in any case.
         batch_size: Rows at once; memory grows with it, not the result. A multiple of 8.
+        metrics: What is reported beside ``metric``: auc, accuracy, log_loss, gauc (the AUC of each user's rows), ece
+            (calibration); None takes the first three, auc where there are two classes.
     """
 
     TASK: ClassVar[Task] = "pointwise"
@@ -47,12 +62,20 @@ class Classification:
     metric: Deciding = "auc"
     every_epochs: float = 1.0
     batch_size: int = 4096
+    metrics: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         # The other metric, log_loss, is better when lower, and what decides is not.
         check_ranges(self, "evaluation", {"metric": one_of(*get_args(Deciding)), "every_epochs": POSITIVE})
         if self.batch_size < BATCH_MULTIPLE or self.batch_size % BATCH_MULTIPLE:
             raise OptionError(f"evaluation.batch_size={self.batch_size}: it must be a multiple of {BATCH_MULTIPLE}")
+        for name in self.metrics or ():
+            check_value(name, "evaluation.metrics", one_of(*get_args(ClassMetric)))
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of all metrics, that which decides among them."""
+        return tuple(dict.fromkeys((*(STANDARD if self.metrics is None else self.metrics), self.metric)))
 
     def check(self, data: FeatureTable) -> None:
         """Refuse numbers, and AUC where it means nothing.
@@ -66,11 +89,16 @@ class Classification:
                 "evaluation=classification is for classes, and examples.target=number: take evaluation=regression "
                 "(task=regression)"
             )
-        if self.metric != "auc":
+        for name in set(self.metrics or ()) & {"gauc"}:
+            if USER not in data.split.rows.frame.columns:
+                raise OptionError(f"evaluation.metrics={name} needs a column of users: name it by data.user=COLUMN")
+        asked = [name for name in (self.metric, *(self.metrics or ())) if name in FOR_TWO]
+        if not asked:
             return
         if data.inputs.n_classes != 2:
             raise OptionError(
-                f"evaluation.metric=auc needs two classes, and the label has {data.inputs.n_classes}: take accuracy"
+                f"evaluation.metric={asked[0]} needs two classes, and the label has {data.inputs.n_classes}: take "
+                "accuracy"
             )
         for part in (Part.VALIDATION, Part.TEST):
             if len(np.unique(data.label[data.rows(part)])) < 2:
@@ -120,13 +148,45 @@ class Predictions:
         return outputs_of(structure, params, self._batches, self.placed)[: len(self)]
 
     def quality(self, answers: np.ndarray) -> dict[str, float]:
-        """Give ``auc`` for two classes, ``accuracy``, and ``log_loss``, of which lower is better."""
-        log_p = log_probabilities(answers)
-        means = {
-            "accuracy": float(correct(log_p, self._label).mean()),
-            "log_loss": float(row_log_loss(log_p, self._label).mean()),
+        """Give the metrics; of ``log_loss`` and ``ece`` lower is better."""
+        return self._measured(log_probabilities(answers), answers[:, 0] if answers.shape[1] == 1 else None)
+
+    def _measured(self, log_p: np.ndarray, score: np.ndarray | None) -> dict[str, float]:
+        """Measure.
+
+        Args:
+            log_p: Logarithms of probabilities.
+            score: Of two classes how much speaks for the second; None for more classes.
+        """
+        label, positive = self._label, self._label == 1
+        measure: dict[str, Callable[[], float]] = {
+            "accuracy": lambda: float(correct(log_p, label).mean()),
+            "log_loss": lambda: float(row_log_loss(log_p, label).mean()),
+            "ece": lambda: expected_calibration_error(log_p, label),
         }
-        return ({"auc": auc(answers[:, 0], self._label == 1)} if answers.shape[1] == 1 else {}) | means
+        if score is not None:
+            measure |= {
+                "auc": lambda: auc(score, positive),
+                "gauc": lambda: group_auc(score, positive, self._user),
+            }
+        return {name: measure[name]() for name in self.options.metric_names if name in measure}
+
+    @cached_property
+    def _user(self) -> np.ndarray:
+        return self.data.split.rows.frame[USER].gather(self._rows).rank("dense").to_numpy()
+
+    def intervals(self, answers: np.ndarray) -> dict[str, tuple[float, float] | None]:
+        """Give 95 % intervals: of means over rows by bootstrap, of ``auc`` DeLong's."""
+        log_p, found = log_probabilities(answers), self.quality(answers)
+        result: dict[str, tuple[float, float] | None] = {}
+        if len(self) > 1:
+            result = {
+                "accuracy": bootstrap_interval(correct(log_p, self._label)),
+                "log_loss": bootstrap_interval(row_log_loss(log_p, self._label)),
+            }
+        if answers.shape[1] == 1 and np.bincount(self._label, minlength=2).min() > 1:
+            result["auc"] = auc_interval(answers[:, 0], self._label == 1)
+        return {name: result[name] for name in found if name in result}
 
     def table(self, answers: np.ndarray) -> pl.DataFrame:
         """Give one row a row: its number, user and item where it has them, label, prediction, and metrics."""
@@ -152,11 +212,8 @@ class Predictions:
         label = self.data.label[self.data.rows(Part.TRAIN)]
         shares = np.bincount(label, minlength=len(self.data.fitted.classes)) / len(label)
         log_p = np.broadcast_to(np.log(shares), (len(self), len(shares)))
-        quality = {
-            "accuracy": float(correct(log_p, self._label).mean()),
-            "log_loss": float(row_log_loss(log_p, self._label).mean()),
-        }
-        return Reference("base rate", ({"auc": 0.5} if len(shares) == 2 else {}) | quality)
+        two = len(shares) == 2
+        return Reference("base rate", self._measured(log_p, np.zeros(len(self)) if two else None))
 
 
 def batches_of(arrays: Mapping[str, np.ndarray], placed: DeviceSplit, batch_size: int) -> dict[str, Array]:

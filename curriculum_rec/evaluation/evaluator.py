@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar, get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import polars as pl
 from flax import nnx
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array
 
 from curriculum_rec.data.examples import BATCH_MULTIPLE, USER, SequenceExamples, bucket_lengths
 from curriculum_rec.data.padded import pad_left_aligned
@@ -22,13 +21,17 @@ from curriculum_rec.data.task import Task
 from curriculum_rec.data.times import history_times
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.contract import DeviceSplit, Reference
-from curriculum_rec.evaluation.metrics import METRICS, mean_metrics, parse_metric, user_metrics
-from curriculum_rec.evaluation.mostpop import most_popular_ranks, seen_pairs
-from curriculum_rec.models.contract import Recommender, ScoresItems, needs_time
-from curriculum_rec.models.items import is_candidate
-from curriculum_rec.models.queries import user_vectors
+from curriculum_rec.evaluation.item_facts import ItemFacts
+from curriculum_rec.evaluation.judge import Judge
+from curriculum_rec.evaluation.metric_names import NOT_HIGHER_IS_BETTER, OF_GROUPS, at_cut_offs, parse_metric
+from curriculum_rec.evaluation.metrics import STANDARD
+from curriculum_rec.evaluation.questions import LeftOut, Questions, Targets
+from curriculum_rec.evaluation.scoring import fold, list_batches, rank_batches, target_ranks
+from curriculum_rec.models.contract import needs_time
 from curriculum_rec.models.structure import Tree, join_model
-from curriculum_rec.ranges import POSITIVE, check_ranges
+from curriculum_rec.ranges import POSITIVE, at_least, check_ranges, one_of
+
+__all__ = ["Evaluation", "FullRanking", "Ranking", "fold", "target_ranks"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,13 @@ class FullRanking:
         filter_seen: Whether items of the user's history are no candidates (the target always is one).
         every_epochs: Passes over the full data between two evaluations; a stage's end is evaluated in any case.
         batch_size: Users scored at once; memory grows with it, not the result. A multiple of 8.
+        metrics: What is reported beside ``metric``, names without a cut-off (at each of ``k``) or with one; None takes
+            hr, ndcg, mrr and recall.
+        targets: ``each`` held-out item is a question after all that the user did before it, or all of a user's are one,
+            ``together``, after what came before the first; None takes ``each``.
+        item_chunk: Items scored at once, for large catalogues; it costs a second pass of products and leaves the result
+            as it is. None takes all.
+        groups: The column of the data with an item's groups, such as genres, for diversity_groups and calibration.
     """
 
     TASK: ClassVar[Task] = "next_item"
@@ -50,24 +60,68 @@ class FullRanking:
     filter_seen: bool = True
     every_epochs: float = 1.0
     batch_size: int = 128
+    metrics: tuple[str, ...] | None = None
+    targets: Targets | None = None
+    item_chunk: int | None = None
+    groups: str | None = None
 
     def __post_init__(self) -> None:
         if not self.k or min(self.k) < 1:
             raise OptionError(f"evaluation.k={list(self.k)}: it needs at least one cut-off, each at least 1")
-        if parse_metric(self.metric)[1] not in self.k:
+        deciding = parse_metric(self.metric)
+        if deciding.k is not None and deciding.k not in self.k:
             raise OptionError(f"evaluation.metric={self.metric}: its cut-off is not in evaluation.k={list(self.k)}")
-        check_ranges(self, "evaluation", {"every_epochs": POSITIVE})
+        if deciding.kind in NOT_HIGHER_IS_BETTER:
+            raise OptionError(
+                f"evaluation.metric={self.metric}: what decides must be better when higher; report it by "
+                "evaluation.metrics"
+            )
+        ranges = {
+            "every_epochs": POSITIVE,
+            "item_chunk": at_least(1).or_null(),
+            "targets": one_of(*get_args(Targets)).or_null(),
+        }
+        check_ranges(self, "evaluation", ranges)
         if self.batch_size < 8 or self.batch_size % 8:
             raise OptionError(f"evaluation.batch_size={self.batch_size}: it must be a multiple of 8")
+        self._check_groups()
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of all metrics at all cut-offs."""
-        return tuple(f"{name}@{k}" for name in METRICS for k in self.k)
+    def _check_groups(self) -> None:
+        of_groups = [name for name in self.metric_names if parse_metric(name).kind in OF_GROUPS]
+        if of_groups and self.groups is None:
+            raise OptionError(
+                f"{of_groups[0]} needs to know an item's groups: name the column of the data by "
+                "evaluation.groups=COLUMN, such as genres"
+            )
+        if self.groups is not None and not of_groups:
+            raise OptionError(
+                f"evaluation.groups={self.groups} has no effect without one of {', '.join(OF_GROUPS)} in "
+                "evaluation.metrics"
+            )
+
+    @cached_property
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of all metrics at all cut-offs, that which decides among them."""
+        kinds = STANDARD if self.metrics is None else self.metrics
+        return tuple(dict.fromkeys((*at_cut_offs(kinds, self.k), self.metric)))
+
+    def asking(self, *, k: tuple[int, ...] | None = None, **changed: Any) -> FullRanking:
+        """Ask otherwise, of a model that is trained: the deciding metric follows the cut-offs.
+
+        Args:
+            k: Other cut-offs; None keeps them.
+            changed: Other values of fields.
+        """
+        if k is not None:
+            kind, at, _ = self.metric.partition("@")
+            changed |= {"k": k, "metric": f"{kind}{at}{k[0]}" if at else kind}
+        return replace(self, **changed)
 
     def check(self, data: Split) -> None:
-        """Refuse cut-offs beyond the catalogue."""
+        """Refuse cut-offs beyond the catalogue, and groups that the data do not have."""
         self.check_catalogue(data.interactions.n_items)
+        if self.groups is not None:
+            _ = ItemFacts(data, Part.VALIDATION, self.groups).groups
 
     def check_catalogue(self, n_items: int) -> None:
         """Refuse cut-offs beyond the catalogue.
@@ -75,8 +129,9 @@ class FullRanking:
         Raises:
             OptionError: A cut-off is larger than the number of items.
         """
-        if max(self.k) > n_items:
-            raise OptionError(f"evaluation.k={max(self.k)} is larger than the catalogue of {n_items} items: lower it")
+        largest = max(*self.k, *(parse_metric(name).k or 0 for name in self.metric_names))
+        if largest > n_items:
+            raise OptionError(f"evaluation.k={largest} is larger than the catalogue of {n_items} items: lower it")
 
     def on(
         self, data: Split, part: Part, examples: SequenceExamples, placed: DeviceSplit, *, whole: bool = False
@@ -95,13 +150,17 @@ class FullRanking:
         return Ranking(Evaluation(self, rows, longest, examples.bucket_lengths, placed), data, part)
 
 
+Batches = list[tuple[np.ndarray, dict[str, Array]]]
+"""Per bucket the row numbers, and arrays ``[n_batches, batch, ...]`` on the devices."""
+
+
 @dataclass
 class Evaluation:
     """Ranks the targets of fixed rows with any state of a model; compiled once a bucket and depth.
 
     Args:
         options: The evaluation's options.
-        rows: The evaluation rows.
+        rows: The evaluation rows, one a held-out item, as a split lists them.
         max_length: Longest history that the model takes; of longer ones the most recent part is used.
         lengths: Lengths to which histories are padded.
         placed: Puts arrays on the devices.
@@ -114,13 +173,26 @@ class Evaluation:
     placed: DeviceSplit
 
     @cached_property
-    def _batches(self) -> list[tuple[np.ndarray, dict[str, Array]]]:
-        """Per bucket the row numbers, and arrays ``[n_batches, batch, ...]`` on the devices."""
-        rows, batches = self.rows, []
+    def questions(self) -> Questions:
+        """What is asked of the rows."""
+        return Questions.of(self.rows, self.options.targets or "each", filter_seen=self.options.filter_seen)
+
+    @cached_property
+    def _batches(self) -> Batches:
+        return self._lay_out(self.questions.rows, self.questions.left_out)
+
+    @cached_property
+    def _question_batches(self) -> Batches:
+        """The same with one row a question, whose relevant items are all candidates."""
+        if self.questions.one_each:
+            return self._batches
+        return self._lay_out(self.questions.asked, self.questions.not_listed)
+
+    def _lay_out(self, rows: EvaluationRows, left_out: LeftOut) -> Batches:
+        batches = []
         used = np.minimum(rows.lengths, self.max_length)
         lengths = bucket_lengths(self.lengths, self.max_length)
         bucket_of = np.searchsorted(lengths, used)
-        seen = _SeenItems(rows) if self.options.filter_seen else None
         for number, length in enumerate(lengths):
             chosen = np.flatnonzero(bucket_of == number)
             if not len(chosen):
@@ -131,25 +203,32 @@ class Evaluation:
                 "history": pad_left_aligned(rows.items, rows.stop[chosen] - used[chosen], rows.stop[chosen], length),
                 "target": rows.target[chosen],
                 USER: rows.user[chosen],
-                "seen": np.zeros((len(chosen), 0), np.int32) if seen is None else seen.padded(chosen),
+                "seen": left_out.padded(chosen) if len(left_out.row) else np.zeros((len(chosen), 0), np.int32),
             }
             folded = {name: self.placed.split(fold(array, size), 1) for name, array in arrays.items()}
             batches.append((chosen, folded))
         return batches
 
     @cached_property
-    def _timed_batches(self) -> list[tuple[np.ndarray, dict[str, Array]]]:
-        """The batches, and when each item of a history came."""
-        batches = []
-        for chosen, arrays in self._batches:
+    def _timed_batches(self) -> Batches:
+        return self._with_times(self.questions.rows, self._batches)
+
+    @cached_property
+    def _timed_question_batches(self) -> Batches:
+        return self._with_times(self.questions.asked, self._question_batches)
+
+    def _with_times(self, rows: EvaluationRows, batches: Batches) -> Batches:
+        """Add when each item of a history came."""
+        timed = []
+        for chosen, arrays in batches:
             _, size, length = arrays["history"].shape
-            start, stop = self.rows.start[chosen], self.rows.stop[chosen]
-            time = history_times(self.rows.timestamp, np.maximum(start, stop - length), stop, length)
-            batches.append((chosen, arrays | {"time": self.placed.split(fold(time, size), 1)}))
-        return batches
+            start, stop = rows.start[chosen], rows.stop[chosen]
+            time = history_times(rows.timestamp, np.maximum(start, stop - length), stop, length)
+            timed.append((chosen, arrays | {"time": self.placed.split(fold(time, size), 1)}))
+        return timed
 
     def ranks(self, structure: nnx.GraphDef, params: Tree) -> np.ndarray:
-        """Rank every target.
+        """Rank every relevant item among all candidates.
 
         Args:
             structure: The model's static structure.
@@ -158,17 +237,39 @@ class Evaluation:
         Returns:
             float64 ``[m]``, from 1; ties count as the mean rank over the tied block.
         """
-        batches = self._timed_batches if needs_time(join_model(structure, params)) else self._batches
-        pending = [(chosen, _rank_batches(structure, params, arrays)) for chosen, arrays in batches]
-        ranks = np.empty(len(self.rows), np.float64)
-        for chosen, rank in pending:
-            ranks[chosen] = self.placed.fetch(rank).astype(np.float64).reshape(-1)[: len(chosen)]
-        return ranks
+        timed, chunk = needs_time(join_model(structure, params)), self.options.item_chunk
+        found = self._ask(
+            self._timed_batches if timed else self._batches,
+            lambda arrays: rank_batches(structure, params, arrays, chunk),
+        )
+        return found.astype(np.float64)
+
+    def lists(self, structure: nnx.GraphDef, params: Tree, k: int) -> np.ndarray:
+        """List the ``k`` highest candidates of every question, int32 ``[q, k]``, 0 where there are fewer."""
+        timed, chunk = needs_time(join_model(structure, params)), self.options.item_chunk
+        return self._ask(
+            self._timed_question_batches if timed else self._question_batches,
+            lambda arrays: list_batches(structure, params, arrays, k, chunk),
+        )
+
+    def _ask(self, batches: Batches, ask: Callable[[dict[str, Array]], jax.Array]) -> np.ndarray:
+        """Ask all batches, and put the answers in the order of the rows."""
+        pending = [(chosen, ask(arrays)) for chosen, arrays in batches]
+        answers: np.ndarray | None = None
+        n_rows = sum(len(chosen) for chosen, _ in pending)
+        for chosen, answer in pending:
+            found = self.placed.fetch(answer)
+            found = found.reshape(-1, *found.shape[2:])[: len(chosen)]
+            answers = np.empty((n_rows, *found.shape[1:]), found.dtype) if answers is None else answers
+            answers[chosen] = found
+        return np.empty(0) if answers is None else answers
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """An :class:`Evaluation` as an :class:`~curriculum_rec.evaluation.contract.Evaluator`, whose answers are ranks.
+    """An :class:`Evaluation` as an :class:`~curriculum_rec.evaluation.contract.Evaluator`.
+
+    Its answers are ranks, and lists beside them where a metric needs these (:class:`~.judge.Judge`).
 
     Args:
         evaluation: Ranks the targets.
@@ -181,108 +282,42 @@ class Ranking:
     part: Part
 
     def __len__(self) -> int:
-        return len(self.evaluation.rows)
+        return len(self.evaluation.questions.rows)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Makes numbers of the answers."""
+        options = self.evaluation.options
+        facts = ItemFacts(self.split, self.part, options.groups)
+        return Judge(options.metric_names, self.evaluation.questions, facts)
 
     def answers(self, structure: nnx.GraphDef, params: Tree) -> np.ndarray:
-        """Rank every target."""
-        return self.evaluation.ranks(structure, params)
+        """Rank every target, and list what is on top where that is asked for."""
+        ranks, k = self.evaluation.ranks(structure, params), self.judge.n_listed
+        return self.judge.with_lists(ranks, self.evaluation.lists(structure, params, k) if k else None)
 
     def quality(self, answers: np.ndarray) -> dict[str, float]:
         """Average each metric over all targets."""
-        return mean_metrics(answers, self.evaluation.options.metrics, user=self.evaluation.rows.user)
+        return self.judge.quality(answers)
+
+    def intervals(self, answers: np.ndarray) -> dict[str, tuple[float, float] | None]:
+        """Give the 95 % bootstrap interval over users of each metric that has one."""
+        return self.judge.intervals(answers)
 
     def table(self, answers: np.ndarray) -> pl.DataFrame:
-        """Give one row a target: ``user``, ``item``, ``rank`` and the metrics."""
-        interactions, rows = self.split.interactions, self.evaluation.rows
+        """Give one row a target: ``user``, ``item``, ``rank`` among all candidates, and the metrics of its question."""
+        interactions, questions = self.split.interactions, self.evaluation.questions
+        ranks = answers if answers.ndim == 1 else answers[:, 0]
+        found = self.judge.of_questions(answers)
         return pl.DataFrame(
             {
-                "user": interactions.users.decode(rows.user),
-                "item": interactions.items.decode(rows.target),
-                "rank": answers,
-                **user_metrics(answers, self.evaluation.options.metrics),
+                "user": interactions.users.decode(questions.rows.user),
+                "item": interactions.items.decode(questions.rows.target),
+                "rank": self.judge.places_of_rows(ranks),
+                **{name: values[questions.question] for name, values in found.items() if name != "gauc"},
             }
         )
 
     def reference(self) -> Reference:
         """Measure MostPop, which knows what was there before the part."""
-        options, counts = self.evaluation.options, self.split.item_counts(self.part)
-        ranks = most_popular_ranks(counts, self.evaluation.rows, filter_seen=options.filter_seen)
-        return Reference("mostpop", mean_metrics(ranks, options.metrics, user=self.evaluation.rows.user))
-
-
-@jax.jit(static_argnums=0)
-def _rank_batches(structure: nnx.GraphDef, params: Tree, arrays: dict[str, Array]) -> Float[Array, "batches batch"]:
-    model: Recommender = join_model(structure, params)
-    score = scorer(model)
-
-    def one_batch(batch: dict[str, Array]) -> Float[Array, " batch"]:
-        scores = score(batch)
-        return target_ranks(scores, batch["target"], batch["seen"], n_items=model.n_items)
-
-    return jax.lax.map(one_batch, arrays)
-
-
-def scorer(model: Recommender | ScoresItems) -> Callable[[Mapping[str, Array]], Float[Array, "batch rows"]]:
-    """Say how a model scores all items after each history of a batch; what all batches share is computed once."""
-    if isinstance(model, ScoresItems):
-        return lambda batch: model.score_items(batch["history"])
-    vectors = model.item_vectors()
-    return lambda batch: user_vectors(model, batch) @ vectors.T
-
-
-def target_ranks(
-    scores: Float[Array, "batch rows"],
-    target: Int32[Array, " batch"],
-    seen: Int32[Array, "batch seen"],
-    *,
-    n_items: int,
-) -> Float[Array, " batch"]:
-    """Rank targets by counting the candidates above and level with them, in one pass over the scores.
-
-    Args:
-        scores: ``[batch, rows]``; columns 0 and those beyond ``n_items`` are no candidates.
-        target: int32 ``[batch]``.
-        seen: int32 ``[batch, n]``, different items that are no candidates either, 0 where there are fewer; the target
-            is not among them.
-        n_items: Size of the catalogue.
-
-    Returns:
-        float32 ``[batch]``: ``1 + above + level / 2``.
-
-    >>> scores = jnp.array([[9.0, 3.0, 2.0, 2.0, 1.0, 9.0]])
-    >>> target_ranks(scores, jnp.array([3]), jnp.array([[1, 0]]), n_items=4).tolist()
-    [1.5]
-    """
-    own = jnp.take_along_axis(scores, target[:, None], axis=1)
-
-    def halves(others: Array) -> Array:
-        # "not below or level" rather than "above": a score that is not a number must not win a place for the target.
-        return jnp.where(others <= own, (others == own).astype(jnp.int32), 2)
-
-    left_out = jnp.concatenate([target[:, None], seen], axis=1)
-    less = jnp.where(left_out > 0, halves(jnp.take_along_axis(scores, left_out, axis=1)), 0)
-    among_all = jnp.where(is_candidate(scores.shape[1], n_items)[None, :], halves(scores), 0)
-    return 1 + (among_all.sum(axis=1) - less.sum(axis=1)).astype(jnp.float32) / 2
-
-
-class _SeenItems:
-    """The different items of every row's history."""
-
-    def __init__(self, rows: EvaluationRows) -> None:
-        row, self._items = seen_pairs(rows)
-        self._offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(rows)))])
-
-    def padded(self, chosen: np.ndarray) -> np.ndarray:
-        start, stop = self._offsets[chosen], self._offsets[chosen + 1]
-        return pad_left_aligned(self._items, start, stop, max(int((stop - start).max()), 1))
-
-
-def fold(array: np.ndarray, size: int) -> np.ndarray:
-    """Cut a leading axis into batches, the last one filled up with zeros.
-
-    >>> fold(np.array([1, 2, 3]), 2).tolist()
-    [[1, 2], [3, 0]]
-    """
-    missing = -len(array) % size
-    filled = np.concatenate([array, np.zeros((missing, *array.shape[1:]), array.dtype)])
-    return filled.reshape(len(filled) // size, size, *array.shape[1:])
+        return Reference("mostpop", self.judge.quality(self.judge.most_popular()))

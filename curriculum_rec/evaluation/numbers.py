@@ -19,6 +19,7 @@ from curriculum_rec.data.task import Task
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.evaluation.classes import batches_of, outputs_of
 from curriculum_rec.evaluation.contract import DeviceSplit, Reference
+from curriculum_rec.evaluation.intervals import bootstrap_interval
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.ranges import POSITIVE, check_ranges, one_of
 
@@ -113,6 +114,14 @@ class NumberPredictions:
             "rmse": float(np.sqrt((error**2).mean())),
             "mae": float(np.abs(error).mean()),
         }
+
+    def intervals(self, answers: np.ndarray) -> dict[str, tuple[float, float] | None]:
+        """Give 95 % bootstrap intervals over rows of ``rmse`` and ``mae``; ``r2`` has none."""
+        error = answers - self._label
+        if len(error) < 2:
+            return {}
+        low, high = bootstrap_interval(error**2)
+        return {"rmse": (float(np.sqrt(low)), float(np.sqrt(high))), "mae": bootstrap_interval(np.abs(error))}
 
     def table(self, answers: np.ndarray) -> pl.DataFrame:
         """Give one row a row: its number, user and item where it has them, label, prediction, and errors."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -13,9 +13,8 @@ import numpy as np
 import polars as pl
 from flax import nnx
 
-from curriculum_rec.data.splits import Part
 from curriculum_rec.evaluation.intervals import bootstrap_interval
-from curriculum_rec.evaluation.metrics import ndcg, user_means
+from curriculum_rec.evaluation.judge import Judge
 from curriculum_rec.inference.recommend import recommend
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.training.experiment import Dataset, Experiment
@@ -53,7 +52,8 @@ class Comparison:
     def of(
         cls,
         models: Sequence[Model],
-        ranks: Sequence[np.ndarray],
+        answers: Sequence[np.ndarray],
+        judge: Judge,
         experiment: Experiment,
         dataset: Dataset,
         *,
@@ -63,7 +63,8 @@ class Comparison:
 
         Args:
             models: Structure and parameters, before and after.
-            ranks: Of the targets of the test split, float64 ``[m]`` each.
+            answers: To the questions of the test split, before and after.
+            judge: Measures them.
             experiment: The run's components, which say how histories are cut and whether seen items are candidates.
             dataset: Its data.
             k: Cut-off, at most the catalogue.
@@ -71,8 +72,8 @@ class Comparison:
         k = min(k, dataset.n_items)
         placed = [(structure, jax.tree.map(jnp.asarray, params)) for structure, params in models]
         before, after = (_lists(model, experiment, dataset, k=k) for model in placed)
-        asked = dataset.interactions_for("a comparison of lists").rows(Part.TEST).user
-        values = [user_means(ndcg(rank, k), asked) for rank in ranks]
+        judge = replace(judge, names=(f"ndcg@{k}",))
+        values = [judge.of_users(each, f"ndcg@{k}") for each in answers]
         change = values[1] - values[0]
         return cls(
             k=k,

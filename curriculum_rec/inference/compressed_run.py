@@ -206,13 +206,13 @@ def _evaluate(source: Source, snapshot: Snapshot, made: RunDirectory, *, config_
     """Evaluate the new run, write its results and its summary, and compare it with its source."""
     experiment, dataset = source.experiment, source.dataset
     placed, compressed = experiment.placement.place(), source.rebuild(snapshot)
-    parts, options = (Part.VALIDATION, Part.TEST), experiment.evaluation
-    evaluators = {part: options.on(dataset.split, part, experiment.examples, placed) for part in parts}
-    ranks, quality = {}, {}
+    split, (examples, options) = dataset.interactions_for("compress"), experiment.for_items("compress")
+    evaluators = {part: options.on(split, part, examples, placed) for part in (Part.VALIDATION, Part.TEST)}
+    answers, quality = {}, {}
     for part, evaluator in evaluators.items():
-        ranks[part] = evaluator.answers(compressed[0], placed.replicate(compressed[1]))
-        quality[part.name.lower()] = evaluator.quality(ranks[part])
-        write_frame(made.evaluation / f"{part.name.lower()}.parquet", evaluator.table(ranks[part]))
+        answers[part] = evaluator.answers(compressed[0], placed.replicate(compressed[1]))
+        quality[part.name.lower()] = evaluator.quality(answers[part])
+        write_frame(made.evaluation / f"{part.name.lower()}.parquet", evaluator.table(answers[part]))
     summary = summarise(
         experiment,
         dataset,
@@ -225,4 +225,5 @@ def _evaluate(source: Source, snapshot: Snapshot, made: RunDirectory, *, config_
     )
     write_text(made.summary, to_json(summary | {"compressed_from": str(source.directory.path)}))
     before = evaluators[Part.TEST].answers(source.model[0], placed.replicate(source.model[1]))
-    return Comparison.of([source.model, compressed], [before, ranks[Part.TEST]], experiment, dataset).to_json()
+    both, judge = [before, answers[Part.TEST]], evaluators[Part.TEST].judge
+    return Comparison.of([source.model, compressed], both, judge, experiment, dataset).to_json()

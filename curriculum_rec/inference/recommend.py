@@ -58,10 +58,9 @@ def recommend(
     """
     if not 1 <= k <= interactions.n_items:
         raise OptionError(f"k={k}: it must lie between 1 and the {interactions.n_items} items of the catalogue")
-    codes = _user_codes(interactions, users)
+    codes = user_codes(interactions, users)
     if not len(codes):
-        ids = {"user": interactions.users.ids.dtype, "item": interactions.items.ids.dtype}
-        return pl.DataFrame(schema={"user": ids["user"], "rank": pl.Int32, "item": ids["item"], "score": pl.Float32})
+        return no_lists(interactions)
     offsets = interactions.user_offsets()
     start, stop = offsets[codes], offsets[codes + 1]
     if isinstance(join_model(structure, params), ScoresItems):
@@ -71,9 +70,10 @@ def recommend(
         vectors = history_vectors(
             structure,
             params,
-            interactions,
+            interactions.item,
             start,
             stop,
+            timestamp=interactions.timestamp,
             max_length=max_length,
             lengths=lengths,
             users=codes.astype(np.int32),
@@ -82,6 +82,19 @@ def recommend(
     n_seen = stop - start if filter_seen else np.zeros(len(codes), np.int64)
     score, item = _top_k(structure, params, queries, _seen(interactions.item, start, n_seen), k=k)
     score, item = (np.asarray(array).reshape(-1, k)[: len(codes)] for array in (score, item))
+    return list_frame(interactions, codes, score, item)
+
+
+def list_frame(interactions: Interactions, codes: np.ndarray, score: np.ndarray, item: np.ndarray) -> pl.DataFrame:
+    """Give lists in a person's own words.
+
+    Args:
+        interactions: The id maps.
+        codes: The users, ``[n]``.
+        score: ``[n, k]``, highest first; what is not finite is none.
+        item: int32 ``[n, k]``.
+    """
+    k = item.shape[1]
     frame = pl.DataFrame(
         {
             "user": interactions.users.decode(np.repeat(codes, k)),
@@ -96,10 +109,11 @@ def recommend(
 def history_vectors(
     structure: nnx.GraphDef,
     params: Tree,
-    interactions: Interactions,
+    items: np.ndarray,
     start: np.ndarray,
     stop: np.ndarray,
     *,
+    timestamp: np.ndarray | None,
     max_length: int,
     lengths: tuple[int, ...],
     users: np.ndarray | None = None,
@@ -109,9 +123,10 @@ def history_vectors(
     Args:
         structure: The model's static structure.
         params: Its parameters.
-        interactions: The histories, in any order.
+        items: int32 ``[n]``, the histories' items, in any order of histories.
         start: int64 ``[m]``, where each begins among them; at least one.
         stop: int64 ``[m]``, one past its last item; at least one more than ``start``.
+        timestamp: ``[n]``, the items' times; None where nobody knows.
         max_length: Longest history that the model takes; of longer ones the most recent part is used.
         lengths: Lengths to which histories are padded.
         users: int32 ``[m]``, whose they are; None where nobody says.
@@ -128,9 +143,9 @@ def history_vectors(
         chosen = np.flatnonzero(bucket_of == number)
         if len(chosen):
             ends = stop[chosen] - used[chosen], stop[chosen]
-            arrays = {"history": pad_left_aligned(interactions.item, *ends, length)}
+            arrays = {"history": pad_left_aligned(items, *ends, length)}
             if timed:
-                arrays[TIME] = history_times(interactions.timestamp, *ends, length)
+                arrays[TIME] = history_times(timestamp, *ends, length)
             if users is not None:
                 arrays[USER] = users[chosen]
             folded = {name: fold(array, BATCH) for name, array in arrays.items()}
@@ -184,7 +199,18 @@ def _seen(items: np.ndarray, start: np.ndarray, n_seen: np.ndarray) -> np.ndarra
     return pairs
 
 
-def _user_codes(interactions: Interactions, users: list[str] | None) -> np.ndarray:
+def no_lists(interactions: Interactions) -> pl.DataFrame:
+    """Give the lists of nobody."""
+    ids = {"user": interactions.users.ids.dtype, "item": interactions.items.ids.dtype}
+    return pl.DataFrame(schema={"user": ids["user"], "rank": pl.Int32, "item": ids["item"], "score": pl.Float32})
+
+
+def user_codes(interactions: Interactions, users: list[str] | None) -> np.ndarray:
+    """Give the codes of users by their ids, of all users where none are named.
+
+    Raises:
+        DataError: A user is unknown.
+    """
     if users is None:
         return np.arange(1, interactions.n_users + 1)
     codes = interactions.users.encode(pl.Series(users, dtype=pl.String))

@@ -9,10 +9,9 @@ import numpy as np
 import polars as pl
 
 from curriculum_rec.data.splits import Part, Split
+from curriculum_rec.evaluation.slices import ACTIVITY, POPULARITY, thirds, thirds_of_events
 from curriculum_rec.studies.results import Seeds, row_values
 
-ACTIVITY = ("few events", "some events", "many events")
-POPULARITY = ("rare items", "known items", "popular items")
 SLICES = (*ACTIVITY, *POPULARITY)
 
 
@@ -50,10 +49,8 @@ class Slices:
             counts.append(split.item_counts(Part.TRAIN))
             items.append(counts[-1][interactions.items.encode(results["item"])])
         of_user, of_item = np.concatenate(users), np.concatenate(items)
-        user_bounds = _bounds(np.quantile(of_user, [1 / 3, 2 / 3], method="higher"))
-        ordered = np.sort(np.concatenate([each[1:] for each in counts]))
-        ends = np.searchsorted(np.cumsum(ordered) / max(ordered.sum(), 1), [1 / 3, 2 / 3])
-        item_bounds = _bounds(ordered[np.minimum(ends, len(ordered) - 1)])
+        user_bounds = thirds(of_user)
+        item_bounds = thirds_of_events(np.concatenate([each[1:] for each in counts]))
         return cls(
             pl.concat([results["user"] for _, results in parts]),
             np.searchsorted(user_bounds, of_user),
@@ -78,8 +75,3 @@ class Slices:
             f"Users by events in the training part: up to {few:,}, up to {some:,}, more. Test items by training "
             f"events: up to {rare:,}, up to {known:,}, more; each slice of the items has about a third of these."
         )
-
-
-def _bounds(ends: np.ndarray) -> tuple[int, int]:
-    low, high = (int(end) for end in ends)
-    return low, high

@@ -18,8 +18,10 @@ from curriculum_rec.components import TARGET
 from curriculum_rec.data.splits import Part
 from curriculum_rec.data.windows import Tested, Time
 from curriculum_rec.errors import OptionError, RunError
+from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.evaluation.intervals import ratio_interval
-from curriculum_rec.evaluation.metrics import user_metrics
+from curriculum_rec.evaluation.metric_names import parse_metric
+from curriculum_rec.evaluation.metrics import METRICS, user_metrics
 from curriculum_rec.evaluation.mostpop import most_popular_ranks
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.run_directory import RunDirectory
@@ -141,6 +143,21 @@ def check_starts_fresh(stages: Mapping[str, Stage]) -> None:
             )
 
 
+def check_evaluation(options: FullRanking) -> None:
+    """Refuse what is not measured of single interactions.
+
+    Raises:
+        OptionError: It is asked for.
+    """
+    if options.targets == "together":
+        raise OptionError("evaluation.targets=together: prequential asks for every interaction alone; leave it out")
+    for name in options.metric_names:
+        if parse_metric(name).kind not in METRICS:
+            raise OptionError(
+                f"{name}: prequential measures {', '.join(METRICS)} alone; evaluate a window's run for it"
+            )
+
+
 def window_results(directory: RunDirectory, experiment: Experiment, dataset: Dataset, window: Window) -> pl.DataFrame:
     """Give one row a tested interaction of a finished window.
 
@@ -161,14 +178,14 @@ def window_results(directory: RunDirectory, experiment: Experiment, dataset: Dat
     if len(frame) != len(rows) or split.hash != directory.read_summary()["split_hash"]:
         raise RunError(f"the data of {directory.path} changed since it was trained: put them back")
     counts = split.item_counts(Part.TEST)
-    popular = user_metrics(most_popular_ranks(counts, rows, filter_seen=options.filter_seen), options.metrics)
+    popular = user_metrics(most_popular_ranks(counts, rows, filter_seen=options.filter_seen), options.metric_names)
     return frame.select(
         pl.lit(window.number).alias("window"),
         pl.col("user").cast(pl.String),
         pl.col("item").cast(pl.String),
         pl.Series("new_item", counts[rows.target] == 0),
         "rank",
-        *options.metrics,
+        *options.metric_names,
         *(pl.Series(f"{MOSTPOP}{name}", values) for name, values in popular.items()),
     )
 

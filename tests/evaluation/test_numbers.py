@@ -11,6 +11,7 @@ from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.evaluation.auc_interval import auc_interval
 from curriculum_rec.evaluation.class_metrics import auc
+from curriculum_rec.evaluation.intervals import bootstrap_interval
 from curriculum_rec.evaluation.numbers import NumberPredictions, Regression, in_unit_of_label
 from curriculum_rec.training.placement import Placement
 
@@ -42,6 +43,14 @@ def test_metrics_equal_scikit_learn():
         == pytest.approx(oracle.mean_absolute_error(label, answers))
     )
     assert quality["r2"] == pytest.approx(oracle.r2_score(label, answers))
+
+
+def test_intervals_are_those_of_the_errors():
+    answers = np.array([4.5, 3.0, 3.5])  # squared errors .25, 4 and .25
+    found = predictions().intervals(answers)
+    low, high = bootstrap_interval(np.array([0.25, 4.0, 0.25]))
+    assert found["rmse"] == pytest.approx((np.sqrt(low), np.sqrt(high)))
+    assert found["mae"] == bootstrap_interval(np.array([0.5, 2.0, 0.5]))
 
 
 def test_rows_have_their_errors():

@@ -133,4 +133,4 @@ def test_cut_offs_stay_within_the_catalogue():
     options.check_catalogue(20)
     with pytest.raises(OptionError, match=r"evaluation\.k=20 is larger than the catalogue of 19 items"):
         options.check_catalogue(19)
-    assert options.metrics[:3] == ("hr@5", "hr@10", "hr@20")
+    assert options.metric_names[:3] == ("hr@5", "hr@10", "hr@20")
