@@ -544,7 +544,7 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
 
     def in_stage(node: Any) -> Any:
         if isinstance(node, dict) and isinstance(node.get("warm_start"), dict):
-            return node | {"warm_start": within(node["warm_start"], "run")}
+            return node | {"warm_start": anywhere(node["warm_start"])}
         return within(node, "warm_start")
 
     def anywhere(node: Any) -> Any:
@@ -728,6 +728,9 @@ def config_hash(data: dict[str, Any]) -> str:
     record |= {"data": changed["data"], "features": changed["features"]}
     if not record["features"]:
         del record["features"]  # as in a run from before there were any
+    model = record.get("model")
+    if isinstance(model, dict) and not model.get("item_table", True):
+        record["model"] = {name: value for name, value in model.items() if name != "item_table"}  # likewise
     return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

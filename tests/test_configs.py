@@ -117,6 +117,13 @@ NEEDS = {
     ("split", "interaction_folds"): ["fold=4"],
     ("stages", "grow_2_4"): ["growth=stack"],
     ("stages", "proportional"): ["growth=stack"],
+    ("stages", "prefixes"): ["growth=prefix"],
+    ("stages", "rewind"): [
+        "stages.train.warm_start.run=runs/x",
+        "stages.train.warm_start.checkpoint=500",
+        "optimizer=pruned",
+        "optimizer.sparsity=null",
+    ],
     **{(group, name): ["growth=interleave"] for group, name in CHOICES if group.startswith("growth/")},
     ("stages", "distil_from_growth"): ["growth=stack"],
     **{

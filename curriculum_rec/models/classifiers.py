@@ -179,6 +179,8 @@ class ResidualClassifier:
 class ResidualClassifierModel(nnx.Module):
     """See :class:`ResidualClassifier`."""
 
+    ABOVE_BLOCKS: ClassVar[tuple[str, ...]] = ("norm", "out")
+
     def __init__(self, options: ResidualClassifier, inputs: Columns, *, depth: int, rngs: nnx.Rngs) -> None:
         def make_block(rngs: nnx.Rngs) -> nnx.Module:
             return FeedForward(
