@@ -294,6 +294,16 @@ def test_the_hash_identifies_the_experiment_and_not_its_place():
         assert config.config_hash(data) != config.config_hash(data | changed)
 
 
+def test_options_that_came_later_leave_the_hash_as_it_was_where_they_change_nothing():
+    data = config.to_data(composed("train"))
+    before = data | {"model": {name: value for name, value in data["model"].items() if name != "item_table"}}
+    assert "item_table" in data["model"] and config.config_hash(data) == config.config_hash(before)
+    hashed = config.to_data(composed("train", ["model/item_table=hashed"]))
+    assert config.config_hash(hashed) != config.config_hash(data)
+    without = {name: value for name, value in data["model"].items() if name != "cosine_scale"}
+    assert config.config_hash(data | {"model": without}) != config.config_hash(data)
+
+
 @pytest.mark.parametrize("choice", ["table", "log", "sqlite", "sequences"])
 def test_paths_of_sources_become_absolute(choice):
     words = [word.replace("data.path=x", "data.path=logs/*x") for word in NEEDS["data", choice]]
