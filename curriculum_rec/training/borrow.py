@@ -33,6 +33,9 @@ ITEMS, FIELDS = "items.", "fields."
 
 OF_CODES = (ITEMS, FIELDS)
 
+COMPACT = frozenset(f"{ITEMS}{name}" for name in ("quotient", "remainder", "table", "weight"))
+"""Parameters of item tables whose items share rows."""
+
 Fate = Literal["taken", "grown", "fresh", "left"]
 """What became of a parameter: taken as it is, taken and grown, begun at random, or left behind in the other run."""
 
@@ -105,7 +108,7 @@ class Borrower:
         new = model_template(self.experiment, inputs=self.dataset.inputs, stage=stage, depth=depth)
         shapes = _named(split_model(new)[1])
         rows = self._item_rows(warm, directory, snapshot) if any(name.startswith(OF_CODES) for name in taken) else None
-        if rows is not None and any(name.startswith(ITEMS) and name != f"{ITEMS}embedding" for name in taken):
+        if rows is not None and not COMPACT.isdisjoint(taken):
             raise OptionError(
                 f"warm_start={warm.run}: its items share rows of a compact table by their numbers, so that none can be "
                 "looked up by its id: leave items.* out of warm_start.take, or take a run with model.item_table=full"
