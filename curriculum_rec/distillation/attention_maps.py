@@ -123,6 +123,8 @@ def _keys(model: Any) -> int:
     """Count what the positions of a history of two items may look at."""
     structure, params = split_model(model)
     items, time = (jax.ShapeDtypeStruct((1, 2), dtype) for dtype in (jnp.int32, jnp.float32))
-    batch = Batch({"history": items, "target": items, "time": time}, jax.ShapeDtypeStruct((1,), jnp.float32))
+    one = jax.ShapeDtypeStruct((1,), jnp.int32)
+    arrays = {"history": items, "target": items, "time": time, "user": one}
+    batch = Batch(arrays, jax.ShapeDtypeStruct((1,), jnp.float32))
     maps = jax.eval_shape(lambda params, batch: join_model(structure, params).with_attention(batch)[1], params, batch)
     return maps.shape[-1]
