@@ -33,10 +33,19 @@ FREEZING = [
 
 
 STEPS = ["stages.shallow.epochs=null", "stages.shallow.steps=2", "stages.deep.epochs=null", "stages.deep.steps=6"]
-MASKED = [*DNN, *STEPS, "growth=masked", "growth.steps=3", "stages.deep.model={width:12}", "evaluation.every_epochs=9"]
+MASKED = [
+    *DNN,
+    *STEPS,
+    "examples.bucket_lengths=[]",
+    "growth=masked",
+    "growth.steps=3",
+    "stages.deep.model={width:12}",
+    "evaluation.every_epochs=9",
+]
 PREFIXES = [
     *(word for word in OVERRIDES if not word.startswith(("stages", "growth"))),
     *DNN,
+    "examples.bucket_lengths=[]",
     "growth=prefix",
     "growth.allow_lossy=true",
     "stages=prefixes",
