@@ -124,7 +124,8 @@ def _keys(model: Any) -> int:
     structure, params = split_model(model)
     items, time = (jax.ShapeDtypeStruct((1, 2), dtype) for dtype in (jnp.int32, jnp.float32))
     one = jax.ShapeDtypeStruct((1,), jnp.int32)
-    arrays = {"history": items, "target": items, "time": time, "user": one}
-    batch = Batch(arrays, jax.ShapeDtypeStruct((1,), jnp.float32))
+    arrays: Any = {"history": items, "target": items, "time": time, "user": one}
+    weight: Any = jax.ShapeDtypeStruct((1,), jnp.float32)
+    batch = Batch(arrays, weight)
     maps = jax.eval_shape(lambda params, batch: join_model(structure, params).with_attention(batch)[1], params, batch)
     return maps.shape[-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,8 @@ class LayerNorm(nnx.LayerNorm):
         weights = getattr(self, WEIGHTS, None)
         if weights is None:
             return super().__call__(x, mask=mask)
-        weight, gain, bias = (_laid(each[...], x.ndim) for each in (weights, self.scale, self.bias))
+        given: tuple[Any, ...] = weights, self.scale, self.bias
+        weight, gain, bias = (_laid(each[...], x.ndim) for each in given)
         share, wide = weight / weight.sum(), x.astype(jnp.float32)
         centred = wide - (share * wide).sum(axis=-1, keepdims=True)
         variance = (share * centred**2).sum(axis=-1, keepdims=True)

@@ -101,7 +101,7 @@ class Borrower:
         named = below(snapshot.arrays, evaluated_arrays(snapshot.arrays))
         theirs = {name: array for name, array in named.items() if not name.startswith(f"{PARTS}.")}
         if warm.rewind is not None:
-            theirs = self._rewound(theirs, warm, warm.rewind, snapshot)
+            theirs = dict(self._rewound(theirs, warm, warm.rewind, snapshot))
         taken = chosen_blocks(chosen_names(theirs, warm.take), warm.blocks)
         their_depth = next((len(leaf) for name, leaf in taken.items() if BLOCKS in name.split(".")), None)
         depth = self.experiment.stages[stage].depth or their_depth
