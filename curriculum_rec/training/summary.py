@@ -94,7 +94,8 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
             "planted": 0 if split.noise is None else int(split.noise.sum()),
         }
     else:
-        counts = {"rows": len(split), "classes": split.inputs.n_classes, "features": len(split.inputs.schema)}
+        classes = {"classes": split.inputs.n_classes} if split.inputs.n_classes else {}
+        counts = {"rows": len(split), **classes, "features": len(split.inputs.schema)}
     return {
         **counts,
         "examples": len(dataset.examples),
