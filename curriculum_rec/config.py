@@ -50,6 +50,9 @@ UNSAID = {"evaluation": ("metrics", "targets", "item_chunk", "groups")}
 """Options that configurations of earlier versions do not have; where they are null they stand in none, so that the
 configuration of an experiment that does not use them, and its hash, stay as they were."""
 
+LATER_OPTIONS: dict[str, Any] = {"item_table": {}}
+"""Options of models that earlier versions do not have, with what they did."""
+
 CACHE = "~/.cache/curriculum_rec"
 """Where compiled programs lie unless a person says otherwise."""
 
@@ -582,7 +585,7 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
 
     def in_stage(node: Any) -> Any:
         if isinstance(node, dict) and isinstance(node.get("warm_start"), dict):
-            return node | {"warm_start": within(node["warm_start"], "run")}
+            return node | {"warm_start": anywhere(node["warm_start"])}
         return within(node, "warm_start")
 
     def anywhere(node: Any) -> Any:
@@ -766,6 +769,10 @@ def config_hash(data: dict[str, Any]) -> str:
     record |= {"data": changed["data"], "features": changed["features"]}
     if not record["features"]:
         del record["features"]  # as in a run from before there were any
+    if isinstance(model := record.get("model"), dict):
+        record["model"] = {
+            name: value for name, value in model.items() if name not in LATER_OPTIONS or LATER_OPTIONS[name] != value
+        }
     return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

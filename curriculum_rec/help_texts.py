@@ -73,6 +73,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 model/block=classic|ligr|modern   (sasrec, bert4rec; ligr with sampled_softmax is eSASRec's recipe)
                 model.positions=learnt|rotary|relative model.feed_forward=gelu|swiglu model.gating=scalar|ligr
                 model/drop=none|progressive|layer_drop|linear   (blocks that are left out of a step)
+                model/item_table=full|hashed|quotient_remainder   (sasrec, bert4rec, hstu: items share rows)
   objective     softmax, sampled_softmax, bce, gbce, bpr   (docs/objectives.md)
                 nested (around objective.objective, for item vectors to be cut)
                 masked_item (around objective.objective; objective.share=0.2), contrastive, duorec (an added term:
@@ -107,19 +108,22 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 data_parameters, oracle (with noise=planted: a bound for the others)
   growth        none; copies behind gates of 0: interleave, stack, partial_stack, partial_interleave, gradual, middle;
                 interleaved blocks of other kinds: identity, norm_zero, copy, momentum; shrink (depth may fall)
+                prefix (blocks on top and the head begin anew; stages=prefixes)
                 wider, padded (model.norm=rms), deeper_and_wider, learned (stages.NAME.model={width:128})
+                masked (deeper, wider or both, behind masks that rise over growth.steps=5)
                 growth/map=interleave|stack|partial_stack|partial_interleave|gradual|middle
-                growth/blocks=gated|identity|norm_zero|copy|momentum   (the last two: growth.allow_lossy=true)
+                growth/blocks=gated|identity|norm_zero|copy|momentum|fresh   (the last three: growth.allow_lossy=true)
   stages        single, grow_2_4, grow_2_4_8, proportional, continual, pretrain_finetune, distil, teacher_assistants,
-                born_again, distil_from_run, grow_then_distil, distil_from_growth
+                born_again, distil_from_run, grow_then_distil, distil_from_growth, prefixes (growth=prefix),
+                rewind (a run's early weights under the mask of its late ones; optimizer=pruned)
                 (stages.NAME.epochs=, .steps=, .depth=, .warm_start=RUN)
                 stages/until@stages.NAME.until=none|plateau|loss_slope|operation_share|curriculum_share   (ends earlier)
                 stages/freeze@stages.NAME.freeze=none|parts|gradual_unfreezing|new_blocks_first|early_layers
                 distillation/teacher@stages.NAME.distil.teacher=stage|run|ensemble|trajectory|average
                 distillation/term@stages.NAME.distil.terms.ANY=catalogue_divergence|candidate_divergence|soft_binary|
                          ranking_distillation|collaborative_distillation|relaxed_ranking|pairwise_margin|
-                         unbiased_ranking|easy_to_hard|hidden_state|experts|full_topology|hierarchical_topology|
-                         item_side_ranking
+                         unbiased_ranking|easy_to_hard|hidden_state|attention_maps|experts|full_topology|
+                         hierarchical_topology|item_side_ranking
   placement     auto, jit, pmap, shard_map
   evaluation    full_ranking (evaluation.k=, .metrics=[...], .targets=each|together, .groups=COLUMN, .item_chunk=:
                 docs/evaluation.md), classification (task=pointwise), regression (task=regression)

@@ -125,6 +125,13 @@ NEEDS = {
     ("split", "interaction_folds"): ["fold=4"],
     ("stages", "grow_2_4"): ["growth=stack"],
     ("stages", "proportional"): ["growth=stack"],
+    ("stages", "prefixes"): ["growth=prefix"],
+    ("stages", "rewind"): [
+        "stages.train.warm_start.run=runs/x",
+        "stages.train.warm_start.checkpoint=500",
+        "optimizer=pruned",
+        "optimizer.sparsity=null",
+    ],
     **{(group, name): ["growth=interleave"] for group, name in CHOICES if group.startswith("growth/")},
     ("stages", "distil_from_growth"): ["growth=stack"],
     **{
@@ -293,6 +300,16 @@ def test_the_hash_identifies_the_experiment_and_not_its_place():
     assert config.config_hash(data) == config.config_hash(same)
     for changed in ({"seed": 1}, {"model": data["model"] | {"width": 8}}, {"data": data["data"] | {"path": "/a/y"}}):
         assert config.config_hash(data) != config.config_hash(data | changed)
+
+
+def test_options_that_came_later_leave_the_hash_as_it_was_where_they_change_nothing():
+    data = config.to_data(composed("train"))
+    before = data | {"model": {name: value for name, value in data["model"].items() if name != "item_table"}}
+    assert "item_table" in data["model"] and config.config_hash(data) == config.config_hash(before)
+    hashed = config.to_data(composed("train", ["model/item_table=hashed"]))
+    assert config.config_hash(hashed) != config.config_hash(data)
+    without = {name: value for name, value in data["model"].items() if name != "cosine_scale"}
+    assert config.config_hash(data | {"model": without}) != config.config_hash(data)
 
 
 @pytest.mark.parametrize("choice", ["table", "log", "sqlite", "sequences"])

@@ -1,5 +1,6 @@
 """Distillation (device, with options for the host): a student follows a teacher besides its own targets."""
 
+from curriculum_rec.distillation.attention_maps import AttentionMaps
 from curriculum_rec.distillation.distilled import Distilled
 from curriculum_rec.distillation.features import Experts, HiddenState
 from curriculum_rec.distillation.groups import UnbiasedRanking
@@ -17,6 +18,7 @@ from curriculum_rec.distillation.topology import FullTopology, HierarchicalTopol
 from curriculum_rec.distillation.trajectory import EasyToHard
 
 __all__ = [
+    "AttentionMaps",
     "AverageTeacher",
     "CandidateDivergence",
     "CatalogueDivergence",

@@ -32,6 +32,7 @@ class Needs:
         groups: How many popularity groups there are; 0 where nobody asks for them.
         online: Whether its hidden states or all its scores are needed, so that no list will do.
         whole_batch: Whether examples of a batch are compared with each other.
+        attention: Whether teacher and student have to say how positions look at each other.
     """
 
     best: int = 0
@@ -40,6 +41,7 @@ class Needs:
     groups: int = 0
     online: bool = False
     whole_batch: bool = False
+    attention: bool = False
 
     @classmethod
     def of(cls, all_needs: Iterable[Needs]) -> Needs:
@@ -49,7 +51,7 @@ class Needs:
             OptionError: Two of them divide the catalogue into different numbers of groups.
 
         >>> Needs.of([Needs(best=10), Needs(best=40, drawn=5)])
-        Needs(best=40, drawn=5, grouped=0, groups=0, online=False, whole_batch=False)
+        Needs(best=40, drawn=5, grouped=0, groups=0, online=False, whole_batch=False, attention=False)
         """
         total = cls()
         for needs in all_needs:
@@ -65,6 +67,7 @@ class Needs:
                 groups=max(total.groups, needs.groups),
                 online=total.online or needs.online,
                 whole_batch=total.whole_batch or needs.whole_batch,
+                attention=total.attention or needs.attention,
             )
         return total
 
@@ -111,6 +114,7 @@ class Lesson:
         heat: What temperatures are multiplied by, float32 scalar.
         finished: Whether every student's teacher is the last version, bool scalar; True where there is one only.
         everyone: Users and items of the whole batch; None where no term compares them.
+        maps: ``[depth, batch, length, keys]``, how the student's positions look at each other; None where no term asks.
     """
 
     student: Recommender
@@ -125,6 +129,7 @@ class Lesson:
     heat: Float[Array, ""]
     finished: Bool[Array, ""]
     everyone: Whole | None
+    maps: Float[Array, "depth batch length keys"] | None = None
 
     def of_term(self, name: str, part: Any) -> Lesson:
         """Give a term its own randomness and its own trainable part."""

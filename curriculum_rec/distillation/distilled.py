@@ -17,6 +17,7 @@ from curriculum_rec.distillation.contract import Lesson, Needs, Sizes, Term
 from curriculum_rec.distillation.entities import Whole
 from curriculum_rec.distillation.hearing import ARRAY, Hearing
 from curriculum_rec.distillation.schedule import Schedule
+from curriculum_rec.distillation.voice import hidden_and_maps
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.negatives.contract import Memory, progress
 from curriculum_rec.objectives.losses import Losses, Objective, Remembers, broadcast_weight
@@ -76,7 +77,8 @@ class Distilled:
 
     def __call__(self, model: Any, batch: Batch, rng: BatchRng) -> Losses:
         """Compute the losses, ``[batch, length]``."""
-        student = Reused(model, batch, rng, model(batch, rng))
+        hidden, maps = hidden_and_maps(model, batch, rng, attention=self.needs.attention)
+        student = Reused(model, batch, rng, hidden, maps)
         task = self.task(student, batch, rng)
         done = self.span.progress(progress(batch))
         share = self.schedule.weight_at(done)
@@ -126,6 +128,7 @@ class Distilled:
             heat=self.schedule.heat_at(done),
             finished=heard.finished,
             everyone=everyone,
+            maps=student.maps,
         )
 
     @property
@@ -179,10 +182,18 @@ class Reused:
         batch: The batch.
         rng: The randomness of those vectors.
         hidden: ``[batch, length, width]``.
+        maps: How its positions look at each other, ``[depth, batch, length, keys]``, if anybody asks.
     """
 
-    def __init__(self, model: Any, batch: Batch, rng: BatchRng, hidden: Float[Array, "batch length width"]) -> None:
-        self.model, self.hidden = model, hidden
+    def __init__(
+        self,
+        model: Any,
+        batch: Batch,
+        rng: BatchRng,
+        hidden: Float[Array, "batch length width"],
+        maps: Float[Array, "depth batch length keys"] | None = None,
+    ) -> None:
+        self.model, self.hidden, self.maps = model, hidden, maps
         self._arrays, self._rng = batch.arrays, rng
 
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:

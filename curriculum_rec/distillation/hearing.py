@@ -90,7 +90,7 @@ class FromTeachers(WithoutMemory):
 
     def __call__(self, batch: Batch, rng: BatchRng, n_items: int) -> Heard:
         """Run the teachers."""
-        voice = Voice.of(self.structures, batch.teacher[PARAMS], batch, self.how)
+        voice = Voice.of(self.structures, batch.teacher[PARAMS], batch, self.how, attention=self.needs.attention)
         return Heard(ask(voice, batch, rng, self.needs, n_items), voice, jnp.ones((), bool))
 
 
@@ -144,7 +144,7 @@ class FromAverage:
         """Run the average."""
         leaves = [batch.memory[name] for name in _named(self.template)]
         params = jax.tree.unflatten(jax.tree.structure(self.template), leaves)
-        voice = Voice.of([self.structure], [params], batch, "mean")
+        voice = Voice.of([self.structure], [params], batch, "mean", attention=self.needs.attention)
         return Heard(ask(voice, batch, rng, self.needs, n_items), voice, jnp.ones((), bool))
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from curriculum_rec.models.batch import Batch
+from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.items import is_candidate
 from curriculum_rec.models.structure import Tree, join_model
@@ -29,28 +29,54 @@ class Voice:
         vectors: ``[rows, width]``, the item vectors of each.
         n_items: Size of the catalogue.
         how: How several become one.
+        maps: ``[depth, batch, length, keys]`` of each, how its positions look at each other; none where nobody asked.
     """
 
     hidden: tuple[Float[Array, "batch length _"], ...]
     vectors: tuple[Float[Array, "_ _"], ...]
     n_items: int
     how: How = "mean"
+    maps: tuple[Float[Array, "_ batch length _"], ...] = ()
 
     @classmethod
-    def of(cls, structures: Sequence[nnx.GraphDef], params: Sequence[Tree], batch: Batch, how: How) -> Voice:
-        """Ask teachers about a batch, without randomness and without a gradient."""
+    def of(
+        cls,
+        structures: Sequence[nnx.GraphDef],
+        params: Sequence[Tree],
+        batch: Batch,
+        how: How,
+        *,
+        attention: bool = False,
+    ) -> Voice:
+        """Ask teachers about a batch, without randomness and without a gradient.
+
+        Args:
+            structures: Of each.
+            params: Of each.
+            batch: The batch.
+            how: How several become one.
+            attention: Whether they also say how positions look at each other.
+        """
         models: list[Recommender] = [
             join_model(structure, jax.lax.stop_gradient(tree))
             for structure, tree in zip(structures, params, strict=True)
         ]
         with jax.named_scope("teacher"):
-            hidden = tuple(jax.lax.stop_gradient(model(batch)) for model in models)
+            said = [jax.lax.stop_gradient(hidden_and_maps(model, batch, attention=attention)) for model in models]
             vectors = tuple(jax.lax.stop_gradient(model.item_vectors()) for model in models)
-        return cls(hidden, vectors, models[0].n_items, how)
+        maps = tuple(each for _, each in said if each is not None)
+        return cls(tuple(hidden for hidden, _ in said), vectors, models[0].n_items, how, maps)
 
     def scores(self, hidden: Sequence[Float[Array, "rows _"]]) -> Float[Array, "rows items"]:
         """Score the catalogue for some user vectors of each teacher; what is no item gets minus infinity."""
         return voice_scores(hidden, self.vectors, n_items=self.n_items, how=self.how)
+
+
+def hidden_and_maps(
+    model: Any, batch: Batch, rng: BatchRng | None = None, *, attention: bool = False
+) -> tuple[Float[Array, "batch length _"], Float[Array, "_ batch length _"] | None]:
+    """Compute a model's user vectors and, if asked for, how its positions look at each other, in one pass."""
+    return model.with_attention(batch, rng) if attention else (model(batch, rng), None)
 
 
 def voice_scores(

@@ -53,7 +53,7 @@ class ComposedGrowth:
 
     def check(self, old: nnx.Module, new: nnx.Module) -> None:
         """Refuse what cannot be grown."""
-        labels = growing_labels(old, _at_depth_of(old, new))
+        labels = growing_labels(old, at_depth_of(old, new))
         known = {*axis_sizes(axes_of(old)), *OURS}
         for label in self.units:
             if label not in known:
@@ -72,11 +72,11 @@ class ComposedGrowth:
                 raise OptionError(
                     f"growth.depth is empty, but the depth grows from {_depth(old)} to {_depth(new)}: choose one"
                 )
-            self.depth.check(_at_depth_of(old, new), new)
+            self.depth.check(at_depth_of(old, new), new)
 
     def preserves_function(self, old: nnx.Module, new: nnx.Module) -> bool:
         """Say whether the grown model computes what the old one did."""
-        wider = _at_depth_of(old, new)
+        wider = at_depth_of(old, new)
         if self._lossy_because(new, growing_labels(old, wider)):
             return False
         return self.depth is None or not _depths_differ(old, new) or self.depth.preserves_function(wider, new)
@@ -86,7 +86,7 @@ class ComposedGrowth:
     ) -> tuple[Tree, Tree]:
         """Grow parameters and optimizer state; arguments and errors as in the contract."""
         self.check(old, new)
-        wider = _at_depth_of(old, new)
+        wider = at_depth_of(old, new)
         maps = {
             label: self._map(label, before, after, seed)
             for label, (before, after) in growing_labels(old, wider).items()
@@ -118,7 +118,8 @@ class ComposedGrowth:
                 f"the model's '{label}' units grow from {old} to {new}, but growth.units has no rule: add one"
             )
         rule = self.units[label]
-        if label == STREAM and not isinstance(rule, NewUnits) and not rule(label, old, new, seed=0).is_uniform:
+        grown = rule(label, old, new, seed=0)
+        if label == STREAM and not grown.is_new.any() and not grown.is_uniform:
             raise OptionError(
                 f"growth.units.stream would make copies of {old} units to {new} that are not all alike, which changes "
                 f"what a layer norm subtracts: take a multiple of {old} with share=0.5 and choice=cyclic"
@@ -139,7 +140,7 @@ class ComposedGrowth:
         return reasons
 
 
-def _at_depth_of(old: nnx.Module, new: nnx.Module) -> nnx.Module:
+def at_depth_of(old: nnx.Module, new: nnx.Module) -> nnx.Module:
     """Give the new model with the old one's depth, holding shapes alone."""
     depth = _depth(old)
     structure, params = split_model(new)

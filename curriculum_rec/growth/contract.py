@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from curriculum_rec.growth.masks import Masks
 from curriculum_rec.models.structure import Tree
 
 
@@ -66,6 +68,29 @@ class FitsGrowth(Protocol):
         self, params: Tree, opt_state: Tree, *, old: nnx.Module, new: nnx.Module, seed: int, task: GrowthTask
     ) -> tuple[Tree, Tree]:
         """Learn, and grow; arguments as in :class:`Growth`, and what is learnt from."""
+        ...
+
+
+@runtime_checkable
+class GrowsMasked(Protocol):
+    """Growth whose stage begins with masks over what is new."""
+
+    @property
+    def steps(self) -> int:
+        """Steps over which the masks rise."""
+        ...
+
+    def masks(self, old: nnx.Module, new: nnx.Module) -> Masks:
+        """Say what is masked of the grown model."""
+        ...
+
+
+@runtime_checkable
+class TellsNewBlocks(Protocol):
+    """Growth in depth that knows which blocks of the grown stack are new."""
+
+    def is_new(self, old: int, new: int) -> np.ndarray:
+        """Say which blocks are new, bool ``[new]``."""
         ...
 
 

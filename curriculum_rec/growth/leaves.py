@@ -68,12 +68,14 @@ def _along_units(axis: Axis, maps: Mapping[str, UnitMap]) -> Along:
         root = np.float32(np.sqrt(len(grown) / grown.n_old))
         value = np.sqrt(there * grown.share * root)
         gradient = value / root
-    elif axis.kind in NORMS and grown.is_new.any():
+    elif axis.kind in NORMS and grown.is_new.any() and not grown.masked:
         longer = np.float32(np.sqrt(grown.n_old / len(grown)))  # by this a norm makes a vector with new zeros longer
         value, gradient = value * longer, gradient / longer
     produced = axis.role == "produces"
     copies = grown.is_copy & produced
-    new = ZERO if axis.role == grown.zero_where else RANDOM
+    new = ZERO if axis.role == grown.zero_where and not grown.masked else RANDOM
+    if axis.kind == "factor":
+        new = RANDOM
     if axis.kind in NORMS:
         new = MEAN  # with a gain of 0, new units of the stream would never get a gradient
     return Along(

@@ -105,6 +105,23 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class Fresh:
+    """Options of blocks that begin as a model's first ones do, linear layers at random, and act at once.
+
+    They take nothing of their sources, and the function changes.
+    """
+
+    preserves: ClassVar[bool] = False
+    anew: ClassVar[frozenset[Role]] = frozenset(get_args(Role))
+
+    def __call__(self, copied: Float[Array, "new *shape"], role: Role, *, key: Array) -> Float[Array, "new *shape"]:
+        """Give the leaves of new blocks."""
+        if role in ("weight", "output"):
+            return jax.nn.initializers.lecun_normal(batch_axis=0)(key, copied.shape, copied.dtype)
+        return jnp.ones_like(copied) if role in ("gate", "norm_gain") else jnp.zeros_like(copied)
+
+
+@dataclass(frozen=True)
 class NormZero:
     """Options of copies whose norms give 0 and whose biases are 0, so that their branches are 0.
 

@@ -35,6 +35,7 @@ class UnitMap:
         scale: Standard deviation of those random values, in terms of that of the weights that are there already.
         noise: What is added to the produced weights of copies, in the same terms.
         next_block: Whether the produced weights of copies are those of the block above.
+        masked: Whether new units are random everywhere, since masks keep them from acting.
     """
 
     n_old: int
@@ -45,6 +46,7 @@ class UnitMap:
     scale: float = 1.0
     noise: float = 0.0
     next_block: bool = False
+    masked: bool = False
 
     def __len__(self) -> int:
         return len(self.source)

@@ -92,16 +92,52 @@ def _by_blocks(causal: bool, query: Array, key: Array, value: Array, look: _Look
     return jnp.stack(mixed, axis=2)
 
 
+def attention_map(
+    query: Float[Array, "batch length heads head"],
+    key: Float[Array, "batch length heads head"],
+    *,
+    causal: bool = True,
+    bias: Float[Array, "rows biased length length"] | None = None,
+    n_keys: Int32[Array, " batch"] | None = None,
+) -> Float[Array, "batch length length"]:
+    """Give what share of a position's look goes to each key, the mean of all heads; each row adds up to 1.
+
+    :func:`attention` holds no such map, which is as large as the square of a history; this is for those who ask for it.
+
+    Args:
+        query: ``[batch, length, heads, head]``.
+        key: Same shape.
+        causal: As in :func:`attention`.
+        bias: As in :func:`attention`.
+        n_keys: As in :func:`attention`.
+
+    Returns:
+        float32 ``[batch, queries, keys]``.
+    """
+    heads = query.shape[2]
+
+    def of_head(head: int) -> Array:
+        own = None if bias is None else bias[:, min(head, bias.shape[1] - 1)]
+        return _shares(query[:, :, head], key[:, :, head], (own, n_keys), causal=causal)
+
+    return jnp.stack([of_head(head) for head in range(heads)]).mean(axis=0)
+
+
 def _attend(query: Array, key: Array, value: Array, look: _Look, *, causal: bool) -> Array:
     """Attend from the last queries of a history to its keys, ``[batch, queries or keys, head]``."""
+    weights = _shares(query, key, look, causal=causal)
+    return jnp.einsum("bqk,bkd->bqd", weights.astype(value.dtype), value)
+
+
+def _shares(query: Array, key: Array, look: _Look, *, causal: bool) -> Array:
+    """Give how much of each key the last queries of a history take, float32 ``[batch, queries, keys]``."""
     bias, n_keys = look
     query *= jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
     scores = jnp.einsum("bqd,bkd->bqk", query, key, preferred_element_type=jnp.float32)
     if bias is not None:
         scores += jnp.broadcast_to(bias.astype(scores.dtype), scores.shape)
     allowed = may_look(query.shape[1], key.shape[1], n_keys, causal=causal)
-    weights = jax.nn.softmax(jnp.where(allowed, scores, jnp.finfo(scores.dtype).min), axis=-1)
-    return jnp.einsum("bqk,bkd->bqd", weights.astype(value.dtype), value)
+    return jax.nn.softmax(jnp.where(allowed, scores, jnp.finfo(scores.dtype).min), axis=-1)
 
 
 def may_look(n_queries: int, n_keys: int, present: Int32[Array, " batch"] | None, *, causal: bool) -> Array:

@@ -12,9 +12,10 @@ from curriculum_rec.errors import OptionError
 Role = Literal["produces", "consumes"]
 """Whether a parameter makes the values of units, or takes them up."""
 
-Kind = Literal["plain", "layer_norm", "rms_norm", "attention"]
-"""What is special about units: they are scaled by a norm of either kind, whose gain the parameter is; or they are
-summed over in attention scores, which are divided by the root of their number."""
+Kind = Literal["plain", "layer_norm", "rms_norm", "attention", "factor"]
+"""What is special about units: they are scaled by a norm of either kind, whose gain the parameter is; they are summed
+over in attention scores, which are divided by the root of their number; or their values are products, of which another
+parameter is the first factor and this one a further one."""
 
 NORMS: tuple[Kind, ...] = ("layer_norm", "rms_norm")
 
@@ -25,7 +26,21 @@ OURS = (STREAM, HIDDEN, HEADS, HEAD)
 
 ROTARY, INNER, INNER_HEADS, BUCKETS = "rotary", "inner", "inner_heads", "buckets"
 SINGLE, FEATURES, CODES, CLASSES = "single", "features", "codes", "classes"
-FIXED = (ROTARY, INNER, INNER_HEADS, BUCKETS, SINGLE, FEATURES, CODES, CLASSES)
+QUOTIENTS, REMAINDERS, ITEM_BUCKETS, PROBES = "quotients", "remainders", "item_buckets", "probes"
+FIXED = (
+    ROTARY,
+    INNER,
+    INNER_HEADS,
+    BUCKETS,
+    SINGLE,
+    FEATURES,
+    CODES,
+    CLASSES,
+    QUOTIENTS,
+    REMAINDERS,
+    ITEM_BUCKETS,
+    PROBES,
+)
 """Labels of units of which every model keeps as many as it has: of them no growth would preserve the function, or
 their number is the data's."""
 

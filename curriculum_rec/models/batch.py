@@ -68,7 +68,9 @@ class BatchRng:
 
     def numbered(self, number: Array | int) -> BatchRng:
         """Give the stream of one use among several alike, for example one layer's; may be traced."""
-        return replace(self, seed=_mix(self.seed ^ _mix(jnp.asarray(number, jnp.uint32) + jnp.uint32(0x9E3779B9))))
+        return replace(
+            self, seed=scramble(self.seed ^ scramble(jnp.asarray(number, jnp.uint32) + jnp.uint32(0x9E3779B9)))
+        )
 
     def bits(self, *shape: int) -> UInt32[Array, "batch *shape"]:
         """Draw 32 random bits for every place ``[batch, *shape]``."""
@@ -78,7 +80,7 @@ class BatchRng:
         place = jnp.arange(size, dtype=jnp.uint32).reshape(shape)
         row = self.row.reshape(-1, *(1,) * len(shape)) * jnp.uint32(size)
         # The seed enters by "exclusive or": by addition, all streams would be shifted copies of one sequence.
-        return _mix((row + place[None]) * jnp.uint32(0x9E3779B9) ^ self.seed)
+        return scramble((row + place[None]) * jnp.uint32(0x9E3779B9) ^ self.seed)
 
     def key(self) -> Array:
         """Give a JAX key for numbers that the whole batch shares, the same on every device."""
@@ -105,7 +107,7 @@ def keep_mask(rng: BatchRng, rate: float, shape: tuple[int, ...]) -> Bool[Array,
     return rng.bits(*shape) >= jnp.uint32(min(int(rate * 2**32), 2**32 - 1))
 
 
-def _mix(x: UInt32[Array, "*shape"]) -> UInt32[Array, "*shape"]:
+def scramble(x: UInt32[Array, "*shape"]) -> UInt32[Array, "*shape"]:
     """Scramble 32 bits (the "lowbias32" constants found by Chris Wellons' hash prospector)."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
     x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ from jaxtyping import Array, Bool, Float, Int32
 from curriculum_rec.data.task import Task
 from curriculum_rec.models.axes import SINGLE, STREAM, Axis
 from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.blocks import Read
+from curriculum_rec.models.compact_items import CompactItems
 from curriculum_rec.models.recommender import MakeBlock, SequenceRecommender
 from curriculum_rec.models.transformer import TransformerBlock, TransformerOptions
 
@@ -29,6 +31,8 @@ class BERT4Rec(TransformerOptions):
 
     Args:
         cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
+        item_table: How items share rows of smaller tables, which changes the first term of the parameters; None gives
+            each its own.
 
     Source: Sun et al. (2019). Scores are products of the last layer with the items' vectors, without the original's
     projection and bias an item; pre-norm blocks and a learnt gate on each residual branch are ours.
@@ -38,6 +42,7 @@ class BERT4Rec(TransformerOptions):
     FILLS_MASKS: ClassVar[bool] = True
 
     cosine_scale: float | None = None
+    item_table: CompactItems | None = None
 
     def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> BERT4RecModel:
         """Build the model; a history of ``max_length`` items has one more position, that of the mask."""
@@ -49,6 +54,7 @@ class BERT4Rec(TransformerOptions):
             n_positions=length if self.positions == "learnt" else None,
             depth=self.depth if depth is None else depth,
             cosine_scale=self.cosine_scale,
+            item_table=self.item_table,
             rngs=rngs,
         )
 
@@ -78,33 +84,54 @@ class BERT4RecModel(SequenceRecommender):
             rng: Randomness; None at inference.
             progress: Steps trained as a fraction of the run.
         """
+        return self._fill(items, masked, rng, progress=progress)[0]
+
+    def _fill(
+        self, items: Array, masked: Array, rng: BatchRng | None, *, progress: Array | None, read: Read | None = None
+    ) -> tuple[Array, Array | None]:
         present = jnp.where(masked, 1, items)
         x = jnp.where(masked[..., None], self.mask.embedding[...][0][None, None, :], self.items.embed(items))
         # A row that only fills a batch up looks at its own padding: a fused kernel may know no mean of nothing.
         n_keys = jnp.maximum((present > 0).sum(axis=1, dtype=jnp.int32), 1)
-        return self.encode(x, present, rng, progress=progress, context=n_keys)
+        return self.encode_and_read(x, present, rng, progress=progress, context=n_keys, read=read)
 
     def next_vectors(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch width"]:
         """Give the vector that predicts what follows each history, at a mask that is appended to it."""
+        return self._next(batch, rng)[0]
+
+    def _next(self, batch: Batch, rng: BatchRng | None, *, read: Read | None = None) -> tuple[Array, Array | None]:
+        """Give what stands at the mask: the vector, and of maps ``[depth, batch, queries, keys]`` its row."""
         history = jnp.pad(batch["history"], ((0, 0), (0, 1)))
         last = (history > 0).sum(axis=1, dtype=jnp.int32)
         masked = jnp.arange(history.shape[1], dtype=jnp.int32)[None, :] == last[:, None]
-        hidden = self.fill(history, masked, rng, progress=batch.progress)
-        return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
+        hidden, maps = self._fill(history, masked, rng, progress=batch.progress, read=read)
+        rows = None if maps is None else jnp.take_along_axis(maps, last[None, :, None, None], axis=2)[:, :, 0]
+        return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0], rows
 
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
         """Map every position to the vector that predicts what follows it, from it and the earlier items alone.
 
         Each position takes a pass of its own; :meth:`next_vectors` gives that of the last item in one.
         """
+        return self._at_each(batch, rng)[0]
+
+    def with_attention(
+        self, batch: Batch, rng: BatchRng | None = None
+    ) -> tuple[Float[Array, "batch length width"], Float[Array, "depth batch length keys"]]:
+        """Do the same, and say how the mask behind each position looks at all that stands before it, and itself."""
+        hidden, maps = self._at_each(batch, rng, read=TransformerBlock.attention_map)
+        return hidden, cast("Array", maps)
+
+    def _at_each(self, batch: Batch, rng: BatchRng | None, *, read: Read | None = None) -> tuple[Array, Array | None]:
         history = batch["history"]
         place = jnp.arange(history.shape[1], dtype=jnp.int32)
 
-        def at(position: Array) -> Array:
+        def at(position: Array) -> tuple[Array, Array | None]:
             begun = jnp.where(place[None, :] <= position, history, 0)
-            return self.next_vectors(replace(batch, arrays={"history": begun}), rng)
+            return self._next(replace(batch, arrays={"history": begun}), rng, read=read)
 
-        return jax.lax.map(at, place).transpose(1, 0, 2)
+        hidden, maps = jax.lax.map(at, place)
+        return hidden.transpose(1, 0, 2), None if maps is None else maps.transpose(1, 2, 0, 3)
 
     def axes(self) -> dict[str, Any]:
         """Name the axes of the parameters."""

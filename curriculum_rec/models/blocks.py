@@ -29,6 +29,9 @@ Remat = Literal["none", "dots", "block"]
 FeedForwardKind = Literal["gelu", "swiglu"]
 """``gelu(W1 x)``, or ``silu(V x) * W1 x``, which has a third matrix."""
 
+Read = Callable[..., Array]
+"""Reads an array off a block, what goes into it, and the context of all blocks if there is one."""
+
 UNROLL_UP_TO = 8
 """Stacks up to this depth are unrolled (faster to run); deeper ones are scanned (faster to compile)."""
 
@@ -57,7 +60,22 @@ def apply_blocks(
     progress: Float[Array, ""] | None = None,
     context: Any = None,
 ) -> Float[Array, "batch length width"]:
-    """Run the stacked blocks one after the other.
+    """Run the stacked blocks one after the other; arguments as in :func:`read_blocks`."""
+    return read_blocks(blocks, x, rng, remat=remat, drop=drop, progress=progress, context=context)[0]
+
+
+def read_blocks(
+    blocks: nnx.Module,
+    x: Float[Array, "batch length width"],
+    rng: BatchRng | None,
+    *,
+    remat: Remat = "none",
+    drop: BlockDrop | None = None,
+    progress: Float[Array, ""] | None = None,
+    context: Any = None,
+    read: Read | None = None,
+) -> tuple[Float[Array, "batch length width"], Float[Array, "depth *shape"] | None]:
+    """Run the stacked blocks one after the other, and read something of each.
 
     Args:
         blocks: The stack; no gradient goes into what is frozen of it, nor through it to what lies below.
@@ -67,38 +85,49 @@ def apply_blocks(
         drop: How probably each block is kept; None keeps all.
         progress: Steps trained as a fraction of the run, for ``drop``.
         context: What all blocks get besides the stream, as their third argument; None where they take two.
+        read: Reads an array off a block and what goes into it; None reads nothing.
+
+    Returns:
+        The stream after the last block, and what was read, block by block.
     """
     depth, frozen = stack_depth(blocks), frozen_blocks(blocks)
     structure, stacked = nnx.split(blocks)
     keep = None if drop is None or rng is None else drop.keep(depth, progress)
     further = () if context is None else (context,)
 
-    def layer(x: Array, weights: nnx.State, number: Array | int) -> Array:
+    def layer(x: Array, weights: nnx.State, number: Array | int) -> tuple[Array, Array | None]:
         own = None if rng is None else rng.numbered(number)
 
         def block(x: Array) -> Array:
             return nnx.merge(structure, weights)(x, own, *further)
 
+        found = None if read is None else read(nnx.merge(structure, weights), x, *further)
         if drop is None or keep is None or own is None:
-            return block(x)
-        return drop_block(x, block, probability=keep[number], scales=drop.scales, rng=own)
+            return block(x), found
+        return drop_block(x, block, probability=keep[number], scales=drop.scales, rng=own), found
 
     if remat != "none":
         policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if remat == "dots" else None
         layer = jax.checkpoint(layer, policy=policy)
 
-    def run(x: Array, weights: nnx.State, first: int, last: int) -> Array:
+    def run(x: Array, weights: nnx.State, first: int, last: int) -> tuple[Array, list[Array | None]]:
         if last - first <= UNROLL_UP_TO:
+            found = []
             for number in range(first, last):
-                x = layer(x, jax.tree.map(lambda leaf: leaf[number], weights), number)  # noqa: B023 - used at once
-            return x
+                x, one = layer(x, jax.tree.map(lambda leaf: leaf[number], weights), number)  # noqa: B023 - used at once
+                found.append(None if one is None else one[None])
+            return x, found
         part = jax.tree.map(lambda leaf: leaf[first:last], weights)
-        return jax.lax.scan(lambda x, block: (layer(x, *block), None), x, (part, jnp.arange(first, last)))[0]
+        x, all_found = jax.lax.scan(lambda x, block: layer(x, *block), x, (part, jnp.arange(first, last)))
+        return x, [all_found]
 
+    below: list[Array | None] = []
     if frozen:
         # Stopped on the way in, not only on the way out: nothing is then kept for a backward pass in the first place.
-        x = run(jax.lax.stop_gradient(x), jax.lax.stop_gradient(stacked), 0, frozen)
-    return run(x, stacked, frozen, depth)
+        x, below = run(jax.lax.stop_gradient(x), jax.lax.stop_gradient(stacked), 0, frozen)
+    x, above = run(x, stacked, frozen, depth)
+    found = [part for part in below + above if part is not None]
+    return x, jnp.concatenate(found) if found else None
 
 
 def freeze_blocks(blocks: nnx.Module, number: int) -> None:

@@ -143,6 +143,7 @@ class ResidualClassifierModel(RowStack):
     """See :class:`ResidualClassifier`."""
 
     BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("fields", "project")
+    ABOVE_BLOCKS: ClassVar[tuple[str, ...]] = ("norm", "out")
 
     def __init__(self, options: ResidualClassifier, inputs: Columns, *, depth: int, rngs: nnx.Rngs) -> None:
         self.fields = FeatureInput(inputs.schema, options.embedding_width, rngs=rngs)

@@ -64,6 +64,21 @@ class FillsMasks(Protocol):
         ...
 
 
+@runtime_checkable
+class ShowsAttention(Protocol):
+    """A recommender of softmax attention that can say how its positions look at each other."""
+
+    def with_attention(
+        self, batch: Batch, rng: BatchRng | None = None
+    ) -> tuple[Float[Array, "batch length width"], Float[Array, "depth batch length keys"]]:
+        """Give what a call of the model gives, and the maps of its blocks from the lowest on, the mean of their heads.
+
+        Entry ``[..., position, key]`` of a map is the share of ``key`` in what the vector of ``position`` is made of,
+        0 where it may not look; each row adds up to 1.
+        """
+        ...
+
+
 def fills_masks(options: object) -> bool:
     """Say whether options build a model that guesses masked items, as they say in ``FILLS_MASKS``."""
     return bool(getattr(options, "FILLS_MASKS", False))

@@ -83,6 +83,8 @@ class DNN:
 class DNNModel(nnx.Module):
     """The network; see :class:`DNN` for its options."""
 
+    ABOVE_BLOCKS: ClassVar[tuple[str, ...]] = ("norm",)
+
     def __init__(self, options: DNN, *, n_items: int, depth: int, rngs: nnx.Rngs) -> None:
         self.items = ItemTable(n_items, options.width, cosine_scale=options.cosine_scale, rngs=rngs)
         self.blocks = stack_blocks(

@@ -74,6 +74,8 @@ class GRU4Rec:
 class GRU4RecModel(nnx.Module):
     """The network; see :class:`GRU4Rec` for its options."""
 
+    ABOVE_BLOCKS: ClassVar[tuple[str, ...]] = ("norm",)
+
     def __init__(self, options: GRU4Rec, *, n_items: int, depth: int, rngs: nnx.Rngs) -> None:
         self.items = ItemTable(n_items, options.width, cosine_scale=options.cosine_scale, rngs=rngs)
         self.blocks = stack_blocks(lambda rngs: RecurrentBlock(options, rngs=rngs), depth, rngs)

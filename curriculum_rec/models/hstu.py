@@ -15,6 +15,7 @@ from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.axes import BUCKETS, INNER, INNER_HEADS, SINGLE, STREAM, Axis, Joined, Product, linear_axes
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
+from curriculum_rec.models.compact_items import CompactItems
 from curriculum_rec.models.gates import Gate, project
 from curriculum_rec.models.norms import EPSILON, make_norm, norm_axes
 from curriculum_rec.models.pointwise import pointwise_attention
@@ -46,6 +47,8 @@ class HSTU(StackOptions):
             one for how long before an item the other came, whose logarithm is rounded; the data must have timestamps.
         time_buckets: How many such numbers there are; longer times share the last.
         cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
+        item_table: How items share rows of smaller tables, which changes the first term of the parameters; None gives
+            each its own.
 
     Source: Zhai et al. (2024), "Actions Speak Louder than Words", equations 1 to 3. Their sum over keys is divided by
     the longest history's length; ours is by the number of keys that a position sees, which the norm behind it takes
@@ -60,6 +63,7 @@ class HSTU(StackOptions):
     bias: Bias = "position_and_time"
     time_buckets: int = 128
     cosine_scale: float | None = None
+    item_table: CompactItems | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,6 +94,7 @@ class HSTU(StackOptions):
             n_positions=None,
             depth=self.depth if depth is None else depth,
             cosine_scale=self.cosine_scale,
+            item_table=self.item_table,
             rngs=rngs,
         )
 

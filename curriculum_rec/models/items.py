@@ -25,7 +25,48 @@ def n_rows(n_items: int) -> int:
     return -(-(n_items + 2) // ROW_MULTIPLE) * ROW_MULTIPLE
 
 
-class ItemTable(nnx.Module):
+INITIAL = 0.02
+"""Standard deviation of the initial vectors' numbers."""
+
+
+class ItemVectors(nnx.Module):
+    """What all item tables share: input vectors of the history and output vectors of the candidates are the same.
+
+    Args:
+        n_items: Size of the catalogue.
+        cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
+    """
+
+    def __init__(self, n_items: int, *, cosine_scale: float | None) -> None:
+        if cosine_scale is not None and not cosine_scale > 0:
+            raise OptionError(f"model.cosine_scale={cosine_scale}: it must be above 0, or null for the inner product")
+        self.n_items = n_items
+        self.cosine_scale = cosine_scale
+
+    def rows(self, items: Int32[Array, "*shape"] | None) -> Float[Array, "*rows width"]:
+        """Give the vectors of some items, or of all rows."""
+        raise NotImplementedError
+
+    def axes(self) -> dict[str, tuple[Axis, ...]]:
+        """Name the axes of the parameters."""
+        raise NotImplementedError
+
+    @jax.named_scope("embedding")
+    def embed(self, items: Int32[Array, "*shape"]) -> Float[Array, "*shape width"]:
+        """Give the input vectors."""
+        return self.rows(items)
+
+    def vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
+        """Give the output vectors of some items, or of all rows of the table."""
+        chosen = self.rows(items)
+        return chosen if self.cosine_scale is None else normalise(chosen)
+
+    def queries(self, hidden: Float[Array, "*shape width"]) -> Float[Array, "*shape width"]:
+        """Turn a model's last layer into user vectors, whose inner product with :meth:`vectors` is the score."""
+        return hidden if self.cosine_scale is None else self.cosine_scale * normalise(hidden)
+
+
+class ItemTable(ItemVectors):
     """One vector an item; row 0 is padding, row ``n_items + 1`` may stand for a hidden item, and the rest is filling.
 
     Args:
@@ -36,32 +77,19 @@ class ItemTable(nnx.Module):
     """
 
     def __init__(self, n_items: int, width: int, *, cosine_scale: float | None, rngs: nnx.Rngs) -> None:
-        if cosine_scale is not None and not cosine_scale > 0:
-            raise OptionError(f"model.cosine_scale={cosine_scale}: it must be above 0, or null for the inner product")
-        vectors = 0.02 * jax.random.normal(rngs.params(), (n_items + 1, width))
+        super().__init__(n_items, cosine_scale=cosine_scale)
+        vectors = INITIAL * jax.random.normal(rngs.params(), (n_items + 1, width))
         self.embedding = nnx.Param(jnp.pad(vectors, ((0, n_rows(n_items) - len(vectors)), (0, 0))))
-        self.n_items = n_items
-        self.cosine_scale = cosine_scale
 
     def axes(self) -> dict[str, tuple[Axis, ...]]:
         """Name the axes of the table, whose rows make vectors of the residual stream."""
         rows, width = self.embedding.shape
         return {"embedding": (Axis(ROWS, rows), Axis(STREAM, width))}
 
-    @jax.named_scope("embedding")
-    def embed(self, items: Int32[Array, "*shape"]) -> Float[Array, "*shape width"]:
-        """Give the input vectors."""
-        return self.embedding[...][items]
-
-    def vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
-        """Give the output vectors of some items, or of all rows of the table."""
+    def rows(self, items: Int32[Array, "*shape"] | None) -> Float[Array, "*rows width"]:
+        """Give the vectors of some items, or of all rows."""
         table = self.embedding[...]
-        chosen = whole_table(table) if items is None else table[items]
-        return chosen if self.cosine_scale is None else normalise(chosen)
-
-    def queries(self, hidden: Float[Array, "*shape width"]) -> Float[Array, "*shape width"]:
-        """Turn a model's last layer into user vectors, whose inner product with :meth:`vectors` is the score."""
-        return hidden if self.cosine_scale is None else self.cosine_scale * normalise(hidden)
+        return whole_table(table) if items is None else table[items]
 
 
 def is_candidate(n_rows: int, n_items: int) -> Bool[Array, " rows"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,35 @@ NormName = Literal["layer", "rms"]
 
 EPSILON = 1e-6
 """Added to a vector's squared length by :class:`RMSNorm`."""
+
+
+WEIGHTS = "weights"
+"""The attribute of a norm, and the name of a parameter, with how much each unit counts in its statistics; it is there
+while a growth masks units, and no longer."""
+
+
+class LayerNorm(nnx.LayerNorm):
+    """Flax's layer norm, whose mean and variance may weigh units.
+
+    Args:
+        width: Size of the vectors.
+        rngs: Random streams; nothing is random.
+    """
+
+    def __init__(self, width: int, *, rngs: nnx.Rngs) -> None:
+        super().__init__(width, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "*shape width"], *, mask: Array | None = None) -> Float[Array, "*shape width"]:
+        """Normalise every vector."""
+        weights = getattr(self, WEIGHTS, None)
+        if weights is None:
+            return super().__call__(x, mask=mask)
+        given: tuple[Any, ...] = weights, self.scale, self.bias
+        weight, gain, bias = (_laid(each[...], x.ndim) for each in given)
+        share, wide = weight / weight.sum(), x.astype(jnp.float32)
+        centred = wide - (share * wide).sum(axis=-1, keepdims=True)
+        variance = (share * centred**2).sum(axis=-1, keepdims=True)
+        return (centred * jax.lax.rsqrt(variance + self.epsilon) * gain + bias).astype(x.dtype)
 
 
 class RMSNorm(nnx.Module):
@@ -36,10 +65,18 @@ class RMSNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "*shape width"]) -> Float[Array, "*shape width"]:
         """Scale every vector, by sums in float32."""
-        square = (x.astype(jnp.float32) ** 2).sum(axis=-1, keepdims=True)
-        inverse = jax.lax.rsqrt((square + jnp.float32(EPSILON)) / self.num_features)
-        gain = self.scale[...]
-        return x * inverse.astype(x.dtype) * gain.reshape(*(1,) * (x.ndim - 1), -1)
+        squares, weights = x.astype(jnp.float32) ** 2, getattr(self, WEIGHTS, None)
+        count: Array | int = self.num_features
+        if weights is not None:
+            weight = _laid(weights[...], x.ndim)
+            squares, count = squares * weight, weight.sum()
+        inverse = jax.lax.rsqrt((squares.sum(axis=-1, keepdims=True) + jnp.float32(EPSILON)) / count)
+        return x * inverse.astype(x.dtype) * self.scale[...].reshape(*(1,) * (x.ndim - 1), -1)
+
+
+def _laid(vector: Array, n_axes: int) -> Array:
+    """Give a vector the axes of what it is multiplied with, in float32."""
+    return vector.astype(jnp.float32).reshape(*(1,) * (n_axes - 1), -1)
 
 
 Norm = nnx.LayerNorm | RMSNorm
@@ -47,7 +84,7 @@ Norm = nnx.LayerNorm | RMSNorm
 
 def make_norm(name: NormName, width: int, rngs: nnx.Rngs) -> Norm:
     """Make a norm with its gain at 1 and, where it has one, its bias at 0."""
-    return nnx.LayerNorm(width, rngs=rngs) if name == "layer" else RMSNorm(width)
+    return LayerNorm(width, rngs=rngs) if name == "layer" else RMSNorm(width)
 
 
 def norm_axes(norm: Norm, label: str, *, role: Role = "produces") -> dict[str, tuple[Axis, ...]]:

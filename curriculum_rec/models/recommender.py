@@ -13,14 +13,16 @@ from jaxtyping import Array, Float, Int32
 from curriculum_rec.models.axes import POSITIONS, STREAM, Axis
 from curriculum_rec.models.batch import BatchRng, dropout
 from curriculum_rec.models.blocks import (
+    Read,
     Remat,
-    apply_blocks,
     check_network_options,
     count_matrix_entries,
+    read_blocks,
     stack_axes,
     stack_blocks,
     stack_depth,
 )
+from curriculum_rec.models.compact_items import CompactItems
 from curriculum_rec.models.dropping import BlockDrop
 from curriculum_rec.models.items import ItemTable
 from curriculum_rec.models.norms import NormName, make_norm, norm_axes
@@ -76,10 +78,12 @@ class SequenceRecommender(nnx.Module):
         n_positions: Positions of the longest sequence, which get a learnt vector each; None for no such vectors.
         depth: Number of blocks.
         cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
+        item_table: How items share rows of a smaller table; None gives each its own.
         rngs: Random streams for the initial values.
     """
 
     BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions",)
+    ABOVE_BLOCKS: ClassVar[tuple[str, ...]] = ("norm",)
 
     def __init__(
         self,
@@ -90,10 +94,12 @@ class SequenceRecommender(nnx.Module):
         n_positions: int | None,
         depth: int,
         cosine_scale: float | None,
+        item_table: CompactItems | None,
         rngs: nnx.Rngs,
     ) -> None:
         width = options.width
-        self.items = ItemTable(n_items, width, cosine_scale=cosine_scale, rngs=rngs)
+        make_items: CompactItems = ItemTable if item_table is None else item_table
+        self.items = make_items(n_items, width, cosine_scale=cosine_scale, rngs=rngs)
         self.positions = None if n_positions is None else _position_vectors(n_positions, width, rngs)
         self.blocks = stack_blocks(make_block, depth, rngs)
         self.norm = make_norm(options.norm, width, rngs)
@@ -111,7 +117,20 @@ class SequenceRecommender(nnx.Module):
         progress: Float[Array, ""] | None,
         context: Any = None,
     ) -> Float[Array, "batch length width"]:
-        """Run the blocks on embedded sequences.
+        """Run the blocks on embedded sequences; arguments as in :meth:`encode_and_read`."""
+        return self.encode_and_read(x, items, rng, progress=progress, context=context)[0]
+
+    def encode_and_read(
+        self,
+        x: Float[Array, "batch length width"],
+        items: Int32[Array, "batch length"],
+        rng: BatchRng | None,
+        *,
+        progress: Float[Array, ""] | None,
+        context: Any = None,
+        read: Read | None = None,
+    ) -> tuple[Float[Array, "batch length width"], Float[Array, "depth *shape"] | None]:
+        """Run the blocks on embedded sequences, and read something of each.
 
         Args:
             x: The sequences' vectors.
@@ -119,12 +138,15 @@ class SequenceRecommender(nnx.Module):
             rng: Randomness; None at inference.
             progress: Steps trained as a fraction of the run.
             context: What all blocks get besides the stream.
+            read: Reads an array off a block and what goes into it; None reads nothing.
         """
         if self.positions is not None:
             x += self.positions(recency_positions(items, self.positions.num_embeddings))
         x = dropout(x, self.rate, None if rng is None else rng.named("embedding"))
-        hidden = apply_blocks(self.blocks, x, rng, remat=self.remat, drop=self.drop, progress=progress, context=context)
-        return self.items.queries(self.norm(hidden))
+        hidden, found = read_blocks(
+            self.blocks, x, rng, remat=self.remat, drop=self.drop, progress=progress, context=context, read=read
+        )
+        return self.items.queries(self.norm(hidden)), found
 
     def item_vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
         """Give the vectors of some items, or of all; the table is both input and output."""

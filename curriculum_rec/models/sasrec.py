@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 from flax import nnx
@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from curriculum_rec.data.task import Task
 from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.compact_items import CompactItems
 from curriculum_rec.models.recommender import SequenceRecommender
 from curriculum_rec.models.transformer import TransformerBlock, TransformerOptions
 
@@ -25,6 +26,8 @@ class SASRec(TransformerOptions):
 
     Args:
         cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
+        item_table: How items share rows of smaller tables, which changes the first term of the parameters; None gives
+            each its own.
 
     Source: Kang and McAuley (2018); pre-norm blocks, GELU, and a learnt gate on each residual branch are ours. With
     ``gating=ligr``, ``feed_forward=swiglu`` and a sampled softmax it is the recipe of eSASRec (Tikhonovich et al.,
@@ -34,6 +37,7 @@ class SASRec(TransformerOptions):
     TASK: ClassVar[Task] = "next_item"
 
     cosine_scale: float | None = None
+    item_table: CompactItems | None = None
 
     def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> SASRecModel:
         """Build the model."""
@@ -44,6 +48,7 @@ class SASRec(TransformerOptions):
             n_positions=max_length if self.positions == "learnt" else None,
             depth=self.depth if depth is None else depth,
             cosine_scale=self.cosine_scale,
+            item_table=self.item_table,
             rngs=rngs,
         )
 
@@ -55,6 +60,17 @@ class SASRecModel(SequenceRecommender):
         """Map histories int32 ``[batch, length]`` to user vectors."""
         history = batch["history"]
         return self.encode(self.items.embed(history), history, rng, progress=batch.progress)
+
+    def with_attention(
+        self, batch: Batch, rng: BatchRng | None = None
+    ) -> tuple[Float[Array, "batch length width"], Float[Array, "depth batch length keys"]]:
+        """Map histories to user vectors, and say how each block's positions look at each other."""
+        history = batch["history"]
+        x = self.items.embed(history)
+        hidden, maps = self.encode_and_read(
+            x, history, rng, progress=batch.progress, read=TransformerBlock.attention_map
+        )
+        return hidden, cast("Array", maps)
 
     def operations(self, lengths: np.ndarray) -> np.ndarray:
         """Count the operations of a forward pass; of the attention, the half that the causal mask leaves."""

@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.errors import OptionError
-from curriculum_rec.models.attention import attention
+from curriculum_rec.models.attention import attention, attention_map
 from curriculum_rec.models.axes import HEAD, HEADS, ROTARY, STREAM, Axis, Joined, Product, linear_axes
 from curriculum_rec.models.batch import BatchRng, dropout
 from curriculum_rec.models.blocks import FeedForward, FeedForwardKind
@@ -134,14 +134,25 @@ class TransformerBlock(nnx.Module):
             x = add_branch(x, attend, norm=self.norm, position=self.norm_position)
         return self.feed_forward(x, rng)
 
+    def attention_map(
+        self, x: Float[Array, "batch length width"], n_keys: Int32[Array, " batch"] | None = None
+    ) -> Float[Array, "batch length length"]:
+        """Say how the positions of what goes into the block look at each other, the mean of its heads."""
+        query, key, _, bias = self._looks(self.norm(x) if self.norm_position == "pre" else x)
+        return attention_map(query, key, causal=self.causal, bias=bias, n_keys=n_keys)
+
     def _attend(self, x: Array, n_keys: Array | None) -> Array:
+        query, key, value, bias = self._looks(x)
+        return attention(query, key, value, causal=self.causal, bias=bias, n_keys=n_keys).reshape(x.shape)
+
+    def _looks(self, x: Array) -> tuple[Array, Array, Array, Array | None]:
+        """Give queries, keys, values and what is added to scores."""
         batch, length, width = x.shape
         parts = jnp.split(project(self.query_key_value, x), 3, axis=-1)
         query, key, value = (part.reshape(batch, length, self.n_heads, width // self.n_heads) for part in parts)
         if self.is_rotary:
             query, key = rotate(query), rotate(key)
-        bias = None if self.bias is None else self.bias(length)
-        return attention(query, key, value, causal=self.causal, bias=bias, n_keys=n_keys).reshape(x.shape)
+        return query, key, value, None if self.bias is None else self.bias(length)
 
     def axes(self) -> dict[str, Any]:
         """Name the axes of one block's parameters.

@@ -53,6 +53,7 @@ class TransformerClassifierModel(nnx.Module):
     """The network; see :class:`TransformerClassifier` for its options."""
 
     BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("tokens", "fields")
+    ABOVE_BLOCKS: ClassVar[tuple[str, ...]] = ("norm", "output")
 
     def __init__(self, options: TransformerClassifier, inputs: Columns, *, depth: int, rngs: nnx.Rngs) -> None:
         self.n_dense = dense_width(inputs.schema)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 from flax import nnx
@@ -21,15 +22,19 @@ from curriculum_rec.growth.tree import BLOCKS
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.training.checkpoint import Snapshot, below, flatten, unflatten
 from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.pruning import Pruned, keep_largest
 from curriculum_rec.training.record import RunRecord
 from curriculum_rec.training.restore import PARAMS, evaluated_arrays, load_snapshot, model_template
 from curriculum_rec.training.run_directory import RunDirectory
-from curriculum_rec.training.stages import ChosenBlocks, WarmStart
+from curriculum_rec.training.stages import ChosenBlocks, Rewinding, WarmStart
 
 ITEMS, FIELDS = "items.", "fields."
 """How the names of parameters begin in which a row is an item, or a value of a feature."""
 
 OF_CODES = (ITEMS, FIELDS)
+
+COMPACT = frozenset(f"{ITEMS}{name}" for name in ("quotient", "remainder", "table", "weight"))
+"""Parameters of item tables whose items share rows."""
 
 Fate = Literal["taken", "grown", "fresh", "left"]
 """What became of a parameter: taken as it is, taken and grown, begun at random, or left behind in the other run."""
@@ -95,12 +100,19 @@ class Borrower:
         snapshot = load_snapshot(directory, warm.checkpoint)
         named = below(snapshot.arrays, evaluated_arrays(snapshot.arrays))
         theirs = {name: array for name, array in named.items() if not name.startswith(f"{PARTS}.")}
+        if warm.rewind is not None:
+            theirs = dict(self._rewound(theirs, warm, warm.rewind, snapshot))
         taken = chosen_blocks(chosen_names(theirs, warm.take), warm.blocks)
         their_depth = next((len(leaf) for name, leaf in taken.items() if BLOCKS in name.split(".")), None)
         depth = self.experiment.stages[stage].depth or their_depth
         new = model_template(self.experiment, inputs=self.dataset.inputs, stage=stage, depth=depth)
         shapes = _named(split_model(new)[1])
         rows = self._item_rows(warm, directory, snapshot) if any(name.startswith(OF_CODES) for name in taken) else None
+        if rows is not None and not COMPACT.isdisjoint(taken):
+            raise OptionError(
+                f"warm_start={warm.run}: its items share rows of a compact table by their numbers, so that none can be "
+                "looked up by its id: leave items.* out of warm_start.take, or take a run with model.item_table=full"
+            )
         fresh: Named = {}
         if shapes.keys() - taken.keys():
             model = self.experiment.build_model(self.dataset.inputs, stage=stage, depth=depth)
@@ -111,10 +123,29 @@ class Borrower:
             }
         _check_names(taken, shapes, warm)
         mixed = {name: taken[name] if name in taken else fresh[name] for name in shapes}
-        old = self._fitting(mixed, new, directory, snapshot, stage=stage, depth=their_depth)
+        old = self._fitting(mixed, new, directory, snapshot, warm, stage=stage, depth=their_depth)
         params = unflatten({f"{PARAMS}.{name}": leaf for name, leaf in mixed.items()}, PARAMS, split_model(old)[1])
         matched = None if rows is None else int((rows > 0).sum())
         return Borrowed(params, old, new, table_of_fates(theirs, taken, shapes), snapshot.step, matched)
+
+    def _rewound(self, theirs: Named, warm: WarmStart, rewind: Rewinding, snapshot: Snapshot) -> Named:
+        """Set the weights to 0 that were smallest in another checkpoint."""
+        if not isinstance(self.experiment.optimizer, Pruned):
+            raise OptionError(
+                "warm_start.rewind needs an optimizer that keeps what is 0: take optimizer=pruned, and "
+                "optimizer.sparsity=null to leave out no more"
+            )
+        run = warm.run if rewind.run is None else rewind.run
+        later = load_snapshot(RunDirectory.existing(run), rewind.checkpoint)
+        sizes = below(later.arrays, evaluated_arrays(later.arrays))
+        if later.meta["items_digest"] != snapshot.meta["items_digest"] or _differing(
+            theirs, {name: leaf for name, leaf in sizes.items() if not name.startswith(f"{PARTS}.")}
+        ):
+            raise CheckpointError(
+                f"warm_start.rewind.run={run}: its checkpoint {later.step} is of another model or catalogue than "
+                f"checkpoint {snapshot.step} of {warm.run}"
+            )
+        return {name: rewound(name, leaf, sizes[name], sparsity=rewind.sparsity) for name, leaf in theirs.items()}
 
     def _item_rows(self, warm: WarmStart, directory: RunDirectory, snapshot: Snapshot) -> np.ndarray | None:
         """Say which row of the other run's table each item of this one has, int32 ``[n_items + 1]``, -1 for none."""
@@ -144,6 +175,7 @@ class Borrower:
         new: nnx.Module,
         directory: RunDirectory,
         snapshot: Snapshot,
+        warm: WarmStart,
         *,
         stage: str,
         depth: int | None,
@@ -151,6 +183,11 @@ class Borrower:
         """Give the model that what was taken fits: the stage's own, or the other run's, which then has to grow."""
         if not (differing := _differing(mixed, _named(split_model(new)[1]))):
             return new
+        if warm.rewind is not None:
+            raise CheckpointError(
+                f"warm_start={warm.run}: '{differing[0]}' has another shape there than here, and a model that is "
+                "rewound does not grow: give this stage the model's own sizes"
+            )
         source, name = self.experiment, stage
         if self.open_run is not None:
             source, name = self.open_run(directory), RunRecord.from_json(snapshot.meta["record"]).stage.name
@@ -162,6 +199,26 @@ class Borrower:
                 "here; a model grows as a whole, so take all its parameters, or only such as have the same shapes"
             )
         return old
+
+
+def rewound(name: str, early: np.ndarray, late: np.ndarray, *, sparsity: float) -> np.ndarray:
+    """Keep of a parameter's early values those whose late ones are large; what is no matrix is kept whole.
+
+    Args:
+        name: Its name.
+        early: The values.
+        late: Those that decide, of the same shape.
+        sparsity: Share of the entries that become 0.
+
+    >>> early, late = np.array([[1.0, 2.0]], np.float32), np.array([[-9.0, 3.0]], np.float32)
+    >>> rewound("up.kernel", early, late, sparsity=0.5).tolist()
+    [[1.0, 0.0]]
+    """
+    stacked = BLOCKS in name.split(".")
+    if early.ndim - stacked < 2:
+        return early
+    kept = keep_largest(jnp.asarray(late), jnp.float32(sparsity), stacked=stacked)
+    return np.where(np.asarray(kept) != 0, early, np.zeros((), early.dtype))
 
 
 def chosen_names(params: Named, patterns: tuple[str, ...]) -> Named:

@@ -49,6 +49,7 @@ class StageRecord:
         loss_sum: Sum of the training losses since the last of these.
         loss_steps: Over so many steps.
         done: Whether it has ended.
+        masks: What its growth masks at first, as JSON data; None for nothing.
     """
 
     name: str
@@ -66,6 +67,7 @@ class StageRecord:
     loss_sum: float = 0.0
     loss_steps: int = 0
     done: bool = False
+    masks: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

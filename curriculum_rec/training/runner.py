@@ -28,7 +28,9 @@ from curriculum_rec.distillation.distilled import Distilled, without_parts
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.contract import Evaluator
 from curriculum_rec.files import write_frame, write_text
+from curriculum_rec.growth.contract import GrowsMasked
 from curriculum_rec.growth.depth import stacked_depth
+from curriculum_rec.growth.masks import Masks
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.models.touched import WHOLE
 from curriculum_rec.objectives import Nested, Softmax
@@ -173,6 +175,11 @@ class Runner:
         objective = self.experiment.objective
         if isinstance(self.optimizer, TouchingTransformation) and isinstance(objective, Softmax | Nested):
             raise OptionError(WHOLE)
+        if isinstance(self.optimizer, TouchingTransformation) and isinstance(self.experiment.growth, GrowsMasked):
+            raise OptionError(
+                "growth=masked masks columns of the item table, of which an optimizer of touched rows sees a few rows "
+                "alone: choose another growth, or optimizer=adamw"
+            )
         difficulty = self.experiment.curriculum.difficulty
         if isinstance(difficulty, ScoreFile):
             difficulty(self.dataset.examples, self.experiment.curriculum.unit)
@@ -319,10 +326,12 @@ class Runner:
         state = self.transitions.grow(state, old, new, self.optimizer)
         grows, growth = differ(old, new), self.experiment.growth
         self._model = new
-        state = replace(state, structure=split_model(new)[0], frozen=Frozen())
+        state = replace(state, structure=split_model(new)[0], frozen=Frozen(), masks=Masks())
         depth, parameters = stacked_depth(state.params), count_parameters(state.params)
         before = stacked_depth(split_model(old)[1])
         self._record = self._record.begin_stage(name, depth, parameters, step, depth_before=before, anew=begins_anew)
+        if masks := self.transitions.masks(old, new, step):
+            self._record = self._record.with_stage(masks=masks.to_json())
         self._take_learning_rates(self._record.stage)
         self._logbook.stage(
             self._record,
@@ -350,9 +359,10 @@ class Runner:
         traces = None
         while not self._record.stage.done:
             step = int(state.step)
-            frozen, next_level = self._frozen(step)
-            if frozen != state.frozen:
-                state, traces, self._traces_before = state.freeze(frozen), None, self.engine.traces
+            (frozen, next_level), masks = self._frozen(step), self._masks(step)
+            if (frozen, masks) != (state.frozen, state.masks):
+                state, traces, self._traces_before = state.hold(frozen, masks), None, self.engine.traces
+            next_level = min(next_level, masks.last_step) if masks else next_level
             boundary = min(end, self._next_evaluation(step), self._next_checkpoint(step), next_level)
             if self.profile and step == self._record.stage.first_step:
                 state, position = self._train_profiled(boundary, state, position)
@@ -393,8 +403,14 @@ class Runner:
         frozen, change = frozen_at(stage.freeze, shape, step - first, model)
         return frozen, first + (shape.steps if change is None else change)
 
+    def _masks(self, step: int) -> Masks:
+        """Say what is masked at a step."""
+        record = self._record.stage
+        masks = Masks() if record.masks is None else Masks.from_json(record.masks)
+        return masks if masks and step < masks.last_step else Masks()
+
     def _next_evaluation(self, step: int) -> int:
-        every = max(1, round(self.experiment.evaluation.every_epochs * self.steps_per_epoch))
+        every = self.transitions.evaluates_every
         first = self._record.stage.first_step
         return first + ((step - first) // every + 1) * every
 

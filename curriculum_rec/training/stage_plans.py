@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from curriculum_rec.errors import OptionError
-from curriculum_rec.ranges import at_least, check_ranges
+from curriculum_rec.ranges import at_least, between, check_ranges
+from curriculum_rec.training.freezing import NewBlocksFirst
 from curriculum_rec.training.stages import Stage
 
 
@@ -45,11 +46,7 @@ class ProportionalStages:
     warmup_steps: int = 0
 
     def __post_init__(self) -> None:
-        if (self.epochs is None) == (self.steps is None):
-            raise OptionError(
-                f"stages.epochs={self.epochs} and stages.steps={self.steps}: give exactly one of them, null for the "
-                "other"
-            )
+        _check_one_length(self.epochs, self.steps)
         if not self.depths or list(self.depths) != sorted({*self.depths}) or self.depths[0] < 1:
             raise OptionError(f"stages.depths={list(self.depths)}: each must be greater than the one before, from 1 on")
         check_ranges(self, "stages", {"alpha": at_least(0)})
@@ -67,6 +64,72 @@ class ProportionalStages:
             )
             for i, depth in enumerate(self.depths)
         }
+
+
+@dataclass(frozen=True)
+class PrefixStages:
+    """Options of stages that train longer and longer prefixes of a model, each with a head of its own.
+
+    Prefix i of k has the first ``i / k`` of the blocks, rounded up, and lasts ``1 / (2 k)`` of the run, the whole model
+    the rest; ``growth=prefix`` leads from one to the next. The stages are called ``prefix_2``, ``prefix_4`` and so on.
+
+    Args:
+        depth: Blocks of the whole model.
+        n_stages: How many stages, at least 1 and at most ``depth``.
+        epochs: Length of the run in passes over the full data; exactly one of this and ``steps`` is given.
+        steps: Length of the run in steps; the stages' lengths then add up to it exactly.
+        new_alone: Share of a prefix's length over which new blocks and head learn alone when a stage begins, in [0, 1].
+
+    Source: ProgFed (Wang et al., 2022), whose runs have 4 stages of 375 out of 3000 rounds, 25 of them for what is new
+    alone.
+    """
+
+    depth: int = 8
+    n_stages: int = 4
+    epochs: float | None = 30.0
+    steps: int | None = None
+    new_alone: float = 0.06667
+
+    def __post_init__(self) -> None:
+        _check_one_length(self.epochs, self.steps)
+        ranges = {
+            "depth": at_least(1),
+            "n_stages": at_least(1),
+            "new_alone": between(0, 1, low_too=True, high_too=True),
+        }
+        check_ranges(self, "stages", ranges)
+        if self.n_stages > self.depth:
+            raise OptionError(f"stages.n_stages={self.n_stages}: of {self.depth} blocks there are no more prefixes")
+        if self.steps is not None and self.steps < 2 * self.n_stages:
+            raise OptionError(f"stages.steps={self.steps}: too few for {self.n_stages} stages")
+
+    def stages(self) -> Mapping[str, Stage]:
+        """Give the stages, in order."""
+        stages = {}
+        for number in range(1, self.n_stages + 1):
+            depth = -(-number * self.depth // self.n_stages)
+            longer = 1 if number < self.n_stages else self.n_stages + 1  # times the length of a prefix
+            freeze = NewBlocksFirst(self.new_alone / longer) if number > 1 and self.new_alone else None
+            stages[f"prefix_{depth}"] = Stage(
+                depth=depth, epochs=self._epochs(longer), steps=self._steps(number), freeze=freeze
+            )
+        return stages
+
+    def _epochs(self, longer: int) -> float | None:
+        return None if self.epochs is None else self.epochs * longer / (2 * self.n_stages)
+
+    def _steps(self, number: int) -> int | None:
+        if self.steps is None:
+            return None
+        of_prefix = self.steps // (2 * self.n_stages)
+        return of_prefix if number < self.n_stages else self.steps - of_prefix * (self.n_stages - 1)
+
+
+def _check_one_length(epochs: float | None, steps: int | None) -> None:
+    if (epochs is None) == (steps is None):
+        raise OptionError(
+            f"stages.epochs={epochs} and stages.steps={steps}: give exactly one of them, null for the other"
+        )
 
 
 def proportions(number: int, alpha: float) -> list[float]:

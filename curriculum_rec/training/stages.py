@@ -13,7 +13,7 @@ from curriculum_rec.components import check_type, unknown_option
 from curriculum_rec.distillation.options import Distillation, check_teaching_stages
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.contract import ModelFactory
-from curriculum_rec.ranges import POSITIVE, at_least, check_ranges, one_of
+from curriculum_rec.ranges import INSIDE_ONE, POSITIVE, at_least, check_ranges, one_of
 from curriculum_rec.training.freezing import Freezing
 from curriculum_rec.training.run_directory import Which
 from curriculum_rec.training.triggers import StopRule
@@ -23,6 +23,30 @@ Begin = Literal["previous", "random"]
 
 ChosenBlocks = Literal["all", "every_second"] | tuple[int, ...]
 """Blocks of another run's model: all of them, every second one from the first, or those of these numbers, from 0."""
+
+
+@dataclass(frozen=True)
+class Rewinding:
+    """Which weights of a warm start begin at 0: those that were smallest later, each matrix by itself.
+
+    With the weights of an early checkpoint this is weight rewinding, with those of the same one it is the start of
+    learning-rate rewinding. The run needs ``optimizer=pruned``, which keeps what is 0.
+
+    Args:
+        sparsity: Share of every matrix's entries that are 0, in (0, 1).
+        run: The run that says which; None for the one whose weights are taken. A run that was rewound before has its
+            own zeros among the smallest, so that several rounds go on from the same early weights.
+        checkpoint: ``best`` by the validation metric, ``newest``, or a step that has one.
+
+    Source: Frankle et al. (2020), "Linear mode connectivity and the lottery ticket hypothesis"; Renda et al. (2020).
+    """
+
+    sparsity: float = 0.8
+    run: str | None = None
+    checkpoint: Which = "best"
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "warm_start.rewind", {"sparsity": INSIDE_ONE})
 
 
 @dataclass(frozen=True)
@@ -40,6 +64,7 @@ class WarmStart:
         blocks: Which blocks: ``all``, ``every_second`` as a distilled student begins, or a list of numbers from 0.
         items: ``same`` asks for the same catalogue; ``by_id`` looks items up by their ids, and vectors of such as the
             other run did not know begin near those of items as popular as they are.
+        rewind: Which weights begin at 0, by a later checkpoint; None for none.
 
     Source: every second block after DistilBERT (Sanh et al., 2019).
     """
@@ -49,12 +74,17 @@ class WarmStart:
     take: tuple[str, ...] = ("*",)
     blocks: ChosenBlocks = "all"
     items: Literal["same", "by_id"] = "same"
+    rewind: Rewinding | None = None
 
     def __post_init__(self) -> None:
         if not self.take:
             raise OptionError("warm_start.take=[]: name at least one pattern, * for all parameters")
         if not isinstance(self.blocks, str) and (not self.blocks or min(self.blocks) < 0):
             raise OptionError(f"warm_start.blocks={list(self.blocks)}: name at least one block, counted from 0")
+        if self.rewind is not None and (self.take != ("*",) or self.blocks != "all" or self.items != "same"):
+            raise OptionError(
+                "warm_start.rewind prunes a whole model: leave warm_start.take, blocks and items at *, all and same"
+            )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Int32
 
+from curriculum_rec.growth.masks import Masks
 from curriculum_rec.models.blocks import freeze_blocks
 from curriculum_rec.models.structure import Tree, join_model, split_model
 from curriculum_rec.objectives.losses import Objective, Remembers
@@ -32,6 +33,7 @@ class TrainState:
         structure: The model without its arrays.
         memory: What the weighting and the objective remember, each under its name; a part without memory is left out.
         frozen: What steps leave as it is.
+        masks: What is masked of a model that has just grown.
     """
 
     params: Tree
@@ -40,6 +42,7 @@ class TrainState:
     structure: nnx.GraphDef = field(metadata={"static": True})
     memory: dict[str, dict[str, Array]] = field(default_factory=dict)
     frozen: Frozen = field(default=Frozen(), metadata={"static": True})
+    masks: Masks = field(default=Masks(), metadata={"static": True})
 
     @classmethod
     def create(
@@ -62,15 +65,21 @@ class TrainState:
         return cls(params, optimizer.init(params), jnp.zeros((), jnp.int32), structure, memory)
 
     def model(self) -> nnx.Module:
-        """Put the model together again."""
-        return join_model(self.structure, self.params)
+        """Put the model together again, as it computes at this step."""
+        return join_model(self.structure, self.masks.of(self.params, self.step))
 
     def freeze(self, frozen: Frozen) -> TrainState:
         """Let the steps from here on leave something as it is, and nothing else; the numbers do not change."""
-        model: Any = self.model()
+        return self.hold(frozen, self.masks)
+
+    def hold(self, frozen: Frozen, masks: Masks) -> TrainState:
+        """Let the steps from here on leave something as it is, and mask something; the numbers do not change."""
+        model: Any = join_model(self.structure, self.masks.with_places(self.params))
+        self.masks.unmark(model)
+        masks.mark(model)
         if frozen.blocks or self.frozen.blocks:
             freeze_blocks(model.blocks, frozen.blocks)
-        return replace(self, structure=split_model(model)[0], frozen=frozen)
+        return replace(self, structure=split_model(model)[0], frozen=frozen, masks=masks)
 
 
 def evaluation_parameters(state: TrainState) -> Tree:

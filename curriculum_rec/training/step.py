@@ -271,7 +271,8 @@ def _part_losses(
 ) -> tuple[Array, Array, dict[str, Array]]:
     """Give losses, the weights with which they count, and the objective's own scalars."""
     with jax.named_scope("model and objective"):
-        losses = objective(join_model(state.structure, _cast(state.frozen.stop(params), precision)), batch, rng)
+        seen = state.masks.of(state.frozen.stop(params), state.step)
+        losses = objective(join_model(state.structure, _cast(seen, precision)), batch, rng)
     per_example = losses.per_example.astype(jnp.float32)
     weight = jnp.broadcast_to(broadcast_weight(batch.weight, per_example), per_example.shape)
     if losses.mask is not None:
@@ -348,7 +349,7 @@ def apply_gradient(
     if state.frozen:
         updates, opt_state = state.frozen.hold(updates, opt_state, state.opt_state)
     params = apply_updates(state.params, updates)
-    new = TrainState(params, opt_state, state.step + 1, state.structure, local.memory, state.frozen)
+    new = TrainState(params, opt_state, state.step + 1, state.structure, local.memory, state.frozen, state.masks)
     own = {name: value * mean for name, value in metrics.items()}
     return new, StepMetrics(loss * mean, count, gradient_norm(gradient), own)
 

@@ -11,8 +11,9 @@ from flax import nnx
 
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
-from curriculum_rec.growth.contract import FitsGrowth, ResetsOptimizer, can_shrink
-from curriculum_rec.growth.depth import DepthGrowth, stacked_depth
+from curriculum_rec.growth.contract import FitsGrowth, GrowsMasked, ResetsOptimizer, TellsNewBlocks, can_shrink
+from curriculum_rec.growth.depth import stacked_depth
+from curriculum_rec.growth.masks import Masks
 from curriculum_rec.models.axes import axis_sizes
 from curriculum_rec.models.contract import HasAxes
 from curriculum_rec.models.structure import Tree, same_shapes, split_model
@@ -52,6 +53,11 @@ class Transitions:
     def steps_per_epoch(self) -> int:
         """Steps of a pass over the full data."""
         return self.dataset.examples.batches_per_epoch
+
+    @property
+    def evaluates_every(self) -> int:
+        """Steps of a stage between two evaluations."""
+        return max(1, round(self.experiment.evaluation.every_epochs * self.steps_per_epoch))
 
     def model(self, stage: str, depth: int | None = None) -> nnx.Module:
         """Give a stage's model with shapes alone, of another depth if one is given."""
@@ -104,7 +110,29 @@ class Transitions:
                     f"stage '{name}' changes the model's shapes, but growth is none: choose one, or begin=random"
                 )
             growth.check(old, new)
+            self._check_masks(name)
         self._check_freezing(name, old, new)
+
+    def _check_masks(self, name: str) -> None:
+        """Refuse masks that an evaluation would meet, or another part of the stage that knows nothing of them."""
+        growth, stage = self.experiment.growth, self.experiment.stages[name]
+        if not isinstance(growth, GrowsMasked):
+            return
+        first = min(self.evaluates_every, stage.n_steps(self.steps_per_epoch))
+        if growth.steps > first:
+            raise OptionError(
+                f"growth.steps={growth.steps}: the masks must have risen by the first evaluation of stage '{name}', "
+                f"after {first} steps: lower it, or evaluate more rarely (evaluation.every_epochs)"
+            )
+        if stage.distil is not None:
+            raise OptionError(f"stages.{name}.distil does not go with growth=masked: choose another growth")
+
+    def masks(self, old: nnx.Module, new: nnx.Module, step: int) -> Masks:
+        """Say what the growth between two models masks at first, from a step of the run on."""
+        growth = self.experiment.growth
+        if not isinstance(growth, GrowsMasked) or not differ(old, new):
+            return Masks()
+        return growth.masks(old, new).beginning_at(step)
 
     def _check_freezing(self, name: str, old: nnx.Module, new: nnx.Module) -> None:
         freeze, growth = self.experiment.stages[name].freeze, self.experiment.growth
@@ -114,11 +142,11 @@ class Transitions:
         check_freezing(name, freeze, shape, new)
         if not freeze.from_new_blocks:
             return
-        places = growth.is_new(shape.depth_before, shape.depth) if isinstance(growth, DepthGrowth) else None
+        places = growth.is_new(shape.depth_before, shape.depth) if isinstance(growth, TellsNewBlocks) else None
         if places is None or places[: shape.depth_before].any():
             raise OptionError(
                 f"stages.{name}.freeze: {type(freeze).__name__} needs growth that puts new blocks on top: "
-                "growth=stack, partial_stack or gradual"
+                "growth=stack, partial_stack, gradual or prefix"
             )
 
     def stage_shape(self, name: str, depth_before: int | None, depth: int | None) -> StageShape:

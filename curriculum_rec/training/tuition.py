@@ -13,6 +13,7 @@ from flax import nnx
 from curriculum_rec.curriculum.difficulty import Workshop
 from curriculum_rec.curriculum.quantile import quantiles
 from curriculum_rec.data.examples import Examples
+from curriculum_rec.distillation.attention_maps import check_attention
 from curriculum_rec.distillation.contract import Sizes
 from curriculum_rec.distillation.distilled import (
     QUANTILE,
@@ -111,8 +112,11 @@ class Tutor:
             )
         if distil.needs.groups:
             check_groups(self._groups(distil.needs.groups), distil.needs.grouped)
-        widths = [width_of(self.faculty.template_of(source, name)) for source in sources_of(distil.teacher)]
+        teachers = [self.faculty.template_of(source, name) for source in sources_of(distil.teacher)]
+        widths = [width_of(teacher) for teacher in teachers]
         make_parts(distil.terms, self._sizes(distil, student, widths), seed=self.experiment.seed)
+        if distil.needs.attention:
+            check_attention(f"stages.{name}.distil.terms", student, teachers)
 
     def begin(
         self,

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import polars as pl
 import pytest
-from runs import make_runner, write_sequences
+from runs import OVERRIDES, make_runner, write_sequences
 
 from curriculum_rec import config
 from curriculum_rec.errors import CheckpointError, OptionError, RunError
@@ -16,7 +16,7 @@ from curriculum_rec.models.structure import same_shapes, split_model
 from curriculum_rec.training.borrow import Borrower
 from curriculum_rec.training.restore import load_snapshot
 from curriculum_rec.training.run_directory import RunDirectory
-from curriculum_rec.training.stages import WarmStart
+from curriculum_rec.training.stages import Rewinding, WarmStart
 
 SHORT = ["stages.shallow.epochs=null", "stages.shallow.steps=2", "stages.deep.epochs=null", "stages.deep.steps=2"]
 FOUR = ["stages.shallow.depth=4", "stages.deep.depth=4"]
@@ -145,3 +145,66 @@ def test_a_run_tells_what_became_of_every_parameter(lender):
     table = pl.read_csv(folder / "told" / "warm_start.shallow.csv")
     assert sorted(table["parameter"]) == sorted(told["taken"])
     assert next(row for row in rows if row["event"] == "stage")["depth"] == 2
+
+
+PRUNED = ["optimizer=pruned", "optimizer.sparsity=null"]
+
+
+def is_matrix(name, leaf):
+    return leaf.ndim - (".blocks." in name) >= 2
+
+
+def test_early_weights_come_back_under_the_mask_of_the_late_ones(lender):
+    borrowed = borrow(lender, *PRUNED, checkpoint=2, rewind=Rewinding(sparsity=0.5, checkpoint="newest"))
+    early, late = (load_snapshot(RunDirectory(lender), step).arrays for step in (2, "newest"))
+    n_matrices = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(borrowed.params):
+        name = "params." + ".".join(str(key.key) for key in path)
+        if not is_matrix(name, leaf):
+            np.testing.assert_array_equal(leaf, early[name])
+            continue
+        layers = (
+            zip(leaf, early[name], late[name], strict=True) if ".blocks." in name else [(leaf, early[name], late[name])]
+        )
+        for now, before, after in layers:
+            n_matrices += 1
+            kept = np.abs(after) > np.sort(np.abs(after).ravel())[round(0.5 * after.size) - 1]
+            np.testing.assert_array_equal(now, np.where(kept, before, 0))
+    assert n_matrices > 4 * 3 and (early["params.blocks.out.kernel"] != late["params.blocks.out.kernel"]).any()
+
+
+def test_what_cannot_be_rewound_is_refused(lender, tmp_path):
+    half = Rewinding(sparsity=0.5)
+    with pytest.raises(OptionError, match="warm_start.rewind needs an optimizer that keeps what is 0"):
+        borrow(lender, rewind=half)
+    with pytest.raises(CheckpointError, match="a model that is rewound does not grow"):
+        borrow(lender, *PRUNED, "stages.shallow.depth=8", rewind=half)
+    make_runner(lender.parent, "narrow", *SHORT, *FOUR, "model.width=4").run()
+    other = Rewinding(sparsity=0.5, run=str(lender.parent / "narrow"))
+    with pytest.raises(CheckpointError, match="is of another model or catalogue"):
+        borrow(lender, *PRUNED, rewind=other)
+    with pytest.raises(OptionError, match=r"warm_start\.rewind\.sparsity=1"):
+        Rewinding(sparsity=1.0)
+    with pytest.raises(OptionError, match=r"warm_start\.rewind prunes a whole model"):
+        WarmStart("x", take=("items.*",), rewind=half)
+
+
+@pytest.mark.slow
+def test_a_rewound_run_keeps_its_zeros_and_the_next_round_has_more(lender):
+    base = [word for word in OVERRIDES if not word.startswith(("stages", "growth"))]
+    words = ["model.depth=4", "stages=rewind", *PRUNED, f"stages.train.warm_start.run={lender}"]
+    words += ["stages.train.warm_start.checkpoint=2", "stages.train.epochs=null", "stages.train.steps=3"]
+    zeros = []
+    rounds = {"once": ["sparsity=0.5"], "twice": ["sparsity=0.75", f"run={lender.parent / 'once'}"]}
+    for name, options in rounds.items():
+        rewind = [f"stages.train.warm_start.rewind.{word}" for word in options]
+        made = make_runner(lender.parent, name, *words, *rewind, base=base)
+        made.check()
+        made.run()
+        arrays = load_snapshot(RunDirectory(lender.parent / name), "newest").arrays
+        matrices = {path: leaf for path, leaf in arrays.items() if path.startswith("params.") and is_matrix(path, leaf)}
+        zeros.append({path: leaf == 0 for path, leaf in matrices.items()})
+    for path, first in zeros[0].items():
+        shares = (0.5, 0.75) if "items" not in path else (first.mean(), zeros[1][path].mean())  # its filling is 0
+        assert (first.mean(), zeros[1][path].mean()) == pytest.approx(shares, abs=0.02) and min(shares) >= 0.5
+        assert zeros[1][path][first].all()

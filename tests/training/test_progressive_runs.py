@@ -32,6 +32,36 @@ FREEZING = [
 ]
 
 
+STEPS = ["stages.shallow.epochs=null", "stages.shallow.steps=2", "stages.deep.epochs=null", "stages.deep.steps=6"]
+MASKED = [
+    *DNN,
+    *STEPS,
+    "examples.bucket_lengths=[]",
+    "growth=masked",
+    "growth.steps=3",
+    "stages.deep.model={width:12}",
+    "evaluation.every_epochs=9",
+]
+PREFIXES = [
+    *(word for word in OVERRIDES if not word.startswith(("stages", "growth"))),
+    *DNN,
+    "examples.bucket_lengths=[]",
+    "growth=prefix",
+    "growth.allow_lossy=true",
+    "stages=prefixes",
+    "stages.depth=2",
+    "stages.n_stages=2",
+    "stages.epochs=null",
+    "stages.steps=8",
+    "stages.new_alone=1.0",
+]
+STOPPED = {
+    "freezing": (OVERRIDES, FREEZING, (3, 9, 14)),
+    "masked": (OVERRIDES, MASKED, (3, 4)),
+    "prefixes": (PREFIXES, [], (3, 5)),
+}
+
+
 def snapshot_of(folder):
     return load_snapshot(RunDirectory(folder), "newest")
 
@@ -97,11 +127,12 @@ def test_all_steps_at_their_greatest_length_are_all_the_planned_operations(finis
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", [3, 9, 14])
-def test_a_run_that_was_stopped_inside_a_level_ends_as_if_it_had_not_been(tmp_path, monkeypatch, stop):
-    make_runner(tmp_path, "whole", *FREEZING).run()
-    runner = make_runner(tmp_path, "stopped", *FREEZING, "steps_per_dispatch=1")
-    runner.config_hash = make_runner(tmp_path, "whole", *FREEZING).config_hash
+@pytest.mark.parametrize(("name", "stop"), [(name, stop) for name, each in STOPPED.items() for stop in each[2]])
+def test_a_run_that_was_stopped_inside_a_level_ends_as_if_it_had_not_been(tmp_path, monkeypatch, name, stop):
+    base, words, _ = STOPPED[name]
+    make_runner(tmp_path, "whole", *words, base=base).run()
+    runner = make_runner(tmp_path, "stopped", *words, "steps_per_dispatch=1", base=base)
+    runner.config_hash = make_runner(tmp_path, "whole", *words, base=base).config_hash
 
     def requested(self, step, loss, share):
         runner._guard.requested = step >= stop
@@ -110,7 +141,7 @@ def test_a_run_that_was_stopped_inside_a_level_ends_as_if_it_had_not_been(tmp_pa
     with pytest.raises(Interrupted):
         runner.run()
     monkeypatch.undo()
-    make_runner(tmp_path, "stopped", *FREEZING).run()
+    make_runner(tmp_path, "stopped", *words, base=base).run()
     whole, again = (snapshot_of(tmp_path / name) for name in ("whole", "stopped"))
     assert whole.arrays.keys() == again.arrays.keys()
     for name, array in whole.arrays.items():
@@ -121,6 +152,23 @@ def test_a_run_that_was_stopped_inside_a_level_ends_as_if_it_had_not_been(tmp_pa
     assert len(standings[0]) == len(standings[1])
     for one, other in zip(*standings, strict=True):
         assert [(s.step, s.metric, s.operations) for s in one] == [(s.step, s.metric, s.operations) for s in other]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("placement", ["jit", "pmap", "shard_map"])
+def test_masks_rise_in_a_run_and_leave_nothing_behind(tmp_path, placement):
+    words = [*MASKED, f"placement={placement}", "checkpoint_every_steps=1", "keep_checkpoints=100"]
+    summary = make_runner(tmp_path, "run", *words, "optimizer.weight_decay=0.0").run()
+    assert [stage["depth"] for stage in summary["stages"]] == [1, 2]
+    at = {step: load_snapshot(RunDirectory(tmp_path / "run"), step).arrays for step in (2, 3, 4, 8)}
+    names = {name for name in at[8] if name.startswith("params.")}
+    assert names == {name for name in at[2] if name.startswith("params.")}
+    # The mask is 0 in the first step of the stage, so that nothing new gets a gradient; afterwards it does.
+    gate = "params.blocks.residual.gate"
+    assert at[3][gate][0] != at[4][gate][0] and at[3][gate][1] != at[4][gate][1]
+    assert at[8]["params.items.embedding"].shape[1] == 12
+    (row,) = (row for row in rows_of(tmp_path / "run", "stage") if row["stage"] == "deep")
+    assert row["preserves_function"] is True
 
 
 @pytest.mark.slow
@@ -151,6 +199,10 @@ def test_blocks_are_dropped_in_a_planned_run(tmp_path, monkeypatch):
         (["model.norm_position=post"], "post-norm blocks"),
         (["growth=shrink"], "growth=shrink cannot lead from depth 1 to 2"),
         (["growth=partial_stack"], "only 1 blocks"),
+        (["growth=prefix"], "growth=prefix begins blocks and head anew"),
+        (["growth=masked", "growth.steps=999"], "masks must have risen by the first evaluation of stage 'deep'"),
+        (["growth=masked", "model.norm_position=post"], "model.norm_position=pre"),
+        (["growth=masked", "optimizer=lazy_adam"], "growth=masked masks columns of the item table"),
         (["stages/freeze@stages.deep.freeze=parts", "stages.deep.freeze.blocks=3"], "only 2 blocks"),
     ],
 )

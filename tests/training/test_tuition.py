@@ -198,6 +198,7 @@ OTHERS = {
         f"{TEACHER}.depth=5",
         f"{TEACHER}.every_epochs=1",
     ],
+    "attention": ["model=sasrec", f"{TERMS}.first=attention_maps", "stages.student.distil.terms.first.layers=uniform"],
     "users": [
         "+curriculum/difficulty@stages.student.distil.difficulty=length",
         "+curriculum/pacing@stages.student.distil.pacing=linear",
@@ -207,7 +208,7 @@ OTHERS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["average", "versions", "users"])
+@pytest.mark.parametrize("name", ["average", "versions", "users", "attention"])
 def test_other_teachers_go_on_to_the_same_bits(folder, monkeypatch, name):
     words = [*OTHERS[name], "checkpoint_every_steps=3"]
     killed_once(folder, f"{name} broken", words, monkeypatch, after=7)
@@ -219,6 +220,10 @@ def test_other_teachers_go_on_to_the_same_bits(folder, monkeypatch, name):
     if name == "users":
         shares = [row["objective/distillation/users"] for row in rows]
         assert shares[0] < shares[-1] == 1
+    elif name == "attention":
+        divergence = [row["objective/distillation/first"] for row in rows]
+        assert len(divergence) >= 5
+        assert min(divergence) > 0
     elif name == "versions":
         assert arrays["memory.objective.teacher version"].shape == (60,)
         assert (arrays["memory.objective.teacher distance"] >= 0).any()
@@ -262,6 +267,7 @@ def test_runs_and_teachers_that_do_not_fit_are_refused(folder, features, tmp_pat
             runner(tmp_path, "d", *words)
     for words, sentence in (
         (["weighting=meta_weight_net"], "does not go with weighting=MetaWeightNet"),
+        ([f"+{TERMS}.second=attention_maps"], "DNNModel has none"),
         (["accumulate=2", f"+{TERMS}.second=full_topology"], "set accumulate=1"),
         ([f"+{TERMS}.second=relaxed_ranking"], "asks for 40 items and the catalogue has 30"),
         (
