@@ -15,6 +15,7 @@ from curriculum_rec.models.itemknn import ItemKNN
 from curriculum_rec.models.mostpop import MostPop
 from curriculum_rec.models.sasrec import SASRec
 from curriculum_rec.models.transformer_classifier import TransformerClassifier
+from curriculum_rec.models.two_tower import TwoTower
 
 __all__ = [
     "BPRMF",
@@ -31,4 +32,5 @@ __all__ = [
     "ResidualClassifier",
     "SASRec",
     "TransformerClassifier",
+    "TwoTower",
 ]

@@ -24,8 +24,9 @@ OURS = (STREAM, HIDDEN, HEADS, HEAD)
 """Labels of units of which this package's models may have more or fewer."""
 
 ROTARY, INNER, INNER_HEADS, BUCKETS = "rotary", "inner", "inner_heads", "buckets"
-SINGLE, FEATURES, CODES, CLASSES = "single", "features", "codes", "classes"
-FIXED = (ROTARY, INNER, INNER_HEADS, BUCKETS, SINGLE, FEATURES, CODES, CLASSES)
+SINGLE, FEATURES, CODES, CLASSES, AGES = "single", "features", "codes", "classes", "ages"
+OF_FEATURES = tuple(f"{whose} {what}" for whose in ("item", "user") for what in ("rows", "numbers", "codes"))
+FIXED = (ROTARY, INNER, INNER_HEADS, BUCKETS, SINGLE, FEATURES, CODES, CLASSES, AGES, *OF_FEATURES)
 """Labels of units of which every model keeps as many as it has: of them no growth would preserve the function, or
 their number is the data's."""
 

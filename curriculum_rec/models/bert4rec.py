@@ -11,9 +11,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int32
 
+from curriculum_rec.data.features.owners import FeatureSet
 from curriculum_rec.data.task import Task
 from curriculum_rec.models.axes import SINGLE, STREAM, Axis
 from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.entity_features import users_of
 from curriculum_rec.models.recommender import MakeBlock, SequenceRecommender
 from curriculum_rec.models.transformer import TransformerBlock, TransformerOptions
 
@@ -39,7 +41,15 @@ class BERT4Rec(TransformerOptions):
 
     cosine_scale: float | None = None
 
-    def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> BERT4RecModel:
+    def __call__(
+        self,
+        *,
+        n_items: int,
+        max_length: int,
+        depth: int | None = None,
+        features: FeatureSet | None = None,
+        rngs: nnx.Rngs,
+    ) -> BERT4RecModel:
         """Build the model; a history of ``max_length`` items has one more position, that of the mask."""
         length = max_length + 1
         return BERT4RecModel(
@@ -49,6 +59,7 @@ class BERT4Rec(TransformerOptions):
             n_positions=length if self.positions == "learnt" else None,
             depth=self.depth if depth is None else depth,
             cosine_scale=self.cosine_scale,
+            features=features,
             rngs=rngs,
         )
 
@@ -56,7 +67,7 @@ class BERT4Rec(TransformerOptions):
 class BERT4RecModel(SequenceRecommender):
     """The network; see :class:`BERT4Rec` for its options."""
 
-    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions", "mask")
+    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions", "mask", "user_features")
 
     def __init__(self, options: BERT4Rec, make_block: MakeBlock, *, rngs: nnx.Rngs, **sizes: Any) -> None:
         super().__init__(options, make_block, rngs=rngs, **sizes)
@@ -69,6 +80,7 @@ class BERT4RecModel(SequenceRecommender):
         rng: BatchRng | None = None,
         *,
         progress: Float[Array, ""] | None = None,
+        users: Int32[Array, " batch"] | None = None,
     ) -> Float[Array, "batch length width"]:
         """Give the vectors whose products with the items' say what stands at each position.
 
@@ -77,19 +89,20 @@ class BERT4RecModel(SequenceRecommender):
             masked: Positions whose item the model does not see; one of no item counts as one of the sequence.
             rng: Randomness; None at inference.
             progress: Steps trained as a fraction of the run.
+            users: Whose they are, for a model that reads users' features.
         """
         present = jnp.where(masked, 1, items)
         x = jnp.where(masked[..., None], self.mask.embedding[...][0][None, None, :], self.items.embed(items))
         # A row that only fills a batch up looks at its own padding: a fused kernel may know no mean of nothing.
         n_keys = jnp.maximum((present > 0).sum(axis=1, dtype=jnp.int32), 1)
-        return self.encode(x, present, rng, progress=progress, context=n_keys)
+        return self.encode(x, present, rng, progress=progress, users=users, context=n_keys)
 
     def next_vectors(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch width"]:
         """Give the vector that predicts what follows each history, at a mask that is appended to it."""
         history = jnp.pad(batch["history"], ((0, 0), (0, 1)))
         last = (history > 0).sum(axis=1, dtype=jnp.int32)
         masked = jnp.arange(history.shape[1], dtype=jnp.int32)[None, :] == last[:, None]
-        hidden = self.fill(history, masked, rng, progress=batch.progress)
+        hidden = self.fill(history, masked, rng, progress=batch.progress, users=users_of(batch))
         return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
 
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
@@ -102,7 +115,7 @@ class BERT4RecModel(SequenceRecommender):
 
         def at(position: Array) -> Array:
             begun = jnp.where(place[None, :] <= position, history, 0)
-            return self.next_vectors(replace(batch, arrays={"history": begun}), rng)
+            return self.next_vectors(replace(batch, arrays={**batch.arrays, "history": begun}), rng)
 
         return jax.lax.map(at, place).transpose(1, 0, 2)
 

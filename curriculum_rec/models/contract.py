@@ -78,6 +78,11 @@ def needs_time(model: object) -> bool:
     return bool(getattr(model, "needs_time", False))
 
 
+def needs_age(options: object) -> bool:
+    """Say whether a model's options ask for the array ``age``, float32 ``[batch, length]``, in training."""
+    return bool(getattr(options, "needs_age", False))
+
+
 @runtime_checkable
 class RowModel(Protocol):
     """A model that predicts the label of a row from its features."""
@@ -114,7 +119,10 @@ class HasAxes(Protocol):
 
 @runtime_checkable
 class ModelFactory(Protocol):
-    """Options that build a model once the catalogue is known."""
+    """Options that build a model once the catalogue is known.
+
+    One that reads features (``takes_features``) gets them as the argument ``features``, where the data declare some.
+    """
 
     def __call__(self, *, n_items: int, max_length: int, depth: int | None, rngs: nnx.Rngs) -> nnx.Module:
         """Build the model, with another depth than the options' own if ``depth`` is given."""

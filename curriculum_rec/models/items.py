@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -9,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.axes import ROWS, STREAM, Axis
+from curriculum_rec.models.entity_features import FeatureVectors
 from curriculum_rec.models.touched import whole_table
 
 ROW_MULTIPLE = 128
@@ -33,7 +36,12 @@ class ItemTable(nnx.Module):
         width: Size of a vector.
         cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
         rngs: Random streams for the initial values.
+
+    Attributes:
+        features: What is added for the features of items, once a model has set it; None adds nothing.
     """
+
+    features: FeatureVectors | None = None
 
     def __init__(self, n_items: int, width: int, *, cosine_scale: float | None, rngs: nnx.Rngs) -> None:
         if cosine_scale is not None and not cosine_scale > 0:
@@ -43,21 +51,27 @@ class ItemTable(nnx.Module):
         self.n_items = n_items
         self.cosine_scale = cosine_scale
 
-    def axes(self) -> dict[str, tuple[Axis, ...]]:
+    def axes(self) -> dict[str, Any]:
         """Name the axes of the table, whose rows make vectors of the residual stream."""
         rows, width = self.embedding.shape
-        return {"embedding": (Axis(ROWS, rows), Axis(STREAM, width))}
+        axes: dict[str, Any] = {"embedding": (Axis(ROWS, rows), Axis(STREAM, width))}
+        return axes if self.features is None else axes | {"features": self.features.axes()}
 
     @jax.named_scope("embedding")
     def embed(self, items: Int32[Array, "*shape"]) -> Float[Array, "*shape width"]:
         """Give the input vectors."""
-        return self.embedding[...][items]
+        vectors = self.embedding[...][items]
+        return vectors if self.features is None else vectors + self.features(items).astype(vectors.dtype)
 
     def vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
         """Give the output vectors of some items, or of all rows of the table."""
-        table = self.embedding[...]
-        chosen = whole_table(table) if items is None else table[items]
+        chosen = self.all() if items is None else self.embed(items)
         return chosen if self.cosine_scale is None else normalise(chosen)
+
+    def all(self) -> Float[Array, "rows width"]:
+        """Give the input vectors of all rows of the table."""
+        table = whole_table(self.embedding[...])
+        return table if self.features is None else table + self.features.all(len(table)).astype(table.dtype)
 
     def queries(self, hidden: Float[Array, "*shape width"]) -> Float[Array, "*shape width"]:
         """Turn a model's last layer into user vectors, whose inner product with :meth:`vectors` is the score."""

@@ -9,8 +9,10 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from curriculum_rec.data.features.owners import FeatureSet
 from curriculum_rec.data.task import Task
 from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.entity_features import users_of
 from curriculum_rec.models.recommender import SequenceRecommender
 from curriculum_rec.models.transformer import TransformerBlock, TransformerOptions
 
@@ -35,7 +37,15 @@ class SASRec(TransformerOptions):
 
     cosine_scale: float | None = None
 
-    def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> SASRecModel:
+    def __call__(
+        self,
+        *,
+        n_items: int,
+        max_length: int,
+        depth: int | None = None,
+        features: FeatureSet | None = None,
+        rngs: nnx.Rngs,
+    ) -> SASRecModel:
         """Build the model."""
         return SASRecModel(
             self,
@@ -44,6 +54,7 @@ class SASRec(TransformerOptions):
             n_positions=max_length if self.positions == "learnt" else None,
             depth=self.depth if depth is None else depth,
             cosine_scale=self.cosine_scale,
+            features=features,
             rngs=rngs,
         )
 
@@ -54,7 +65,8 @@ class SASRecModel(SequenceRecommender):
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
         """Map histories int32 ``[batch, length]`` to user vectors."""
         history = batch["history"]
-        return self.encode(self.items.embed(history), history, rng, progress=batch.progress)
+        x = self.items.embed(history)
+        return self.encode(x, history, rng, progress=batch.progress, users=users_of(batch))
 
     def operations(self, lengths: np.ndarray) -> np.ndarray:
         """Count the operations of a forward pass; of the attention, the half that the causal mask leaves."""

@@ -54,6 +54,7 @@ from curriculum_rec.training.restore import (
     MEMORY,
     OPTIMIZER,
     PARAMS,
+    check_features,
     check_same_run,
     snapshot_parameters,
     with_fresh_parameters,
@@ -173,6 +174,12 @@ class Runner:
         objective = self.experiment.objective
         if isinstance(self.optimizer, TouchingTransformation) and isinstance(objective, Softmax | Nested):
             raise OptionError(WHOLE)
+        for name in self.experiment.stages if isinstance(self.optimizer, TouchingTransformation) else ():
+            if getattr(self.experiment.model_of(name)[0], "dense_vectors", "frozen") == "trained":
+                raise OptionError(
+                    "optimizer: it updates the rows that a step looks up, and model.dense_vectors=trained trains a table "
+                    "that is not looked up: take dense_vectors=frozen, or optimizer=adamw"
+                )
         difficulty = self.experiment.curriculum.difficulty
         if isinstance(difficulty, ScoreFile):
             difficulty(self.dataset.examples, self.experiment.curriculum.unit)
@@ -258,6 +265,7 @@ class Runner:
             return None
         hashes = {"config_hash": self.config_hash, "split_hash": self.dataset.split.hash}
         check_same_run(snapshot, hashes, self.directory)
+        check_features(snapshot, self.dataset, self.directory)
         self._checkpoints.discard_after(snapshot.step)
         self._log.rewind(snapshot.meta["log_position"])
         self._record = RunRecord.from_json(snapshot.meta["record"])
@@ -481,6 +489,7 @@ class Runner:
             "config_hash": self.config_hash,
             "split_hash": self.dataset.split.hash,
             "items_digest": self._items_digest,
+            "features_digest": self.dataset.features_digest,
             "log_position": self._log.position(),
         }
         self._checkpoints.save(int(state.step), arrays, meta, pinned=self._record.pinned_steps)
