@@ -46,6 +46,9 @@ COMPONENTS = (
 LATER = {"features"}
 """Components that runs of earlier versions do not have."""
 
+LATER_OPTIONS = {"item_features": "add", "user_features": "add", "dense_vectors": "frozen", "example_age": "none"}
+"""Options of models that earlier versions do not have, with what they did."""
+
 CACHE = "~/.cache/curriculum_rec"
 """Where compiled programs lie unless a person says otherwise."""
 
@@ -728,6 +731,8 @@ def config_hash(data: dict[str, Any]) -> str:
     record |= {"data": changed["data"], "features": changed["features"]}
     if not record["features"]:
         del record["features"]  # as in a run from before there were any
+    if isinstance(model := record.get("model"), dict):
+        record["model"] = {name: value for name, value in model.items() if LATER_OPTIONS.get(name) != value}
     return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

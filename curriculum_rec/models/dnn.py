@@ -186,7 +186,9 @@ class DNNModel(nnx.Module):
             "blocks": stack_axes(self.blocks),
             "norm": norm_axes(self.norm, STREAM, role="consumes"),
             **({} if self.user_features is None else {"user_features": self.user_features.axes()}),
-            **({} if self.age is None else {"age": {"kernel": (Axis(AGES, len(AGE_POWERS)), Axis(STREAM, self.width))}}),
+            **(
+                {} if self.age is None else {"age": {"kernel": (Axis(AGES, len(AGE_POWERS)), Axis(STREAM, self.width))}}
+            ),
         }
 
     @property

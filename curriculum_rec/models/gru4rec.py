@@ -104,7 +104,9 @@ class GRU4RecModel(nnx.Module):
     BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("user_features",)
     user_features: FeatureVectors | None = None
 
-    def __init__(self, options: GRU4Rec, *, n_items: int, depth: int, features: FeatureSet | None, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, options: GRU4Rec, *, n_items: int, depth: int, features: FeatureSet | None, rngs: nnx.Rngs
+    ) -> None:
         self.items = ItemTable(n_items, options.width, cosine_scale=options.cosine_scale, rngs=rngs)
         self.blocks = stack_blocks(lambda rngs: RecurrentBlock(options, rngs=rngs), depth, rngs)
         self.norm = make_norm(options.norm, options.width, rngs)

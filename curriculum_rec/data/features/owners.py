@@ -197,11 +197,11 @@ class FeatureSet:
     def of(cls, features: Features, fitted: FittedFeatures, *, users: IdMap, items: IdMap) -> FeatureSet:
         """Lay features out in the order of codes."""
         of_users, of_items = (
-                None if own is None or group is None else entity_arrays(own, group, owner, ids)
-                for owner, own, group, ids in (
-                    (USER, features.user, fitted.user, users),
-                    (ITEM, features.item, fitted.item, items),
-                )
+            None if own is None or group is None else entity_arrays(own, group, owner, ids)
+            for owner, own, group, ids in (
+                (USER, features.user, fitted.user, users),
+                (ITEM, features.item, fitted.item, items),
+            )
         )
         return cls(of_users, of_items, fitted)
 

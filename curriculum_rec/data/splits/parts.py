@@ -116,7 +116,9 @@ class Split:
         data, chosen = self.interactions, self.part == Part.TRAIN
         if fitted is None:
             codes = {USER: (data.users, data.user), ITEM: (data.items, data.item)}
-            fitted = features.fit_entities({owner: ids.decode(np.unique(c[chosen])) for owner, (ids, c) in codes.items()})
+            fitted = features.fit_entities(
+                {owner: ids.decode(np.unique(c[chosen])) for owner, (ids, c) in codes.items()}
+            )
         return replace(self, features=FeatureSet.of(features, fitted, users=data.users, items=data.items))
 
     def training(self) -> tuple[np.ndarray, np.ndarray]:
