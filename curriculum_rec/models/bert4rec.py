@@ -16,7 +16,7 @@ from curriculum_rec.data.task import Task
 from curriculum_rec.models.axes import SINGLE, STREAM, Axis
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.entity_features import users_of
-from curriculum_rec.models.recommender import MakeBlock, SequenceRecommender
+from curriculum_rec.models.recommender import SequenceRecommender, StackOptions
 from curriculum_rec.models.transformer import TransformerBlock, TransformerOptions
 
 
@@ -69,9 +69,10 @@ class BERT4RecModel(SequenceRecommender):
 
     BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions", "mask", "user_features")
 
-    def __init__(self, options: BERT4Rec, make_block: MakeBlock, *, rngs: nnx.Rngs, **sizes: Any) -> None:
-        super().__init__(options, make_block, rngs=rngs, **sizes)
+    def join(self, options: StackOptions, features: FeatureSet | None, rngs: nnx.Rngs) -> None:
+        """Make the mask, then take features in."""
         self.mask = nnx.Embed(1, options.width, embedding_init=nnx.initializers.normal(0.02), rngs=rngs)
+        super().join(options, features, rngs)
 
     def fill(
         self,

@@ -70,7 +70,8 @@ class DNN:
         drop: How probably each block is left out of a step, in training; None keeps all.
         item_features: ``add`` makes an item's vector that of its id plus a projection of its features, in histories and
             among the candidates, where the data declare some; ``none`` leaves them out.
-        user_features: ``add`` adds a projection of the user's features to the mean of every position; ``none`` leaves them out.
+        user_features: ``add`` adds a projection of the user's features to the mean of every position; ``none`` leaves
+            them out.
         dense_vectors: ``frozen`` takes the numbers that describe items as they are; ``trained`` begins with them and
             trains them.
         example_age: ``add`` tells the model in training how old each target is (its age, root and square, from 0, the

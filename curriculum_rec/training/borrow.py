@@ -151,8 +151,8 @@ class Borrower:
         fitted = inputs.features.fitted if isinstance(inputs, Catalogue) and inputs.features is not None else None
         if fitted is not None and digest_of(fitted) != theirs:
             raise CheckpointError(
-                f"warm_start={warm.run}: that run has other features, so '{of_features[0]}' means other values; name in "
-                "warm_start.take what does not depend on them"
+                f"warm_start={warm.run}: that run has other features, so '{of_features[0]}' means other values; name "
+                "in warm_start.take what does not depend on them"
             )
         if has_other_items and f"{KNOWN[0]}numbers" in of_features:
             raise CheckpointError(

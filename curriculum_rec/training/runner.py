@@ -177,8 +177,8 @@ class Runner:
         for name in self.experiment.stages if isinstance(self.optimizer, TouchingTransformation) else ():
             if getattr(self.experiment.model_of(name)[0], "dense_vectors", "frozen") == "trained":
                 raise OptionError(
-                    "optimizer: it updates the rows that a step looks up, and model.dense_vectors=trained trains a table "
-                    "that is not looked up: take dense_vectors=frozen, or optimizer=adamw"
+                    "optimizer: it updates the rows that a step looks up, and model.dense_vectors=trained trains a "
+                    "table that is not looked up: take dense_vectors=frozen, or optimizer=adamw"
                 )
         difficulty = self.experiment.curriculum.difficulty
         if isinstance(difficulty, ScoreFile):

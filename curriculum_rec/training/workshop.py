@@ -175,7 +175,7 @@ class TeacherWorkshop:
         experiment, snapshot = self.open_run(directory), load_snapshot(directory)
         if snapshot.meta.get("features_digest") not in (None, self.features and self.features.digest):
             raise RunError(
-                f"curriculum.difficulty.run={run}: it was trained with other features; take a run with those of this one"
+                f"curriculum.difficulty.run={run}: it was trained with other features; take a run with those of this"
             )
         if snapshot.meta["split_hash"] != self.split_hash:
             raise RunError(
