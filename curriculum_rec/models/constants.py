@@ -14,7 +14,8 @@ class Constant:
     """An array that a model reads, and that nothing trains, decays, saves, grows or compresses.
 
     It is a part of the model's static structure, so that whatever maps parameters to parameters does not see it. Two
-    are equal where their numbers are. A program that reads it gets it once, as an argument of its own.
+    are equal where their numbers are. It is compiled into every program that reads it, which so holds a copy on each of
+    its devices.
 
     Args:
         array: The numbers; nobody may change them.

@@ -51,8 +51,8 @@ class GRU4Rec:
         drop: How probably each block is left out of a step, in training; None keeps all.
         item_features: ``add`` makes an item's vector that of its id plus a projection of its features, in histories and
             among the candidates, where the data declare some; ``none`` leaves them out.
-        user_features: ``add`` adds a projection of the user's features to every position of the history; ``none`` leaves
-            them out.
+        user_features: ``add`` adds a projection of the user's features to every position of the history; ``none``
+            leaves them out.
         dense_vectors: ``frozen`` takes the numbers that describe items as they are; ``trained`` begins with them and
             trains them.
 

@@ -171,7 +171,7 @@ def test_what_training_does_not_have_enters_no_statistic(tmp_path):
         (["model=bprmf", "objective=bpr"], "features has no effect on BPRMF"),
         (["model=ease"], "features has no effect on EASE"),
         (["model.item_features=none", "model.user_features=none"], "features has no effect: the model leaves all"),
-        (["optimizer=lazy_adam", "model.dense_vectors=trained"], "dense_vectors=trained trains a table that is not looked up"),
+        (["optimizer=lazy_adam", "model.dense_vectors=trained"], "=trained trains a table that is not looked up"),
     ],
 )
 def test_what_does_not_go_together_is_refused(tmp_path, words, message):
