@@ -87,6 +87,7 @@ class Options:
         metrics: What is shown besides.
         share: Of the baseline's best validation metric: the time to reach it is reported.
         controls: What each arm is compared with besides.
+        published: What others reported, by data set, arm and metric.
     """
 
     question: str
@@ -95,12 +96,14 @@ class Options:
     metrics: tuple[str, ...] = ("hr@10", "ndcg@10")
     share: float = 0.95
     controls: Mapping[str, str] = field(default_factory=dict)
+    published: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, study: Study) -> Options:
         """Take a study's."""
         controls = {name: arm.control for name, arm in study.all_arms().items() if arm.control is not None}
-        return cls(study.question, study.baseline, study.metric, study.metrics, study.share, controls)
+        published = {name: data.published for name, data in study.data.items()}
+        return cls(study.question, study.baseline, study.metric, study.metrics, study.share, controls, published)
 
 
 @dataclass(frozen=True)

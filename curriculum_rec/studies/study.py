@@ -31,10 +31,12 @@ class DataSet:
     Attributes:
         options: Words for ``curriculum-rec train``.
         path: Its file or folder, below the folder that the command names; None where the options say all.
+        published: Test metrics that others reported on it, by arm and metric, to stand beside the arm's own.
     """
 
     options: tuple[str, ...] = ()
     path: str | None = None
+    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,10 @@ class Study:
         for origin, other in (*named, ("baseline", self.baseline)):
             if other is not None and other not in arms:
                 raise OptionError(f"{origin} names the arm '{other}'; there are: {', '.join(arms)}")
+        for name, data in self.data.items():
+            for other in data.published:
+                if other not in arms:
+                    raise OptionError(f"data.{name}.published names the arm '{other}'; there are: {', '.join(arms)}")
         for name, arm in self.arms.items():
             for condition in arm.conditions or ():
                 if condition not in self.conditions:

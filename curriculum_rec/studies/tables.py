@@ -50,6 +50,7 @@ def place_tables(place: Place, cell: Cell, options: Options, slices: Slices | No
     """
     name = f"{place.data}-{place.condition}"
     yield quality(f"{name}-quality", cell, options)
+    yield published(f"{name}-published", cell, options.published.get(place.data, {}))
     yield fold_table(f"{name}-folds", cell, options)
     yield comparison(f"{name}-baseline", f"Against {options.baseline}", against_baseline(cell, options), options)
     yield comparison(f"{name}-controls", "Against each arm's own control", against_controls(cell, options), options)
@@ -75,6 +76,19 @@ def quality(name: str, cell: Cell, options: Options) -> Table:
     forms: dict[str, str | Form] = {"arm": "", "seeds": "", **dict.fromkeys(metrics, ".4f"), "sd over seeds": ".4f"}
     note = f"Test split, full ranking of the catalogue, means over seeds; sd is that of {options.metric}."
     return rows_to_table(name, "Quality", note, forms, rows)
+
+
+def published(name: str, cell: Cell, figures: Mapping[str, Mapping[str, float]]) -> Table:
+    """Set each arm's test metrics beside those that others reported, by arm and metric."""
+    rows: list[Row] = []
+    for arm, reported in figures.items():
+        for metric, value in reported.items() if arm in cell else ():
+            here = mean_of(cell[arm], metric)
+            row: Row = {"arm": arm, "seeds": len(cell[arm]), "metric": metric, "published": value, "here": here}
+            rows.append(row | {"difference": here / value - 1})
+    forms: dict[str, str | Form] = {"arm": "", "seeds": "", "metric": "", "published": ".4f", "here": ".4f"}
+    note = "Test split, means over seeds; the difference is relative to what was published."
+    return rows_to_table(name, "Beside published figures", note, {**forms, "difference": "+.1%"}, rows)
 
 
 def comparison(name: str, title: str, family: Family, options: Options) -> Table:

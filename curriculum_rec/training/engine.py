@@ -253,15 +253,16 @@ class Engine:
     def _many_steps(self, state: TrainState, shared: Tree, own: Tree) -> tuple[TrainState, Tree]:
         """Run ``n_steps`` steps, the per-device body; one program serves every bucket and any number of steps."""
         self.traces += 1
-        _, output = jax.eval_shape(self._one_step, state, shared, own, jnp.int32(0))
+        one_step = jax.jit(self._one_step, inline=True)  # traced once, for the shapes and for the loop
+        _, output = jax.eval_shape(one_step, state, shared, own, jnp.int32(0))
         buffers = jax.tree.map(lambda leaf: jnp.zeros((self.steps_per_dispatch, *leaf.shape), leaf.dtype), output)
 
         def body(number: Array, carry: tuple[TrainState, Tree]) -> tuple[TrainState, Tree]:
             state, buffers = carry
-            state, output = self._one_step(state, shared, own, number)
+            state, output = one_step(state, shared, own, number)
             return state, jax.tree.map(lambda buffer, value: buffer.at[number].set(value), buffers, output)
 
-        state, output = jax.lax.fori_loop(0, shared["n_steps"], body, (state, buffers))
+        state, output = jax.lax.fori_loop(jnp.int32(0), shared["n_steps"], body, (state, buffers))
         return state, output | self._gather(output["losses"], own["stop"])
 
     def _gather(self, losses: Array, stop: Array) -> Tree:

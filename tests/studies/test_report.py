@@ -17,7 +17,7 @@ PLACE = Place("d", "clean")
 STUDY = study_of(
     {
         "question": "Does it?",
-        "data": {"d": []},
+        "data": {"d": {"published": {"better": {"ndcg@10": 0.25, "hr@10": 0.5}}}},
         "conditions": {"clean": [], "noisy": []},
         "arms": {"plain": [], "better": {"controls": ["random"]}, "same": {"control": "plain"}},
     },
@@ -55,6 +55,15 @@ def test_the_arms_table_has_means_over_seeds(report):
     runs = report.results.cells[PLACE]["better"].values()
     assert rows["better"]["ndcg@10"] == f"{np.mean([run.summary['test']['ndcg@10'] for run in runs]):.4f}"
     assert rows["MostPop"]["ndcg@10"] == "0.0500"
+
+
+def test_published_figures_stand_beside_the_means_over_seeds(report):
+    found = next(table for table in report.tables[PLACE] if table.title == "Beside published figures")
+    rows = [dict(zip(found.header, row, strict=True)) for row in found.rows()]
+    here = float(table(report, "Quality")["better"]["ndcg@10"])
+    assert [(row["arm"], row["metric"]) for row in rows] == [("better", "ndcg@10"), ("better", "hr@10")]
+    assert rows[0]["published"] == "0.2500" and float(rows[0]["here"]) == here
+    assert float(rows[0]["difference"].rstrip("%")) / 100 == pytest.approx(here / 0.25 - 1, abs=1e-3)
 
 
 def test_what_is_better_for_every_seed_is_shown_to_help_and_what_is_not_is_not(report):

@@ -54,6 +54,7 @@ def test_an_arm_begins_with_the_options_of_what_it_extends():
         ({"arms": {"plain": [], "x": {"controls": ["random"]}, "x-random": []}}, "rename it"),
         ({"arms": {"plain": {"conditions": ["dark"]}}}, "names the condition 'dark'"),
         ({"arms": {"plain": {"optons": []}}}, "is 'options' meant"),
+        ({"data": {"d": {"published": {"x": {"ndcg@10": 0.1}}}}}, "data.d.published names the arm 'x'"),
         ({"arm": {}}, "is 'arms' meant"),
         ({"share": 2}, "share=2"),
         ({"metrics": 3}, "study.metrics=3: it must be a list of texts"),
