@@ -78,9 +78,12 @@ def needs_time(model: object) -> bool:
     return bool(getattr(model, "needs_time", False))
 
 
-def needs_age(options: object) -> bool:
-    """Say whether a model's options ask for the array ``age``, float32 ``[batch, length]``, in training."""
-    return bool(getattr(options, "needs_age", False))
+def needs_age(model: object) -> bool:
+    """Say whether a model, or the options that build it, asks in training for the array ``age``.
+
+    It holds how old each target is, float32 ``[batch, length]``, from 0, the end of training, to 1.
+    """
+    return bool(getattr(model, "needs_age", False))
 
 
 @runtime_checkable

@@ -151,6 +151,7 @@ class DNNModel(nnx.Module):
         )
         self.norm = make_norm(options.norm, options.width, rngs)
         self.width = options.width
+        self.needs_age = options.needs_age
         self.rate = options.dropout
         self.remat = options.remat
         self.drop = options.drop

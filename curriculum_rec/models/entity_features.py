@@ -62,6 +62,11 @@ def takes_features(options: object) -> bool:
     return all(hasattr(options, name) for name in JOIN_RANGES)
 
 
+def reads_users(model: object) -> bool:
+    """Say whether a model reads users' features, and so wants to know whose histories it sees."""
+    return getattr(model, "user_features", None) is not None
+
+
 class FeatureVectors(nnx.Module):
     """A vector for each row of a table of features: a projection of its numbers plus a vector for each of its codes.
 

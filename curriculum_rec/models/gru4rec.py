@@ -36,7 +36,8 @@ class GRU4Rec:
     """Options of GRU4Rec.
 
     Parameters: ``rows width + 2 width + depth (3 hidden (width + hidden + 1) + (hidden + 1) width + 2 width + 1)``,
-    where ``rows`` is ``n_items + 2`` rounded up to a multiple of 128.
+    where ``rows`` is ``n_items + 2`` rounded up to a multiple of 128; features have those of
+    :class:`~curriculum_rec.models.entity_features.FeatureVectors`.
 
     Args:
         width: Size of item and user vectors.

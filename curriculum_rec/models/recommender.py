@@ -44,6 +44,9 @@ MakeBlock = Callable[[nnx.Rngs], nnx.Module]
 class StackOptions:
     """Options that all models of stacked residual blocks share.
 
+    Where features join, each table of them has the parameters of
+    :class:`~curriculum_rec.models.entity_features.FeatureVectors` besides those that a model's docstring counts.
+
     Args:
         width: Size of the residual stream.
         depth: Number of blocks, unless a stage says otherwise.
