@@ -100,7 +100,7 @@ def test_evaluation_recommendation_and_compression_read_the_features_of_the_run(
     (folder / "items.csv").write_text(text.replace("i1,k1", "i1,k2"))
     capsys.readouterr()
     for name in ("run", "small"):
-        assert main(["evaluate", f"run={folder}/{name}", "compilation_cache=null"]) == 1
+        assert main(["evaluate", f"run={folder}/{name}", "compilation_cache=null"]) == 2
         assert "the features of" in capsys.readouterr().err
     (folder / "items.csv").write_text(text)
 
@@ -111,7 +111,7 @@ def open_run(directory):
 
 def borrow(folder, words, **options):
     runner = make_runner(folder, "borrower", *words)
-    warm = WarmStart(str(folder / "run"), **options)
+    warm = WarmStart(str(folder / "run"), checkpoint="newest", **options)
     return Borrower(runner.experiment, runner.dataset, open_run).borrow(warm, stage="shallow")
 
 
@@ -120,7 +120,7 @@ def test_a_warm_start_takes_features_that_mean_the_same_and_no_others(trained, t
     words = [*words, "stages.shallow.depth=2"]
     taken = borrow(folder, words)
     assert set(taken.table["fate"]) == {"taken"}
-    arrays = load_snapshot(RunDirectory(folder / "run")).arrays
+    arrays = load_snapshot(RunDirectory(folder / "run"), "newest").arrays
     for name in ("items.features.numbers", "items.features.projection.kernel", "items.embedding"):
         leaf = taken.params
         for part in name.split("."):
@@ -171,7 +171,10 @@ def test_what_training_does_not_have_enters_no_statistic(tmp_path):
         (["model=bprmf", "objective=bpr"], "features has no effect on BPRMF"),
         (["model=ease"], "features has no effect on EASE"),
         (["model.item_features=none", "model.user_features=none"], "features has no effect: the model leaves all"),
-        (["optimizer=lazy_adam", "model.dense_vectors=trained"], "=trained trains a table that is not looked up"),
+        (
+            ["objective=sampled_softmax", "optimizer=lazy_adam", "model.dense_vectors=trained"],
+            "=trained trains a table that is not looked up",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(tmp_path, words, message):
@@ -182,13 +185,14 @@ def test_what_does_not_go_together_is_refused(tmp_path, words, message):
 
 
 def test_windows_of_time_take_no_features(tmp_path, capsys):
-    words = [*begin(tmp_path), "windows=2", f"data.path={tmp_path}/sequences.txt", f"run_dir={tmp_path}/windows"]
+    own = ["windows=2", f"data.path={tmp_path}/sequences.txt", f"run_dir={tmp_path}/windows"]
+    words = [*begin(tmp_path), *own, "compilation_cache=null"]
     words = [word for word in words if not word.startswith(("stages.", "checkpoint"))]
     assert main(["prequential", "data=sequences", *words]) == 2
     assert "leave features out" in capsys.readouterr().err
 
 
-def write_planted(folder, *, n_kinds=6, per_kind=10, n_users=240):
+def write_planted(folder, *, n_kinds=10, per_kind=10, n_users=240):
     """Histories that go from kind to kind in a ring, by an item at random; what kind an item is of, its table says."""
     rng = np.random.default_rng(0)
     lines = []
@@ -231,10 +235,10 @@ TWO_TOWERS = ["model=two_tower", "examples.max_length=1"]  # a mean of more item
 
 @pytest.mark.parametrize("model", [["model=sasrec"], pytest.param(TWO_TOWERS, marks=pytest.mark.slow)], ids=" ".join)
 def test_features_find_cold_items_that_ids_cannot(tmp_path, model):
-    """A kind has 10 of 60 items: who knows the next kind finds a cold item among 20 nearly always, by chance .33."""
+    """A kind has 10 of 100 items: who knows the next kind finds a cold item among 20 nearly always, by chance .2."""
     write_planted(tmp_path)
     words, quality = [*PLANTED, *model, "model.depth=1"], {}
     for name, features in (("without", []), ("with", feature_words(tmp_path)[:3])):
         quality[name] = make_runner(tmp_path, name, *features, base=words).run()["test"]["hr@20"]
     assert quality["with"] > 0.85
-    assert quality["without"] < 0.6
+    assert quality["without"] < 0.5
