@@ -130,7 +130,8 @@ class FeatureVectors(nnx.Module):
 
     def axes(self) -> dict[str, Any]:
         """Name the axes of the parameters: features stay as many as they are, and make units of the stream."""
-        stream, axes = Axis(STREAM, self.width), {}
+        stream = Axis(STREAM, self.width)
+        axes: dict[str, Any] = {}
         if self.numbers is not None:
             columns = Axis(f"{self.label} numbers", self.projection.in_features)
             axes["projection"] = {"kernel": (columns, stream)}
