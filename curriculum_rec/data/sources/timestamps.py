@@ -65,8 +65,13 @@ def parse_times(table: Table, column: str, *, timestamp_format: str, time_zone: 
     if times.dtype in (pl.Date, pl.Datetime):
         return _of_dates(table, column, times, timestamp_format, time_zone)
     if times.dtype in (pl.String, pl.Null):
-        times = times.cast(pl.String).str.strip_chars()
-        times = times.set(times == "", None)
+        times = times.cast(pl.String)
+        plain = times.cast(pl.Int64, strict=False) if timestamp_format in ("auto", *UNITS) else None
+        if plain is not None and plain.null_count() == times.null_count():
+            times = plain  # the usual case, without a second look at every text
+        else:
+            times = times.str.strip_chars()
+            times = times.set(times == "", None)
     elif not times.dtype.is_numeric():
         raise DataError(f"column '{column}' of {table.name} is of type {times.dtype}: times are numbers or dates")
     if timestamp_format == "auto":
@@ -88,7 +93,7 @@ def _of_any(table: Table, column: str, times: pl.Series, time_zone: str | None) 
     """Take numbers as they are, and texts of dates where the first that is no number is one."""
     whole = times.cast(pl.Int64, strict=False)  # a float could not tell neighbouring nanoseconds apart
     is_whole = not times.dtype.is_float() and whole.null_count() == times.null_count()
-    number = times.cast(pl.Float64, strict=False)
+    number = whole if is_whole else times.cast(pl.Float64, strict=False)
     wrong = (times.is_not_null() & (number.is_null() | ~number.is_finite().fill_null(value=False))).arg_true()
     if len(wrong) and times.dtype == pl.String and pl.Series([times[wrong[0]]]).str.contains(ISO_8601).all():
         return _of_iso(table, column, times, time_zone)
@@ -101,7 +106,7 @@ def _of_any(table: Table, column: str, times: pl.Series, time_zone: str | None) 
         )
     if time_zone is not None:
         raise OptionError(f"data.time_zone={time_zone} has no effect: column '{column}' of {table.name} holds numbers")
-    return whole if is_whole else number
+    return number
 
 
 def _of_unit(table: Table, column: str, times: pl.Series, unit: str) -> pl.Series:
