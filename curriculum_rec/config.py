@@ -46,7 +46,13 @@ COMPONENTS = (
 LATER = {"features"}
 """Components that runs of earlier versions do not have."""
 
-LATER_OPTIONS: dict[str, Any] = {"item_table": {}}
+LATER_OPTIONS: dict[str, Any] = {
+    "item_table": {},
+    "item_features": "add",
+    "user_features": "add",
+    "dense_vectors": "frozen",
+    "example_age": "none",
+}
 """Options of models that earlier versions do not have, with what they did."""
 
 CACHE = "~/.cache/curriculum_rec"

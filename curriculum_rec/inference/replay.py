@@ -78,7 +78,10 @@ class Replay:
         source, n_items = self._source(log), interactions.n_items
         log, start, stop = with_history(interactions, log)
         context, inverse = np.unique(np.stack([start, stop]), axis=1, return_inverse=True)
-        vectors = history_vectors(structure, params, interactions, *context, max_length=max_length, lengths=lengths)
+        whose = interactions.user[context[0]]
+        vectors = history_vectors(
+            structure, params, interactions, *context, max_length=max_length, lengths=lengths, users=whose
+        )
         table = np.asarray(_item_vectors(structure, params))[: n_items + 1]
         shown = np.bincount(log.item, minlength=n_items + 1) > 0
         fold, means = np.zeros(len(log), np.int64), np.zeros((1, n_items + 1))
