@@ -50,7 +50,13 @@ UNSAID = {"evaluation": ("metrics", "targets", "item_chunk", "groups")}
 """Options that configurations of earlier versions do not have; where they are null they stand in none, so that the
 configuration of an experiment that does not use them, and its hash, stay as they were."""
 
-LATER_OPTIONS: dict[str, Any] = {"item_table": {}}
+LATER_OPTIONS: dict[str, Any] = {
+    "item_table": {},
+    "item_features": "add",
+    "user_features": "add",
+    "dense_vectors": "frozen",
+    "example_age": "none",
+}
 """Options of models that earlier versions do not have, with what they did."""
 
 CACHE = "~/.cache/curriculum_rec"

@@ -58,7 +58,9 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 objective=cross_entropy|logistic|focal|mse (for numbers)
                 evaluation.metric=auc|accuracy   (of numbers r2, beside rmse and mae)
   features      none; one more by +features/feature@features.interaction.features.NAME=categorical|multi_categorical|
-                numeric|time|time_gap|history|text|sentence_vectors|dense   (so for features.user and features.item)
+                numeric|time|time_gap|history|text|sentence_vectors|dense   (so for features.user and features.item,
+                which join models of sequences, too: model.item_features=add|none .user_features=add|none
+                .dense_vectors=frozen|trained)
                 +features/reduce@features.interaction.reduce.NAME=pca|truncated_svd|linear_discriminant|topic_model
   cleaning      by data; one more rule by +cleaning/rule@cleaning.NAME=missing|incomplete|fill_missing|duplicates|
                 out_of_range|convert_timestamps|outliers|inhuman_activity|k_core|rating_threshold
@@ -69,6 +71,8 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
   noise         none, planted   (noise.rate=, .items=uniform|popularity, .how=insert|replace, .concentration=)
   model         sasrec, dnn, gru4rec, bprmf (with objective=bpr)   (model.norm_position=pre|post)
                 bert4rec (with objective=masked_item); hstu (asks when items came; model.bias=position does not)
+                two_tower (objective=sampled_softmax objective/negatives=in_batch objective.correct=true);
+                youtube_dnn (dnn with model.example_age=add)
                 fitted at once, without objective, optimizer and stages: mostpop, itemknn, ease   (docs/baselines.md)
                 model/block=classic|ligr|modern   (sasrec, bert4rec; ligr with sampled_softmax is eSASRec's recipe)
                 model.positions=learnt|rotary|relative model.feed_forward=gelu|swiglu model.gating=scalar|ligr

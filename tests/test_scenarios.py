@@ -39,6 +39,16 @@ def test_the_extract_of_lastfm_is_cleaned_like_the_whole():
 
 
 @pytest.mark.parametrize("name", DATA)
+def test_with_features_they_are_the_same_but_for_these(name):
+    plain, joined = built(name), built(f"{name}_features")
+    assert plain.features is None and joined.features is not None and joined.features.interaction is None
+    for part in ("data", "split", "examples", "model", "objective", "optimizer", "stages", "evaluation", "cleaning"):
+        assert getattr(joined, part) == getattr(plain, part), part
+    note = (EXPERIMENTS / name / "README.md").read_text()
+    assert f"experiment={name}_features" in note
+
+
+@pytest.mark.parametrize("name", DATA)
 def test_their_notes_name_the_command_and_the_result(name):
     note = (EXPERIMENTS / name / "README.md").read_text()
     assert f"curriculum-rec train experiment={name}" in note

@@ -18,7 +18,7 @@ from curriculum_rec.training.compilation import use_cache
 from curriculum_rec.training.data_files import read_again
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.progress import Mode, check_mode
-from curriculum_rec.training.restore import load_snapshot
+from curriculum_rec.training.restore import check_features, load_snapshot
 from curriculum_rec.training.run_directory import RunDirectory, Which
 from curriculum_rec.training.workshop import OpenRun
 
@@ -67,6 +67,7 @@ def load_run(data: dict[str, Any]) -> tuple[Experiment, Dataset, Snapshot]:
     dataset = read_again(experiment, directory)
     if dataset.split.hash != snapshot.meta["split_hash"]:
         raise RunError(f"the data of {directory.path} changed since it was trained: its items may mean others now")
+    check_features(snapshot, dataset, directory)
     return experiment.for_data(dataset), dataset, snapshot
 
 

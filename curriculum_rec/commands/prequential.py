@@ -58,6 +58,11 @@ def prequential(composed: DictConfig) -> float:
     experiment = config.build_experiment(plain, trusted=trusted)
     check_evaluation(experiment.for_items("prequential").evaluation)
     check_starts_fresh(experiment.stages)
+    if experiment.features is not None:
+        raise OptionError(
+            "prequential goes on from window to window, in each of which features would be fitted anew and mean other "
+            "values: leave features out"
+        )
     folder = default_directory(data)
     windows = _plan(folder, data, experiment, on_existing)
     results, previous = [], None

@@ -24,6 +24,9 @@ POSITIVES = "positives"
 USER = "user"
 """Name of the array with the code of each example's user."""
 
+AGE = "age"
+"""Name of the array with the age of each target, which only models that ask for it get."""
+
 BATCH_MULTIPLE = 8
 """Batch sizes are multiples of this, so that 1, 2, 4 and 8 devices all see the same batches."""
 
@@ -192,6 +195,20 @@ class Examples:
         counts = np.diff(self.target_offsets)
         last = before[np.maximum(self.target_offsets[1:] - 1, 0)]
         return self.with_target_arrays({TIME: (before - np.repeat(last, counts)).astype(np.float32)})
+
+    def with_ages(self) -> Examples:
+        """Add the array ``age`` to every bucket: how long before the last target each came, from 0 to 1 (the first).
+
+        Raises:
+            DataError: There are no timestamps.
+        """
+        if self.times is None:
+            raise DataError(
+                "the model wants to know how old examples are, and these data have no timestamps: name their column by "
+                "data.timestamp, or set model.example_age=none"
+            )
+        age = self.times.max() - self.times
+        return self.with_target_arrays({AGE: (age / max(float(age.max()), 1e-9)).astype(np.float32)})
 
     def with_users(self) -> Examples:
         """Add the array ``user``, int32 ``[n_rows]``, to every bucket: the code of each example's user.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from curriculum_rec.data.features.owners import FeatureSet
 from curriculum_rec.data.features.schema import Schema
 
 
@@ -13,9 +14,11 @@ class Catalogue:
 
     Attributes:
         n_items: How many, padding not counted.
+        features: What is known of users and items; None for nothing.
     """
 
     n_items: int
+    features: FeatureSet | None = None
 
 
 @dataclass(frozen=True)

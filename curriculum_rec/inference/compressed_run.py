@@ -114,6 +114,8 @@ def compress(
         write_text(made.config, config.text)
         if source.directory.metrics.is_file():
             shutil.copyfile(source.directory.metrics, made.metrics)
+        if source.directory.features.is_dir():
+            shutil.copytree(source.directory.features, made.features)
         write_frame(
             made.items, source.dataset.interactions_for("compress").interactions.items.ids.alias("item").to_frame()
         )
@@ -146,6 +148,7 @@ def _write_checkpoint(folder: Path, snapshot: Snapshot, packed: Tree, *, config_
     record = _record(snapshot, packed)
     meta = {
         **{name: snapshot.meta[name] for name in ("split_hash", "items_digest", "log_position")},
+        "features_digest": snapshot.meta.get("features_digest"),
         **description,
         "record": record.to_json(),
         "config_hash": config_hash,

@@ -86,6 +86,7 @@ class Replay:
             timestamp=interactions.timestamp,
             max_length=max_length,
             lengths=lengths,
+            users=interactions.user[context[0]],
         )
         table = np.asarray(_item_vectors(structure, params))[: n_items + 1]
         shown = np.bincount(log.item, minlength=n_items + 1) > 0

@@ -19,6 +19,7 @@ from curriculum_rec.models.mostpop import MostPop
 from curriculum_rec.models.neumf import NeuMF
 from curriculum_rec.models.sasrec import SASRec
 from curriculum_rec.models.transformer_classifier import TransformerClassifier
+from curriculum_rec.models.two_tower import TwoTower
 from curriculum_rec.models.wide_deep import WideDeep
 
 __all__ = [
@@ -40,5 +41,6 @@ __all__ = [
     "ResidualClassifier",
     "SASRec",
     "TransformerClassifier",
+    "TwoTower",
     "WideDeep",
 ]

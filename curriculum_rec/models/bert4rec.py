@@ -11,12 +11,14 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int32
 
+from curriculum_rec.data.features.owners import FeatureSet
 from curriculum_rec.data.task import Task
 from curriculum_rec.models.axes import SINGLE, STREAM, Axis
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.blocks import Read
 from curriculum_rec.models.compact_items import CompactItems
-from curriculum_rec.models.recommender import MakeBlock, SequenceRecommender
+from curriculum_rec.models.entity_features import users_of
+from curriculum_rec.models.recommender import SequenceRecommender, StackOptions
 from curriculum_rec.models.transformer import TransformerBlock, TransformerOptions
 
 
@@ -44,7 +46,15 @@ class BERT4Rec(TransformerOptions):
     cosine_scale: float | None = None
     item_table: CompactItems | None = None
 
-    def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> BERT4RecModel:
+    def __call__(
+        self,
+        *,
+        n_items: int,
+        max_length: int,
+        depth: int | None = None,
+        features: FeatureSet | None = None,
+        rngs: nnx.Rngs,
+    ) -> BERT4RecModel:
         """Build the model; a history of ``max_length`` items has one more position, that of the mask."""
         length = max_length + 1
         return BERT4RecModel(
@@ -55,6 +65,7 @@ class BERT4Rec(TransformerOptions):
             depth=self.depth if depth is None else depth,
             cosine_scale=self.cosine_scale,
             item_table=self.item_table,
+            features=features,
             rngs=rngs,
         )
 
@@ -62,11 +73,12 @@ class BERT4Rec(TransformerOptions):
 class BERT4RecModel(SequenceRecommender):
     """The network; see :class:`BERT4Rec` for its options."""
 
-    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions", "mask")
+    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions", "mask", "user_features")
 
-    def __init__(self, options: BERT4Rec, make_block: MakeBlock, *, rngs: nnx.Rngs, **sizes: Any) -> None:
-        super().__init__(options, make_block, rngs=rngs, **sizes)
+    def join(self, options: StackOptions, features: FeatureSet | None, rngs: nnx.Rngs) -> None:
+        """Make the mask, then take features in."""
         self.mask = nnx.Embed(1, options.width, embedding_init=nnx.initializers.normal(0.02), rngs=rngs)
+        super().join(options, features, rngs)
 
     def fill(
         self,
@@ -75,6 +87,7 @@ class BERT4RecModel(SequenceRecommender):
         rng: BatchRng | None = None,
         *,
         progress: Float[Array, ""] | None = None,
+        users: Int32[Array, " batch"] | None = None,
     ) -> Float[Array, "batch length width"]:
         """Give the vectors whose products with the items' say what stands at each position.
 
@@ -83,17 +96,25 @@ class BERT4RecModel(SequenceRecommender):
             masked: Positions whose item the model does not see; one of no item counts as one of the sequence.
             rng: Randomness; None at inference.
             progress: Steps trained as a fraction of the run.
+            users: Whose they are, for a model that reads users' features.
         """
-        return self._fill(items, masked, rng, progress=progress)[0]
+        return self._fill(items, masked, rng, progress=progress, users=users)[0]
 
     def _fill(
-        self, items: Array, masked: Array, rng: BatchRng | None, *, progress: Array | None, read: Read | None = None
+        self,
+        items: Array,
+        masked: Array,
+        rng: BatchRng | None,
+        *,
+        progress: Array | None,
+        users: Array | None,
+        read: Read | None = None,
     ) -> tuple[Array, Array | None]:
         present = jnp.where(masked, 1, items)
         x = jnp.where(masked[..., None], self.mask.embedding[...][0][None, None, :], self.items.embed(items))
         # A row that only fills a batch up looks at its own padding: a fused kernel may know no mean of nothing.
         n_keys = jnp.maximum((present > 0).sum(axis=1, dtype=jnp.int32), 1)
-        return self.encode_and_read(x, present, rng, progress=progress, context=n_keys, read=read)
+        return self.encode_and_read(x, present, rng, progress=progress, users=users, context=n_keys, read=read)
 
     def next_vectors(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch width"]:
         """Give the vector that predicts what follows each history, at a mask that is appended to it."""
@@ -104,7 +125,7 @@ class BERT4RecModel(SequenceRecommender):
         history = jnp.pad(batch["history"], ((0, 0), (0, 1)))
         last = (history > 0).sum(axis=1, dtype=jnp.int32)
         masked = jnp.arange(history.shape[1], dtype=jnp.int32)[None, :] == last[:, None]
-        hidden, maps = self._fill(history, masked, rng, progress=batch.progress, read=read)
+        hidden, maps = self._fill(history, masked, rng, progress=batch.progress, users=users_of(batch), read=read)
         rows = None if maps is None else jnp.take_along_axis(maps, last[None, :, None, None], axis=2)[:, :, 0]
         return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0], rows
 
@@ -128,7 +149,7 @@ class BERT4RecModel(SequenceRecommender):
 
         def at(position: Array) -> tuple[Array, Array | None]:
             begun = jnp.where(place[None, :] <= position, history, 0)
-            return self._next(replace(batch, arrays={"history": begun}), rng, read=read)
+            return self._next(replace(batch, arrays={**batch.arrays, "history": begun}), rng, read=read)
 
         hidden, maps = jax.lax.map(at, place)
         return hidden.transpose(1, 0, 2), None if maps is None else maps.transpose(1, 2, 0, 3)

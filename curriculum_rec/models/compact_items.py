@@ -108,7 +108,7 @@ class QuotientRemainderTable(ItemVectors):
             return grid.reshape(-1, grid.shape[-1])[: n_rows(self.n_items)]
         return quotient[items // len(remainder)] * remainder[items % len(remainder)]
 
-    def axes(self) -> dict[str, tuple[Axis, ...]]:
+    def own_axes(self) -> dict[str, tuple[Axis, ...]]:
         """Name the axes of both tables, whose products make vectors of the residual stream."""
         (quotients, width), remainders = self.quotient.shape, self.remainder.shape[0]
         return {
@@ -156,7 +156,7 @@ class HashedTable(ItemVectors):
             summed += share[..., probe, None] * table[chosen[..., probe]]
         return summed
 
-    def axes(self) -> dict[str, tuple[Axis, ...]]:
+    def own_axes(self) -> dict[str, tuple[Axis, ...]]:
         """Name the axes of the table, whose sums make vectors of the residual stream, and of the weights."""
         (buckets, width), (rows, n_probes) = self.table.shape, self.weight.shape
         return {

@@ -93,6 +93,14 @@ def needs_time(model: object) -> bool:
     return bool(getattr(model, "needs_time", False))
 
 
+def needs_age(model: object) -> bool:
+    """Say whether a model, or the options that build it, asks in training for the array ``age``.
+
+    It holds how old each target is, float32 ``[batch, length]``, from 0, the end of training, to 1.
+    """
+    return bool(getattr(model, "needs_age", False))
+
+
 @runtime_checkable
 class RowModel(Protocol):
     """A model that predicts the label of a row from its features."""
@@ -129,7 +137,10 @@ class HasAxes(Protocol):
 
 @runtime_checkable
 class ModelFactory(Protocol):
-    """Options that build a model once the catalogue is known."""
+    """Options that build a model once the catalogue is known.
+
+    One that reads features (``takes_features``) gets them as the argument ``features``, where the data declare some.
+    """
 
     def __call__(self, *, n_items: int, max_length: int, depth: int | None, rngs: nnx.Rngs) -> nnx.Module:
         """Build the model, with another depth than the options' own if ``depth`` is given."""

@@ -12,6 +12,9 @@ from jaxtyping import Array, Bool, Float, Int32
 from curriculum_rec.data.features.schema import Schema, dense_width
 from curriculum_rec.models.batch import Batch
 
+UNROLL_UP_TO = 8
+"""Codes of a feature up to which its columns are unrolled."""
+
 
 class FieldVectors(nnx.Module):
     """A vector for each code of each feature, in one table; several values, or a history, have the mean of theirs.
@@ -66,6 +69,23 @@ class FieldVectors(nnx.Module):
         vectors = self.embedding[...][codes + jnp.array(self.begin, jnp.int32)[None, :]]
         ends = list(accumulate(self.lengths))[:-1]
         return list(zip(jnp.split(vectors, ends, axis=1), jnp.split(codes > 0, ends, axis=1), strict=True))
+
+    def total(self, codes: Int32[Array, "rows columns"]) -> Float[Array, "rows width"]:
+        """Add the vectors of all features up, column by column: ``[rows, fields, width]`` is never held."""
+        vectors, begin = self.embedding[...], 0
+        total = jnp.zeros((len(codes), self.width), vectors.dtype)
+        for length in self.lengths:
+            part, first = codes[:, begin : begin + length], self.begin[begin]
+            known = (part > 0).astype(vectors.dtype)
+            share = known / jnp.maximum(known.sum(axis=1, keepdims=True), 1) if length > 1 else jnp.ones_like(known)
+
+            def add(total: Array, column: tuple[Array, Array], first: int = first) -> tuple[Array, None]:
+                code, share = column
+                return total + share[:, None] * vectors[code + first], None
+
+            total = jax.lax.scan(add, total, (part.T, share.T), unroll=length <= UNROLL_UP_TO)[0]
+            begin += length
+        return total
 
 
 def known_mean(

@@ -11,9 +11,19 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
+from curriculum_rec.data.features.owners import FeatureSet
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
 from curriculum_rec.models.blocks import Remat, apply_blocks, count_matrix_entries, stack_blocks
 from curriculum_rec.models.dropping import BlockDrop
+from curriculum_rec.models.entity_features import (
+    JOIN_RANGES,
+    DenseVectors,
+    FeatureVectors,
+    Joins,
+    add_user,
+    join_features,
+    users_of,
+)
 from curriculum_rec.models.gates import Gate, project
 from curriculum_rec.models.items import ItemTable
 from curriculum_rec.models.norms import NormName, make_norm
@@ -26,7 +36,8 @@ class GRU4Rec:
     """Options of GRU4Rec.
 
     Parameters: ``rows width + 2 width + depth (3 hidden (width + hidden + 1) + (hidden + 1) width + 2 width + 1)``,
-    where ``rows`` is ``n_items + 2`` rounded up to a multiple of 128.
+    where ``rows`` is ``n_items + 2`` rounded up to a multiple of 128; features have those of
+    :class:`~curriculum_rec.models.entity_features.FeatureVectors`.
 
     Args:
         width: Size of item and user vectors.
@@ -39,6 +50,12 @@ class GRU4Rec:
         norm_position: ``pre`` normalises what goes into a branch, ``post`` its sum with the stream. New blocks preserve
             the function of ``pre`` alone.
         drop: How probably each block is left out of a step, in training; None keeps all.
+        item_features: ``add`` makes an item's vector that of its id plus a projection of its features, in histories and
+            among the candidates, where the data declare some; ``none`` leaves them out.
+        user_features: ``add`` adds a projection of the user's features to every position of the history; ``none``
+            leaves them out.
+        dense_vectors: ``frozen`` takes the numbers that describe items as they are; ``trained`` begins with them and
+            trains them.
 
     Source: Hidasi et al. (2016), with whole histories instead of sessions in parallel; layers are gated residual
     branches, as in all models here, and each ends in a linear map from its state back to the stream.
@@ -53,6 +70,9 @@ class GRU4Rec:
     remat: Remat = "none"
     norm_position: NormPosition = "pre"
     drop: BlockDrop | None = None
+    item_features: Joins = "add"
+    user_features: Joins = "add"
+    dense_vectors: DenseVectors = "frozen"
 
     def __post_init__(self) -> None:
         ranges = {
@@ -62,31 +82,45 @@ class GRU4Rec:
             "remat": one_of("none", "dots", "block"),
             "norm": one_of("layer", "rms"),
         }
-        check_ranges(self, "model", ranges)
+        check_ranges(self, "model", ranges | JOIN_RANGES)
         check_norm_position(self.norm_position)
 
-    def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> GRU4RecModel:
+    def __call__(
+        self,
+        *,
+        n_items: int,
+        max_length: int,
+        depth: int | None = None,
+        features: FeatureSet | None = None,
+        rngs: nnx.Rngs,
+    ) -> GRU4RecModel:
         """Build the model; a recurrence has no positions, so ``max_length`` does not matter."""
         del max_length
-        return GRU4RecModel(self, n_items=n_items, depth=self.depth if depth is None else depth, rngs=rngs)
+        depth = self.depth if depth is None else depth
+        return GRU4RecModel(self, n_items=n_items, depth=depth, features=features, rngs=rngs)
 
 
 class GRU4RecModel(nnx.Module):
     """The network; see :class:`GRU4Rec` for its options."""
 
+    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("user_features",)
     ABOVE_BLOCKS: ClassVar[tuple[str, ...]] = ("norm",)
+    user_features: FeatureVectors | None = None
 
-    def __init__(self, options: GRU4Rec, *, n_items: int, depth: int, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, options: GRU4Rec, *, n_items: int, depth: int, features: FeatureSet | None, rngs: nnx.Rngs
+    ) -> None:
         self.items = ItemTable(n_items, options.width, cosine_scale=options.cosine_scale, rngs=rngs)
         self.blocks = stack_blocks(lambda rngs: RecurrentBlock(options, rngs=rngs), depth, rngs)
         self.norm = make_norm(options.norm, options.width, rngs)
         self.rate = options.dropout
         self.remat = options.remat
         self.drop = options.drop
+        join_features(self, options, features, width=options.width, rngs=rngs)
 
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
         """Map histories int32 ``[batch, length]`` to user vectors."""
-        x = self.items.embed(batch["history"])
+        x = add_user(self.items.embed(batch["history"]), self.user_features, users_of(batch))
         x = dropout(x, self.rate, None if rng is None else rng.named("embedding"))
         hidden = apply_blocks(self.blocks, x, rng, remat=self.remat, drop=self.drop, progress=batch.progress)
         return self.items.queries(self.norm(hidden))

@@ -11,11 +11,13 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
+from curriculum_rec.data.features.owners import FeatureSet
 from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.axes import BUCKETS, INNER, INNER_HEADS, SINGLE, STREAM, Axis, Joined, Product, linear_axes
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
 from curriculum_rec.models.compact_items import CompactItems
+from curriculum_rec.models.entity_features import users_of
 from curriculum_rec.models.gates import Gate, project
 from curriculum_rec.models.norms import EPSILON, make_norm, norm_axes
 from curriculum_rec.models.pointwise import pointwise_attention
@@ -85,7 +87,15 @@ class HSTU(StackOptions):
         """Whether the model asks when items came."""
         return self.bias == "position_and_time"
 
-    def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> HSTUModel:
+    def __call__(
+        self,
+        *,
+        n_items: int,
+        max_length: int,
+        depth: int | None = None,
+        features: FeatureSet | None = None,
+        rngs: nnx.Rngs,
+    ) -> HSTUModel:
         """Build the model."""
         return HSTUModel(
             self,
@@ -95,6 +105,7 @@ class HSTU(StackOptions):
             depth=self.depth if depth is None else depth,
             cosine_scale=self.cosine_scale,
             item_table=self.item_table,
+            features=features,
             rngs=rngs,
         )
 
@@ -102,7 +113,7 @@ class HSTU(StackOptions):
 class HSTUModel(SequenceRecommender):
     """The network; see :class:`HSTU` for its options."""
 
-    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ()
+    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("user_features",)
 
     def __init__(self, options: HSTU, make_block: Any, **sizes: Any) -> None:
         super().__init__(options, make_block, **sizes)
@@ -114,7 +125,8 @@ class HSTUModel(SequenceRecommender):
         """Map histories int32 ``[batch, length]``, and perhaps their times, to user vectors."""
         history = batch["history"]
         buckets = time_buckets(_times(batch), self.n_buckets) if self.needs_time else None
-        return self.encode(self.items.embed(history), history, rng, progress=batch.progress, context=buckets)
+        x, users = self.items.embed(history), users_of(batch)
+        return self.encode(x, history, rng, progress=batch.progress, users=users, context=buckets)
 
     def operations(self, lengths: np.ndarray) -> np.ndarray:
         """Count the operations of a forward pass; of the attention, the half that the causal mask leaves."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -9,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.axes import ROWS, STREAM, Axis
+from curriculum_rec.models.entity_features import FeatureVectors
 from curriculum_rec.models.touched import whole_table
 
 ROW_MULTIPLE = 128
@@ -35,7 +38,12 @@ class ItemVectors(nnx.Module):
     Args:
         n_items: Size of the catalogue.
         cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
+
+    Attributes:
+        features: What is added for the features of items, once a model has set it; None adds nothing.
     """
+
+    features: FeatureVectors | None = None
 
     def __init__(self, n_items: int, *, cosine_scale: float | None) -> None:
         if cosine_scale is not None and not cosine_scale > 0:
@@ -47,18 +55,29 @@ class ItemVectors(nnx.Module):
         """Give the vectors of some items, or of all rows."""
         raise NotImplementedError
 
-    def axes(self) -> dict[str, tuple[Axis, ...]]:
-        """Name the axes of the parameters."""
+    def own_axes(self) -> dict[str, tuple[Axis, ...]]:
+        """Name the axes of the parameters but for those of features."""
         raise NotImplementedError
+
+    def axes(self) -> dict[str, Any]:
+        """Name the axes of the parameters."""
+        axes: dict[str, Any] = self.own_axes()
+        return axes if self.features is None else axes | {"features": self.features.axes()}
 
     @jax.named_scope("embedding")
     def embed(self, items: Int32[Array, "*shape"]) -> Float[Array, "*shape width"]:
         """Give the input vectors."""
-        return self.rows(items)
+        vectors = self.rows(items)
+        return vectors if self.features is None else vectors + self.features(items).astype(vectors.dtype)
+
+    def all(self) -> Float[Array, "rows width"]:
+        """Give the input vectors of all rows of the table."""
+        table = self.rows(None)
+        return table if self.features is None else table + self.features.all(len(table)).astype(table.dtype)
 
     def vectors(self, items: Int32[Array, "*shape"] | None = None) -> Float[Array, "*rows width"]:
         """Give the output vectors of some items, or of all rows of the table."""
-        chosen = self.rows(items)
+        chosen = self.all() if items is None else self.embed(items)
         return chosen if self.cosine_scale is None else normalise(chosen)
 
     def queries(self, hidden: Float[Array, "*shape width"]) -> Float[Array, "*shape width"]:
@@ -81,7 +100,7 @@ class ItemTable(ItemVectors):
         vectors = INITIAL * jax.random.normal(rngs.params(), (n_items + 1, width))
         self.embedding = nnx.Param(jnp.pad(vectors, ((0, n_rows(n_items) - len(vectors)), (0, 0))))
 
-    def axes(self) -> dict[str, tuple[Axis, ...]]:
+    def own_axes(self) -> dict[str, tuple[Axis, ...]]:
         """Name the axes of the table, whose rows make vectors of the residual stream."""
         rows, width = self.embedding.shape
         return {"embedding": (Axis(ROWS, rows), Axis(STREAM, width))}

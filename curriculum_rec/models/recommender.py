@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
+from curriculum_rec.data.features.owners import FeatureSet
 from curriculum_rec.models.axes import POSITIONS, STREAM, Axis
 from curriculum_rec.models.batch import BatchRng, dropout
 from curriculum_rec.models.blocks import (
@@ -24,10 +25,19 @@ from curriculum_rec.models.blocks import (
 )
 from curriculum_rec.models.compact_items import CompactItems
 from curriculum_rec.models.dropping import BlockDrop
+from curriculum_rec.models.entity_features import (
+    JOIN_RANGES,
+    DenseVectors,
+    FeatureVectors,
+    Joins,
+    add_user,
+    join_features,
+)
 from curriculum_rec.models.items import ItemTable
 from curriculum_rec.models.norms import NormName, make_norm, norm_axes
 from curriculum_rec.models.positions import recency_positions
 from curriculum_rec.models.residual import NormPosition
+from curriculum_rec.ranges import check_ranges
 
 MakeBlock = Callable[[nnx.Rngs], nnx.Module]
 
@@ -35,6 +45,9 @@ MakeBlock = Callable[[nnx.Rngs], nnx.Module]
 @dataclass(frozen=True)
 class StackOptions:
     """Options that all models of stacked residual blocks share.
+
+    Where features join, each table of them has the parameters of
+    :class:`~curriculum_rec.models.entity_features.FeatureVectors` besides those that a model's docstring counts.
 
     Args:
         width: Size of the residual stream.
@@ -47,6 +60,12 @@ class StackOptions:
         norm_position: ``pre`` normalises what goes into a branch, ``post`` its sum with the stream. New blocks preserve
             the function of ``pre`` alone.
         drop: How probably each block is left out of a step, in training; None keeps all.
+        item_features: ``add`` makes an item's vector that of its id plus a projection of its features, in histories and
+            among the candidates, where the data declare some; ``none`` leaves them out.
+        user_features: ``add`` adds a projection of the user's features to every position of the history; ``none``
+            leaves them out.
+        dense_vectors: ``frozen`` takes the numbers that describe items as they are; ``trained`` begins with them and
+            trains them.
     """
 
     width: int = 64
@@ -56,6 +75,9 @@ class StackOptions:
     remat: Remat = "none"
     norm_position: NormPosition = "pre"
     drop: BlockDrop | None = None
+    item_features: Joins = "add"
+    user_features: Joins = "add"
+    dense_vectors: DenseVectors = "frozen"
 
     def __post_init__(self) -> None:
         check_network_options(
@@ -66,6 +88,7 @@ class StackOptions:
             norm=self.norm,
             norm_position=self.norm_position,
         )
+        check_ranges(self, "model", JOIN_RANGES)
 
 
 class SequenceRecommender(nnx.Module):
@@ -79,11 +102,13 @@ class SequenceRecommender(nnx.Module):
         depth: Number of blocks.
         cosine_scale: None scores by the inner product; a number scores by that number times the cosine.
         item_table: How items share rows of a smaller table; None gives each its own.
+        features: What is known of items and users; None for nothing.
         rngs: Random streams for the initial values.
     """
 
-    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions",)
+    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions", "user_features")
     ABOVE_BLOCKS: ClassVar[tuple[str, ...]] = ("norm",)
+    user_features: FeatureVectors | None = None
 
     def __init__(
         self,
@@ -95,6 +120,7 @@ class SequenceRecommender(nnx.Module):
         depth: int,
         cosine_scale: float | None,
         item_table: CompactItems | None,
+        features: FeatureSet | None,
         rngs: nnx.Rngs,
     ) -> None:
         width = options.width
@@ -107,6 +133,11 @@ class SequenceRecommender(nnx.Module):
         self.rate = options.dropout
         self.remat = options.remat
         self.drop = options.drop
+        self.join(options, features, rngs)
+
+    def join(self, options: StackOptions, features: FeatureSet | None, rngs: nnx.Rngs) -> None:
+        """Take features in, after all else that begins at random."""
+        join_features(self, options, features, width=self.width, rngs=rngs)
 
     def encode(
         self,
@@ -115,10 +146,11 @@ class SequenceRecommender(nnx.Module):
         rng: BatchRng | None,
         *,
         progress: Float[Array, ""] | None,
+        users: Int32[Array, " batch"] | None = None,
         context: Any = None,
     ) -> Float[Array, "batch length width"]:
         """Run the blocks on embedded sequences; arguments as in :meth:`encode_and_read`."""
-        return self.encode_and_read(x, items, rng, progress=progress, context=context)[0]
+        return self.encode_and_read(x, items, rng, progress=progress, users=users, context=context)[0]
 
     def encode_and_read(
         self,
@@ -127,6 +159,7 @@ class SequenceRecommender(nnx.Module):
         rng: BatchRng | None,
         *,
         progress: Float[Array, ""] | None,
+        users: Int32[Array, " batch"] | None = None,
         context: Any = None,
         read: Read | None = None,
     ) -> tuple[Float[Array, "batch length width"], Float[Array, "depth *shape"] | None]:
@@ -137,9 +170,11 @@ class SequenceRecommender(nnx.Module):
             items: Something above 0 where there is one.
             rng: Randomness; None at inference.
             progress: Steps trained as a fraction of the run.
+            users: Whose they are, for a model that reads users' features.
             context: What all blocks get besides the stream.
             read: Reads an array off a block and what goes into it; None reads nothing.
         """
+        x = add_user(x, self.user_features, users)
         if self.positions is not None:
             x += self.positions(recency_positions(items, self.positions.num_embeddings))
         x = dropout(x, self.rate, None if rng is None else rng.named("embedding"))
@@ -162,6 +197,8 @@ class SequenceRecommender(nnx.Module):
         if self.positions is not None:
             n, width = self.positions.num_embeddings, self.positions.features
             axes["positions"] = {"embedding": (Axis(POSITIONS, n), Axis(STREAM, width))}
+        if self.user_features is not None:
+            axes["user_features"] = self.user_features.axes()
         return axes
 
     @property

@@ -9,9 +9,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from curriculum_rec.data.features.owners import FeatureSet
 from curriculum_rec.data.task import Task
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.compact_items import CompactItems
+from curriculum_rec.models.entity_features import users_of
 from curriculum_rec.models.recommender import SequenceRecommender
 from curriculum_rec.models.transformer import TransformerBlock, TransformerOptions
 
@@ -39,7 +41,15 @@ class SASRec(TransformerOptions):
     cosine_scale: float | None = None
     item_table: CompactItems | None = None
 
-    def __call__(self, *, n_items: int, max_length: int, depth: int | None = None, rngs: nnx.Rngs) -> SASRecModel:
+    def __call__(
+        self,
+        *,
+        n_items: int,
+        max_length: int,
+        depth: int | None = None,
+        features: FeatureSet | None = None,
+        rngs: nnx.Rngs,
+    ) -> SASRecModel:
         """Build the model."""
         return SASRecModel(
             self,
@@ -49,6 +59,7 @@ class SASRec(TransformerOptions):
             depth=self.depth if depth is None else depth,
             cosine_scale=self.cosine_scale,
             item_table=self.item_table,
+            features=features,
             rngs=rngs,
         )
 
@@ -59,7 +70,8 @@ class SASRecModel(SequenceRecommender):
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
         """Map histories int32 ``[batch, length]`` to user vectors."""
         history = batch["history"]
-        return self.encode(self.items.embed(history), history, rng, progress=batch.progress)
+        x = self.items.embed(history)
+        return self.encode(x, history, rng, progress=batch.progress, users=users_of(batch))
 
     def with_attention(
         self, batch: Batch, rng: BatchRng | None = None
@@ -68,7 +80,7 @@ class SASRecModel(SequenceRecommender):
         history = batch["history"]
         x = self.items.embed(history)
         hidden, maps = self.encode_and_read(
-            x, history, rng, progress=batch.progress, read=TransformerBlock.attention_map
+            x, history, rng, progress=batch.progress, users=users_of(batch), read=TransformerBlock.attention_map
         )
         return hidden, cast("Array", maps)
 

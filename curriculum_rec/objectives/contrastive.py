@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.augmentation import Augmentation, Crop, Mask, OneOf, Reorder, View
 from curriculum_rec.data.cooccurrence import SIMILAR
+from curriculum_rec.data.examples import USER
 from curriculum_rec.data.task import Task
 from curriculum_rec.data.times import TIME
 from curriculum_rec.data.twins import TWINS
@@ -109,7 +110,8 @@ class Contrastive(Around):
         arrays = batch.arrays
         view = View(arrays["history"], arrays.get(SIMILAR), arrays.get(TIME))
         view = self.views(view, rng.named("augmentation"), mask=model.n_items + 1)
-        return {"history": view.items} | ({} if view.time is None else {TIME: view.time})
+        whose = {name: arrays[name] for name in (USER,) if name in arrays}
+        return {"history": view.items} | whose | ({} if view.time is None else {TIME: view.time})
 
     def _twin(self, batch: Batch, rng: BatchRng) -> dict[str, Array]:
         if TWINS not in batch.arrays:
@@ -198,4 +200,4 @@ def _is_real(batch: Batch) -> Bool[Array, " batch"]:
 
 
 def _inputs(batch: Batch) -> dict[str, Array]:
-    return {name: batch[name] for name in ("history", TIME) if name in batch.arrays}
+    return {name: batch[name] for name in ("history", TIME, USER) if name in batch.arrays}

@@ -12,6 +12,7 @@ from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import FillsMasks
+from curriculum_rec.models.entity_features import reads_users, users_of
 from curriculum_rec.objectives.losses import Around, CountsScores, Losses, Objective
 from curriculum_rec.objectives.nested import Nested
 from curriculum_rec.objectives.softmax import Softmax
@@ -115,7 +116,8 @@ class _Masking:
         first = batch["history"][:, :1]
         items = jnp.concatenate([first, self.target], axis=1)
         masked = jnp.concatenate([jnp.zeros_like(first, bool), self.masked], axis=1)
-        return self.model.fill(items, masked, rng, progress=batch.progress)[:, 1:]
+        whose = {"users": users_of(batch)} if reads_users(self.model) else {}
+        return self.model.fill(items, masked, rng, progress=batch.progress, **whose)[:, 1:]
 
     def item_vectors(self, items: Array | None = None) -> Array:
         vectors: Array = self.model.item_vectors(items)

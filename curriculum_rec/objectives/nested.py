@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 
 from curriculum_rec.data.task import Task
@@ -60,5 +61,10 @@ def narrowed(model: Any, share: float) -> Any:
         )
     table = whole_table(table)
     kept = jnp.arange(table.shape[1]) < max(1, round(share * table.shape[1]))
-    items = params["items"] | {"embedding": jnp.where(kept, table, jnp.zeros((), table.dtype))}
+
+    def narrow(path: tuple[Any, ...], leaf: Any) -> Any:
+        of_the_data = getattr(path[-1], "key", None) == "numbers"  # what is projected, whose columns are no units
+        return leaf if of_the_data else jnp.where(kept, leaf, jnp.zeros((), leaf.dtype))
+
+    items = jax.tree_util.tree_map_with_path(narrow, params["items"])
     return join_model(structure, params | {"items": items})

@@ -13,6 +13,8 @@ import numpy as np
 import polars as pl
 from flax import nnx
 
+from curriculum_rec.data.features.saving import digest_of, load_features
+from curriculum_rec.data.inputs import Catalogue
 from curriculum_rec.data.interactions import IdMap
 from curriculum_rec.data.splits import Part, Split
 from curriculum_rec.distillation.distilled import PARTS
@@ -30,6 +32,9 @@ from curriculum_rec.training.stages import ChosenBlocks, Rewinding, WarmStart
 
 ITEMS, FIELDS = "items.", "fields."
 """How the names of parameters begin in which a row is an item, or a value of a feature."""
+
+KNOWN = ("items.features.", "user_features.")
+"""How the names of parameters begin that say what features of items and users mean."""
 
 OF_CODES = (ITEMS, FIELDS)
 
@@ -119,8 +124,10 @@ class Borrower:
             fresh = {name: np.asarray(leaf) for name, leaf in _named(split_model(model)[1]).items()}
         if rows is not None:
             taken = {
-                name: self._of_our_items(leaf, rows) if name.startswith(ITEMS) else leaf for name, leaf in taken.items()
+                name: self._of_our_items(leaf, rows) if name.startswith(ITEMS) and not name.startswith(KNOWN) else leaf
+                for name, leaf in taken.items()
             }
+        self._check_features(taken, warm, directory, has_other_items=rows is not None)
         _check_names(taken, shapes, warm)
         mixed = {name: taken[name] if name in taken else fresh[name] for name in shapes}
         old = self._fitting(mixed, new, directory, snapshot, warm, stage=stage, depth=their_depth)
@@ -164,6 +171,25 @@ class Borrower:
         theirs = IdMap(directory.read_items())
         found = theirs.encode(self.dataset.split.interactions.items.ids)
         return np.concatenate([np.zeros(1, np.int32), np.where(found > 0, found, -1)])
+
+    def _check_features(self, taken: Named, warm: WarmStart, directory: RunDirectory, *, has_other_items: bool) -> None:
+        """Refuse parameters of features that mean something else in the other run."""
+        of_features = [name for name in taken if name.startswith(KNOWN)]
+        if not of_features:
+            return
+        theirs = digest_of(load_features(directory.features))
+        inputs = self.dataset.inputs
+        fitted = inputs.features.fitted if isinstance(inputs, Catalogue) and inputs.features is not None else None
+        if fitted is not None and digest_of(fitted) != theirs:
+            raise CheckpointError(
+                f"warm_start={warm.run}: that run has other features, so '{of_features[0]}' means other values; name "
+                "in warm_start.take what does not depend on them"
+            )
+        if has_other_items and f"{KNOWN[0]}numbers" in of_features:
+            raise CheckpointError(
+                f"warm_start={warm.run}: that run trained the numbers of other items (dense_vectors=trained); leave "
+                "items.features.numbers out of warm_start.take"
+            )
 
     def _of_our_items(self, table: np.ndarray, rows: np.ndarray) -> np.ndarray:
         counts = self.dataset.split.item_counts(Part.TRAIN) if isinstance(self.dataset.split, Split) else rows

@@ -33,6 +33,8 @@ def write_data_files(directory: RunDirectory, dataset: Dataset) -> None:
         if split.noise is not None:
             write_frame(directory.noise, planted_interactions(split))
         write_frame(directory.items, split.interactions.items.ids.alias("item").to_frame())
+        if split.features is not None and split.features.fitted is not None:
+            save_features(split.features.fitted, directory.features)
     else:
         save_features(split.fitted, directory.features)
     removed = [

@@ -27,7 +27,15 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.contract import EvaluationOptions
 from curriculum_rec.evaluation.evaluator import FullRanking
 from curriculum_rec.growth.contract import Growth, can_shrink
-from curriculum_rec.models.contract import CountsUsers, ModelFactory, RowModelFactory, fills_masks, needs_time
+from curriculum_rec.models.contract import (
+    CountsUsers,
+    ModelFactory,
+    RowModelFactory,
+    fills_masks,
+    needs_age,
+    needs_time,
+)
+from curriculum_rec.models.entity_features import takes_features
 from curriculum_rec.objectives.losses import ChecksInputs, Objective, with_inner
 from curriculum_rec.objectives.masked import MaskedItem
 from curriculum_rec.ranges import at_least, check_ranges
@@ -139,9 +147,22 @@ class Experiment:
                     raise OptionError(f"stages.{name}.distil: teachers speak of items, and task=pointwise has none")
             self._check_curriculum_of_rows()
         elif self.features is not None:
+            self._check_features(self.features)
+
+    def _check_features(self, features: Features) -> None:
+        """Refuse features of rows, and models that read none."""
+        if features.interaction is not None:
             raise OptionError(
-                "features has no effect for task=next_item, whose models read item ids alone: leave it out"
+                "features.interaction describes rows, and task=next_item predicts items: leave it out, or take "
+                "task=pointwise; features.user and features.item serve both"
             )
+        for name in self.stages:
+            model = self.model_of(name)[0]
+            if not takes_features(model):
+                raise OptionError(
+                    f"features has no effect on {type(model).__name__}, which reads ids alone: leave it out, or choose "
+                    "a model that reads features (docs/features.md names them)"
+                )
 
     def _check_curriculum_of_rows(self) -> None:
         options = self.curriculum
@@ -178,11 +199,15 @@ class Experiment:
         else:
             of_users = cast("Splitter", self.split)
             read = self._noisy(split_around(of_users, clean(self.data.read(), self.cleaning, source=self.data.name)))
+            if self.features is not None:
+                read = read.with_features(self.features, fitted)
             made = self.examples(read)
         if not isinstance(self.examples, PointwiseExamples):
             if any(needs_time(self.model_of(name)[0]) for name in self.stages):
                 made = made.with_times()
-            if isinstance(self.model, CountsUsers):
+            if any(needs_age(self.model_of(name)[0]) for name in self.stages):
+                made = made.with_ages()
+            if isinstance(self.model, CountsUsers) or (self.features is not None and self.features.user is not None):
                 made = made.with_users()
         self.evaluation.check(read)
         if isinstance(self.objective, ChecksInputs):
@@ -201,6 +226,10 @@ class Experiment:
             raise OptionError(
                 f"cleaning.{next(iter(self.cleaning))} has no effect: a store was cleaned when it was prepared; leave "
                 "cleaning empty"
+            )
+        if self.features is not None:
+            raise OptionError(
+                "features are laid out beside data in memory: take data=table, or features=none with data=store"
             )
         if self.noise is not None:
             raise OptionError("noise is planted into data in memory: take data=table, or noise=none with data=store")
@@ -266,7 +295,16 @@ class Experiment:
         known: dict[str, Any] = {"inputs": inputs}
         if isinstance(inputs, Catalogue) and isinstance(self.examples, SequenceExamples):
             known = {"n_items": inputs.n_items, "max_length": self.examples.max_length}
+            known |= self._known_features(inputs)
         return model(**known, depth=named if depth is None else depth, rngs=nnx.Rngs(self.seed))
+
+    def _known_features(self, inputs: Catalogue) -> dict[str, Any]:
+        """Give a model the features that this experiment declares, and none that only another one does."""
+        if self.features is None:
+            return {}
+        if inputs.features is None:
+            raise OptionError("the model reads features, and the data that it is built for have none: declare them")
+        return {"features": inputs.features}
 
     def build_optimizer(self, total_steps: int, scale: optax.Schedule | None = None) -> optax.GradientTransformation:
         """Build the optimizer for a run's length.
@@ -333,6 +371,12 @@ class Dataset:
     def ledger(self) -> tuple[LedgerEntry, ...]:
         """What each cleaning rule removed."""
         return self.split.interactions.ledger if isinstance(self.split, Split) else self.split.ledger
+
+    @property
+    def features_digest(self) -> str | None:
+        """Identify what sequence models know of users and items; None for nothing."""
+        features = self.inputs.features if isinstance(self.inputs, Catalogue) else None
+        return None if features is None else features.digest
 
     def interactions_for(self, what: str) -> Split:
         """Give the interactions of users with items, for what is about nothing else.

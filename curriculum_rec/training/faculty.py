@@ -18,7 +18,7 @@ from curriculum_rec.models.structure import join_model, split_model
 from curriculum_rec.training.checkpoint import Snapshot
 from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.placement import Placed
-from curriculum_rec.training.restore import load_snapshot, model_template, snapshot_parameters
+from curriculum_rec.training.restore import check_features, load_snapshot, model_template, snapshot_parameters
 from curriculum_rec.training.run_directory import RunDirectory
 from curriculum_rec.training.teacher_lists import Frozen
 from curriculum_rec.training.workshop import OpenRun
@@ -78,6 +78,7 @@ class Faculty:
                 f"{where}: it was trained on other data or another split, so it may know what this run is tested on; "
                 "take a run on the same data"
             )
+        check_features(snapshot, self.dataset, directory)
         longest = max(bucket.arrays["history"].shape[1] for bucket in self.examples.buckets)
         known = experiment.for_items(where).examples.max_length
         if known < longest:

@@ -17,7 +17,8 @@ from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
-from curriculum_rec.models.contract import needs_time
+from curriculum_rec.models.contract import needs_age, needs_time
+from curriculum_rec.models.entity_features import reads_users
 from curriculum_rec.models.structure import join_model
 from curriculum_rec.objectives.losses import Objective, examples_for
 from curriculum_rec.ranges import at_least, check_value
@@ -106,6 +107,10 @@ def fit(
     placed = (placement if isinstance(placement, Placement) else Placement(placement)).place()
     if needs_time(model):
         examples = examples.with_times()
+    if needs_age(model):
+        examples = examples.with_ages()
+    if reads_users(model):
+        examples = examples.with_users()
     examples, meta = hold_out_meta(examples, weighting, seed=seed)
     prepared = examples_for(objective, with_facts(examples, weighting))
     scheduler = Scheduler(curriculum, prepared, seed, steps, workshop)

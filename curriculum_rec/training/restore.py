@@ -19,7 +19,7 @@ from curriculum_rec.distillation.distilled import PARTS
 from curriculum_rec.errors import CheckpointError, RunError
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.training.checkpoint import Checkpoints, Snapshot, below, flatten, unflatten
-from curriculum_rec.training.experiment import Experiment
+from curriculum_rec.training.experiment import Dataset, Experiment
 from curriculum_rec.training.record import RunRecord
 from curriculum_rec.training.run_directory import RunDirectory, Which
 from curriculum_rec.training.state import TrainState
@@ -154,6 +154,25 @@ def with_fresh_parameters(state: TrainState, params: Tree, optimizer: optax.Grad
         lambda node: next(schedules) if is_schedule(node) else node, optimizer.init(params), is_leaf=is_schedule
     )
     return replace(state, params=params, opt_state=opt_state)
+
+
+def check_features(snapshot: Snapshot, dataset: Dataset, directory: RunDirectory) -> None:
+    """Refuse a checkpoint of a model that knew other things of users and items.
+
+    Args:
+        snapshot: The checkpoint.
+        dataset: The data at hand.
+        directory: The checkpoint's run.
+
+    Raises:
+        RunError: Their features differ.
+    """
+    theirs = snapshot.meta.get("features_digest")
+    if theirs is not None and theirs != dataset.features_digest:
+        raise RunError(
+            f"the features of {directory.path} are others than those of the data at hand: put the tables of users and "
+            "items back"
+        )
 
 
 def check_same_run(snapshot: Snapshot, hashes: Mapping[str, str], directory: RunDirectory) -> None:

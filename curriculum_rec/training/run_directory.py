@@ -74,7 +74,7 @@ class RunDirectory:
 
     @property
     def features(self) -> Path:
-        """Fitted features, as JSON and arrays; only where rows have labels."""
+        """Fitted features, as JSON and arrays; only where an experiment declares some."""
         return self.path / "features"
 
     @property

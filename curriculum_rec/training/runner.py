@@ -56,6 +56,7 @@ from curriculum_rec.training.restore import (
     MEMORY,
     OPTIMIZER,
     PARAMS,
+    check_features,
     check_same_run,
     snapshot_parameters,
     with_fresh_parameters,
@@ -180,6 +181,12 @@ class Runner:
                 "growth=masked masks columns of the item table, of which an optimizer of touched rows sees a few rows "
                 "alone: choose another growth, or optimizer=adamw"
             )
+        for name in self.experiment.stages if isinstance(self.optimizer, TouchingTransformation) else ():
+            if getattr(self.experiment.model_of(name)[0], "dense_vectors", "frozen") == "trained":
+                raise OptionError(
+                    "optimizer: it updates the rows that a step looks up, and model.dense_vectors=trained trains a "
+                    "table that is not looked up: take dense_vectors=frozen, or optimizer=adamw"
+                )
         difficulty = self.experiment.curriculum.difficulty
         if isinstance(difficulty, ScoreFile):
             difficulty(self.dataset.examples, self.experiment.curriculum.unit)
@@ -265,6 +272,7 @@ class Runner:
             return None
         hashes = {"config_hash": self.config_hash, "split_hash": self.dataset.split.hash}
         check_same_run(snapshot, hashes, self.directory)
+        check_features(snapshot, self.dataset, self.directory)
         self._checkpoints.discard_after(snapshot.step)
         self._log.rewind(snapshot.meta["log_position"])
         self._record = RunRecord.from_json(snapshot.meta["record"])
@@ -497,6 +505,7 @@ class Runner:
             "config_hash": self.config_hash,
             "split_hash": self.dataset.split.hash,
             "items_digest": self._items_digest,
+            "features_digest": self.dataset.features_digest,
             "log_position": self._log.position(),
         }
         self._checkpoints.save(int(state.step), arrays, meta, pinned=self._record.pinned_steps)

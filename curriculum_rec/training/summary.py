@@ -93,6 +93,9 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
             "interactions": len(split.interactions),
             "planted": 0 if split.noise is None else int(split.noise.sum()),
         }
+        if split.features is not None:
+            known = {"user": split.features.user, "item": split.features.item}
+            counts["features"] = sum(len(each.schema) for each in known.values() if each is not None)
     else:
         classes = {"classes": split.inputs.n_classes} if split.inputs.n_classes else {}
         counts = {"rows": len(split), **classes, "features": len(split.inputs.schema)}

@@ -18,6 +18,7 @@ from curriculum_rec.curriculum.difficulty.workshop import Asked, Lesson, Statist
 from curriculum_rec.curriculum.options import Curriculum
 from curriculum_rec.curriculum.scheduler import Scheduler
 from curriculum_rec.data.examples import Examples
+from curriculum_rec.data.features import FeatureSet
 from curriculum_rec.data.inputs import Catalogue
 from curriculum_rec.distillation.hearing import ARRAY
 from curriculum_rec.errors import OptionError, RunError
@@ -78,6 +79,7 @@ class TeacherWorkshop:
         accumulate: Parts into which a device cuts its share of a batch.
         open_run: Builds the experiment of a finished run; None where runs cannot be asked.
         split_hash: Of the data; a run on other data is refused.
+        features: What is known of users and items; None for nothing.
         shown: Shows progress; None shows nothing.
         interrupted: Whether a person wants it to stop, asked before every chunk.
         run: The folder of the run that the teachers are for, named when it is interrupted.
@@ -96,6 +98,7 @@ class TeacherWorkshop:
     accumulate: int = 1
     open_run: OpenRun | None = None
     split_hash: str = ""
+    features: FeatureSet | None = None
     shown: RunProgress | None = None
     interrupted: Callable[[], bool] = lambda: False
     run: str = ""
@@ -128,6 +131,7 @@ class TeacherWorkshop:
             precision=experiment.precision,
             accumulate=experiment.accumulate,
             split_hash=dataset.split.hash,
+            features=inputs.features if isinstance(inputs, Catalogue) else None,
             **options,
         )
 
@@ -169,6 +173,10 @@ class TeacherWorkshop:
             raise OptionError(f"curriculum.difficulty.run={run}: runs can only be asked by an experiment")
         directory = RunDirectory.existing(run)
         experiment, snapshot = self.open_run(directory), load_snapshot(directory)
+        if snapshot.meta.get("features_digest") not in (None, self.features and self.features.digest):
+            raise RunError(
+                f"curriculum.difficulty.run={run}: it was trained with other features; take a run with those of this"
+            )
         if snapshot.meta["split_hash"] != self.split_hash:
             raise RunError(
                 f"curriculum.difficulty.run={run}: it was trained on other data or another split, so it may know what "
@@ -185,7 +193,7 @@ class TeacherWorkshop:
         said = self.store.read(description, names)
         if said is None:
             n_items = len(examples.item_counts) - 1 if examples.item_counts is not None else 0
-            structure, params = snapshot_parameters(snapshot, experiment, inputs=Catalogue(n_items))
+            structure, params = snapshot_parameters(snapshot, experiment, inputs=Catalogue(n_items, self.features))
             answers = self._ask(examples, structure, self.placed.replicate(params), layers=asked == "layers")
             said = {name: np.stack([answer[name] for answer in answers]) for name in names}
             self.store.write(description, said)

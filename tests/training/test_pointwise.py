@@ -192,11 +192,11 @@ def test_what_does_not_go_together_is_one_sentence(folder, capsys, words, reason
     assert not Path("refused").exists()
 
 
-def test_features_have_no_effect_on_sequences(folder, capsys):
+def test_features_of_rows_have_no_effect_on_sequences(folder, capsys):
     Path("s.txt").write_text("u1 a b c d\nu2 b c d a\n")
     words = ["data=sequences", "data.path=s.txt", "+features/feature@features.interaction.features.x=numeric"]
     assert main(["train", *words]) == 2
-    assert "features has no effect for task=next_item" in capsys.readouterr().err
+    assert "features.interaction describes rows, and task=next_item predicts items" in capsys.readouterr().err
 
 
 def compose_runner(name):

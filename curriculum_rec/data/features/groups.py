@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -30,6 +32,14 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.dense)
+
+    @cached_property
+    def digest(self) -> str:
+        """Identify the numbers and codes."""
+        digest = hashlib.blake2b(repr(self.schema).encode(), digest_size=16)
+        for array in (self.dense, self.codes):
+            digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
     def take(self, rows: np.ndarray) -> Encoded:
         """Take rows, int ``[m]``."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -98,23 +99,39 @@ class Features:
             labels: Classes of all rows, int32 ``[n]``; None where rows have none.
         """
         training = frame.filter(pl.Series(is_training))
-        groups: dict[str, FittedGroup | None] = {USER: None, ITEM: None, "interaction": None}
+        ids = {
+            owner: column_of(training, owner, wanted_by=f"features.{owner}")
+            for owner, own in ((USER, self.user), (ITEM, self.item))
+            if own is not None
+        }
+        fitted = self.fit_entities(ids)
+        if self.interaction is None:
+            return fitted
+        of_training = None if labels is None else labels[is_training]
+        own_features, reduce = self.interaction.features, self.interaction.reduce or {}
+        return replace(fitted, interaction=fit_group("interaction", own_features, reduce, training, of_training))
+
+    def fit_entities(self, ids: Mapping[str, pl.Series]) -> FittedFeatures:
+        """Take statistics of the users and items of the training part, each of which counts once.
+
+        Args:
+            ids: Of the owners ``user`` and ``item``, such as training has; one without features may be left out.
+
+        Raises:
+            DataError: The table of an owner has none of them.
+        """
+        groups: dict[str, FittedGroup | None] = {USER: None, ITEM: None}
         for owner, own in ((USER, self.user), (ITEM, self.item)):
-            if own is not None:
-                ids = column_of(training, owner, wanted_by=f"features.{owner}").cast(pl.String).unique()
-                table = read_entities(own, owner)
-                known = table.filter(pl.col(KEY).is_in(ids.implode()))
-                if known.is_empty():
-                    raise DataError(
-                        f"features.{owner}: no {owner} of the training part is in column '{own.key}' of "
-                        f"{own.source.name}: are these the same ids?"
-                    )
-                groups[owner] = fit_group(owner, own.features, own.reduce or {}, known)
-        if self.interaction is not None:
-            of_training = None if labels is None else labels[is_training]
-            own_features, reduce = self.interaction.features, self.interaction.reduce or {}
-            groups["interaction"] = fit_group("interaction", own_features, reduce, training, of_training)
-        return FittedFeatures(groups[USER], groups[ITEM], groups["interaction"])
+            if own is None:
+                continue
+            known = read_entities(own, owner).filter(pl.col(KEY).is_in(ids[owner].cast(pl.String).unique().implode()))
+            if known.is_empty():
+                raise DataError(
+                    f"features.{owner}: no {owner} of the training part is in column '{own.key}' of "
+                    f"{own.source.name}: are these the same ids?"
+                )
+            groups[owner] = fit_group(owner, own.features, own.reduce or {}, known)
+        return FittedFeatures(groups[USER], groups[ITEM])
 
 
 KEY = "__key__"
@@ -155,7 +172,7 @@ class FittedFeatures:
     label_scale: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FeatureSet:
     """What is known of users and items, for models that look it up by code.
 
@@ -163,23 +180,32 @@ class FeatureSet:
         user: Arrays ``[n_users + 1, ...]``, row 0 being padding and all zeros, as are users that the table does not
             have; None where users have no features.
         item: The same of items.
+        fitted: How they came about; None where nobody says.
     """
 
     user: Encoded | None
     item: Encoded | None
+    fitted: FittedFeatures | None = field(default=None, repr=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """Identify all numbers and codes: equal for equal ones, whatever tables they came from."""
+        return "-".join("none" if own is None else own.digest for own in (self.user, self.item))
+
+    def __repr__(self) -> str:
+        return f"FeatureSet({self.digest})"
 
     @classmethod
     def of(cls, features: Features, fitted: FittedFeatures, *, users: IdMap, items: IdMap) -> FeatureSet:
         """Lay features out in the order of codes."""
-        return cls(
-            *(
-                None if own is None or group is None else entity_arrays(own, group, owner, ids)
-                for owner, own, group, ids in (
-                    (USER, features.user, fitted.user, users),
-                    (ITEM, features.item, fitted.item, items),
-                )
+        of_users, of_items = (
+            None if own is None or group is None else entity_arrays(own, group, owner, ids)
+            for owner, own, group, ids in (
+                (USER, features.user, fitted.user, users),
+                (ITEM, features.item, fitted.item, items),
             )
         )
+        return cls(of_users, of_items, fitted)
 
 
 def entity_arrays(own: EntityFeatures, group: FittedGroup, owner: str, ids: IdMap) -> Encoded:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from curriculum_rec.data.features.owners import Features, FeatureSet, FittedFeatures
 from curriculum_rec.data.inputs import Catalogue
-from curriculum_rec.data.interactions import Interactions
+from curriculum_rec.data.interactions import ITEM, USER, Interactions
 
 
 class Part(IntEnum):
@@ -77,12 +78,14 @@ class Split:
         part: int8 ``[n]``, values of :class:`Part`.
         noise: bool ``[n]``, which interactions were planted; None where nothing was.
         promises: What is kept apart.
+        features: What is known of users and items; None for nothing.
     """
 
     interactions: Interactions
     part: np.ndarray
     noise: np.ndarray | None = None
     promises: tuple[Promise, ...] = ()
+    features: FeatureSet | None = None
 
     @cached_property
     def hash(self) -> str:
@@ -96,12 +99,27 @@ class Split:
     @property
     def inputs(self) -> Catalogue:
         """What a model must know of the data."""
-        return Catalogue(self.interactions.n_items)
+        return Catalogue(self.interactions.n_items, self.features)
 
     @property
     def codes_digest(self) -> str:
         """Identify what the items' codes mean."""
         return self.interactions.items.digest()
+
+    def with_features(self, features: Features, fitted: FittedFeatures | None = None) -> Split:
+        """Lay out what is known of users and items, by the statistics of those that training has.
+
+        Args:
+            features: What is known.
+            fitted: As a run saved it; None fits to the training part.
+        """
+        data, chosen = self.interactions, self.part == Part.TRAIN
+        if fitted is None:
+            codes = {USER: (data.users, data.user), ITEM: (data.items, data.item)}
+            fitted = features.fit_entities(
+                {owner: ids.decode(np.unique(c[chosen])) for owner, (ids, c) in codes.items()}
+            )
+        return replace(self, features=FeatureSet.of(features, fitted, users=data.users, items=data.items))
 
     def training(self) -> tuple[np.ndarray, np.ndarray]:
         """Give the training items in order and int64 offsets ``[n_users + 2]`` of every user into them."""
