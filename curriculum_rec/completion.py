@@ -26,6 +26,7 @@ VALUES = {
     "against": ("step", "seconds", "operations"),
     "split": ("validation", "test"),
     "checkpoint": ("best", "newest"),
+    "examples.target": ("class", "number"),
     "curriculum.order": ("curriculum", "anti", "random", "standard"),
     "curriculum.unit": ("sequence", "target"),
     "curriculum.refresh": ("pass", "epoch", "step"),

@@ -50,14 +50,16 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 downloaded once, or a copy by data.path= (docs/data_sets.md): movielens_100k, movielens_1m,
                 movielens_20m, movielens_25m, amazon_beauty, amazon_sports, amazon_toys, amazon_video_games, lastfm;
                 rows, arrays (with task=pointwise); store (of 'data prepare', beyond memory: docs/data_at_scale.md)
-  task          next_item, pointwise (the label of a row, from its features: docs/features.md)
+  task          next_item, pointwise (the label of a row, from its features: docs/features.md), regression (a number)
                 split=random_rows|latest_rows   examples.label=COLUMN   examples.positive_from=4
-                model=logistic_regression|mlp_classifier|residual_classifier|transformer_classifier
-                objective=cross_entropy|logistic
-                evaluation.metric=auc|accuracy
+                model=logistic_regression|mlp_classifier|residual_classifier|transformer_classifier|wide_deep|deepfm|
+                      dcn_v2|din (needs features/feature=history)|neumf (model.user=FEATURE, model.item=FEATURE)
+                (model.crosses=[[A,B]]; model.rank=, .structure=stacked|parallel)
+                objective=cross_entropy|logistic|focal|mse (for numbers)
+                evaluation.metric=auc|accuracy   (of numbers r2, beside rmse and mae)
   features      none; one more by +features/feature@features.interaction.features.NAME=categorical|multi_categorical|
-                numeric|time|time_gap|text|sentence_vectors|dense   (so for features.user and features.item, which join
-                models of sequences, too: model.item_features=add|none .user_features=add|none
+                numeric|time|time_gap|history|text|sentence_vectors|dense   (so for features.user and features.item,
+                which join models of sequences, too: model.item_features=add|none .user_features=add|none
                 .dense_vectors=frozen|trained)
                 +features/reduce@features.interaction.reduce.NAME=pca|truncated_svd|linear_discriminant|topic_model
   cleaning      by data; one more rule by +cleaning/rule@cleaning.NAME=missing|incomplete|fill_missing|duplicates|
@@ -123,7 +125,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                          unbiased_ranking|easy_to_hard|hidden_state|experts|full_topology|hierarchical_topology|
                          item_side_ranking
   placement     auto, jit, pmap, shard_map
-  evaluation    full_ranking, classification (task=pointwise)
+  evaluation    full_ranking, classification (task=pointwise), regression (task=regression)
   tracking      none, tensorboard, mlflow, wandb, trackio, or several: tracking=[tensorboard,mlflow]  (docs/tracking.md)
                 (tracking.mlflow.uri=, tracking.wandb.mode=offline|online, tracking.NAME.project=)
   hydra/launcher   where the runs of a sweep go: basic (one after the other, here), joblib_local, slurm, ray_local

@@ -69,12 +69,19 @@ POINTWISE = {
     ("evaluation", "classification"),
     ("objective", "cross_entropy"),
     ("objective", "logistic"),
+    ("objective", "focal"),
     ("model", "logistic_regression"),
     ("model", "mlp_classifier"),
     ("model", "residual_classifier"),
     ("model", "transformer_classifier"),
+    ("model", "wide_deep"),
+    ("model", "deepfm"),
+    ("model", "dcn_v2"),
+    ("model", "din"),
+    ("model", "neumf"),
 }
 """Choices of the other task."""
+REGRESSION = {("objective", "mse"), ("evaluation", "regression")}
 A_FEATURE = "+features/feature@features.interaction.features.first=numeric"
 FEATURE_OPTIONS = {
     "dense": ["features.interaction.features.first.path=x.parquet"],
@@ -103,6 +110,7 @@ NEEDS = {
     ("data", "rows"): ["task=pointwise", A_FEATURE, "data.path=x.csv"],
     ("data", "arrays"): ["task=pointwise", "data.path=x.npy", "data.labels=y.npy"],
     **{(group, name): ["task=pointwise"] for group, name in CHOICES if (group, name) in POINTWISE},
+    **{choice: ["task=regression"] for choice in REGRESSION},
     **{
         (group, name): ["task=pointwise", *FEATURE_OPTIONS.get(name, [])]
         for group, name in CHOICES

@@ -6,7 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,10 @@ from curriculum_rec.data.splits import Part
 from curriculum_rec.data.task import Task
 from curriculum_rec.data.values import column_of, numbers_of
 from curriculum_rec.errors import DataError, OptionError
+from curriculum_rec.ranges import check_ranges, one_of
+
+Target = Literal["class", "number"]
+"""What is predicted of a row."""
 
 DENSE, CATEGORICAL, LABEL = "dense", "categorical", "label"
 """Names of the arrays of pointwise examples."""
@@ -36,7 +40,7 @@ class FeatureTable:
         split: The rows and their parts.
         fitted: How features came about.
         encoded: The features of all rows.
-        label: int32 ``[n]``, the class of each row, from 0.
+        label: The class of each row, int32 ``[n]``, from 0; or its number, float64 ``[n]``.
     """
 
     split: RowSplit
@@ -75,17 +79,24 @@ class FeatureTable:
         return np.flatnonzero(self.split.part == part)
 
     def arrays(self, part: Part) -> dict[str, np.ndarray]:
-        """Give the rows of a part: ``dense`` float32 ``[m, d]``, ``categorical`` int32 ``[m, k]``, ``label`` int32."""
-        rows = self.rows(part)
-        return {DENSE: self.encoded.dense[rows], CATEGORICAL: self.encoded.codes[rows], LABEL: self.label[rows]}
+        """Give the rows of a part: ``dense`` float32 ``[m, d]``, ``categorical`` int32 ``[m, k]``, ``label`` ``[m]``.
+
+        A label is an int32 class; or a float32 number, less the training rows' mean and over their deviation.
+        """
+        rows, label = self.rows(part), self.label
+        if self.fitted.label_scale is not None:
+            mean, deviation = self.fitted.label_scale
+            label = ((label - mean) / deviation).astype(np.float32)
+        return {DENSE: self.encoded.dense[rows], CATEGORICAL: self.encoded.codes[rows], LABEL: label[rows]}
 
 
 @dataclass(frozen=True)
 class PointwiseExamples:
-    """One example a row: its features, and the class that is to be predicted.
+    """One example a row: its features, and the class or number that is to be predicted.
 
     Args:
         label: The column that holds it.
+        target: Whether the label is a ``class`` or a ``number``.
         positive_from: None takes each value of the label for a class; a number makes two, what is at least this and
             what is less.
         batch_size: Rows in a batch, a multiple of 8.
@@ -94,6 +105,7 @@ class PointwiseExamples:
     TASK: ClassVar[Task] = "pointwise"
 
     label: str = "label"
+    target: Target = "class"
     positive_from: float | None = None
     batch_size: int = 256
 
@@ -102,6 +114,12 @@ class PointwiseExamples:
             raise OptionError(f"examples.batch_size={self.batch_size}: it must be a multiple of {BATCH_MULTIPLE}")
         if self.positive_from is not None and not math.isfinite(self.positive_from):
             raise OptionError(f"examples.positive_from={self.positive_from}: it must be a finite number, or null")
+        check_ranges(self, "examples", {"target": one_of(*get_args(Target))})
+        if self.target == "number" and self.positive_from is not None:
+            raise OptionError(
+                f"examples.positive_from={self.positive_from} makes two classes, and examples.target=number predicts "
+                "the number itself: set one of them otherwise (null, class)"
+            )
 
     def lay_out(
         self, split: RowSplit, features: Features | None, *, fitted: FittedFeatures | None = None
@@ -114,12 +132,18 @@ class PointwiseExamples:
             fitted: As a run saved it; None fits to the training part.
 
         Raises:
-            DataError: A label is missing, or is one that training has not.
+            DataError: A label is missing or no number, or is one that training has not.
             OptionError: There are no features.
         """
         if features is None:
             raise OptionError("task=pointwise needs features: say in features what a label is to be predicted from")
         frame, is_training = split.rows.frame, split.part == Part.TRAIN
+        if self.target == "number":
+            number = self._numbers(frame)
+            if fitted is None:
+                scale = self._scale(number[is_training])
+                fitted = replace(features.fit(frame, is_training, None), label_scale=scale)
+            return FeatureTable(split, fitted, encode(frame, features, fitted), number)
         values = self._values(frame)
         names = IdMap.from_column(values.filter(pl.Series(is_training)))
         if fitted is not None:
@@ -140,6 +164,18 @@ class PointwiseExamples:
         """Take the training rows."""
         arrays = table.arrays(Part.TRAIN)
         return Examples.from_arrays(arrays, batch_size=min(self.batch_size, _filled(len(arrays[LABEL]))))
+
+    def _numbers(self, frame: pl.DataFrame) -> np.ndarray:
+        """Read the label as numbers, float64 ``[n]``."""
+        number = numbers_of(frame, self.label, wanted_by="examples.label")
+        if number.has_nulls():
+            raise DataError(f"examples.label={self.label}: row {number.is_null().arg_true()[0] + 1} has no label")
+        return number.to_numpy()
+
+    def _scale(self, number: np.ndarray) -> tuple[float, float]:
+        if len(np.unique(number)) < 2:
+            raise DataError(f"examples.label={self.label}: all training rows have the same label {number[0]:g}")
+        return float(number.mean()), float(number.std())
 
     def _values(self, frame: pl.DataFrame) -> pl.Series:
         """Read the label as text; whole numbers are written as such."""

@@ -27,7 +27,7 @@ class Columns:
 
     Attributes:
         schema: The features, in the order of their columns.
-        n_classes: How many values the label has.
+        n_classes: How many values the label has; 0 where it is a number.
     """
 
     schema: Schema
@@ -35,8 +35,8 @@ class Columns:
 
     @property
     def n_outputs(self) -> int:
-        """Numbers that a model gives a row: one logit for two classes, else one a class."""
-        return 1 if self.n_classes == 2 else self.n_classes
+        """Numbers that a model gives a row: one for a number or for two classes (a logit), else one a class."""
+        return 1 if self.n_classes in (0, 2) else self.n_classes
 
 
 Inputs = Catalogue | Columns

@@ -55,12 +55,17 @@ class Classification:
             raise OptionError(f"evaluation.batch_size={self.batch_size}: it must be a multiple of {BATCH_MULTIPLE}")
 
     def check(self, data: FeatureTable) -> None:
-        """Refuse AUC where it means nothing.
+        """Refuse numbers, and AUC where it means nothing.
 
         Raises:
-            OptionError: There are more than two classes.
+            OptionError: Labels are numbers, or of more than two classes.
             DataError: All rows of a part have the same label.
         """
+        if data.inputs.n_classes == 0:
+            raise OptionError(
+                "evaluation=classification is for classes, and examples.target=number: take evaluation=regression "
+                "(task=regression)"
+            )
         if self.metric != "auc":
             return
         if data.inputs.n_classes != 2:

@@ -11,6 +11,7 @@ from curriculum_rec.data.inputs import Columns
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.class_metrics import log_probabilities
 from curriculum_rec.evaluation.classes import batches_of, outputs_of
+from curriculum_rec.evaluation.numbers import in_unit_of_label
 from curriculum_rec.training.experiment import Experiment
 from curriculum_rec.training.restore import load_snapshot, snapshot_parameters
 from curriculum_rec.training.run_directory import RunDirectory, Which
@@ -34,7 +35,8 @@ def predict(
         batch_size: Rows at once.
 
     Returns:
-        A row each, with a column of probabilities for each class, named by the value of the label.
+        A row each, with a column of probabilities for each class, named by the value of the label; or with a column
+        ``prediction`` where the label is a number.
 
     Raises:
         OptionError: The run predicts no labels.
@@ -48,4 +50,6 @@ def predict(
     placed = experiment.placement.place()
     batches = batches_of({DENSE: encoded.dense, CATEGORICAL: encoded.codes}, placed, batch_size)
     outputs = outputs_of(structure, placed.replicate(params), batches, placed)[: len(frame)]
+    if fitted.label_scale is not None:
+        return pl.DataFrame({"prediction": in_unit_of_label(outputs[:, 0], fitted.label_scale)})
     return pl.DataFrame(np.exp(log_probabilities(outputs)), schema=list(fitted.classes))

@@ -17,11 +17,8 @@ from curriculum_rec.data.inputs import Columns
 from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
-from curriculum_rec.models.blocks import FeedForward, Remat, apply_blocks, check_network_options, stack_blocks
-from curriculum_rec.models.dropping import BlockDrop
 from curriculum_rec.models.fields import FeatureInput, FieldVectors
-from curriculum_rec.models.norms import NormName, make_norm
-from curriculum_rec.models.residual import NormPosition
+from curriculum_rec.models.row_stack import RowStack, RowStackOptions
 from curriculum_rec.ranges import BELOW_ONE, at_least, check_ranges, one_of
 
 Activation = Literal["relu", "sigmoid", "tanh", "gelu"]
@@ -128,81 +125,33 @@ class MLPClassifierModel(nnx.Module):
 
 
 @dataclass(frozen=True)
-class ResidualClassifier:
-    """Options of a stack of residual blocks over all features, which can grow.
+class ResidualClassifier(RowStackOptions):
+    """Options of a stack of residual blocks over all features, which can grow; they are every row stack's.
 
-    Parameters: ``codes embedding_width + (d + fields embedding_width + 1) width`` and, as :class:`DNN` has them,
-    ``depth (2 factor width^2 + (factor + 1) width + 2 width + 1) + 2 width``, and ``(width + 1) outputs``.
-
-    Args:
-        width: Size of the residual stream.
-        depth: Number of residual layers, unless a stage says otherwise.
-        embedding_width: Size of the vector of a code.
-        feed_forward_factor: The hidden layers are this many times as wide.
-        dropout: Rate in [0, 1) on every layer's branch.
-        norm: ``layer`` norms, or ``rms`` norms, which have no bias.
-        remat: What the backward pass computes again instead of keeping it: ``none``, ``dots`` or ``block``.
-        norm_position: ``pre`` normalises what goes into a branch, ``post`` its sum with the stream.
-        drop: How probably each block is left out of a step, in training; None keeps all.
+    Parameters: ``codes embedding_width``, those of the stack over ``d + fields embedding_width`` inputs
+    (:class:`RowStackOptions`), and ``(width + 1) outputs``.
 
     Source: Gorishniy et al. (2021), ResNet for tabular data.
     """
-
-    TASK: ClassVar[Task] = "pointwise"
-
-    width: int = 64
-    depth: int = 2
-    embedding_width: int = 16
-    feed_forward_factor: int = 2
-    dropout: float = 0.1
-    norm: NormName = "layer"
-    remat: Remat = "none"
-    norm_position: NormPosition = "pre"
-    drop: BlockDrop | None = None
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "model", {"embedding_width": at_least(1)})
-        check_network_options(
-            width=self.width,
-            feed_forward_factor=self.feed_forward_factor,
-            dropout=self.dropout,
-            remat=self.remat,
-            norm=self.norm,
-            norm_position=self.norm_position,
-        )
 
     def __call__(self, *, inputs: Columns, depth: int | None, rngs: nnx.Rngs) -> ResidualClassifierModel:
         """Build the model."""
         return ResidualClassifierModel(self, inputs, depth=self.depth if depth is None else depth, rngs=rngs)
 
 
-class ResidualClassifierModel(nnx.Module):
+class ResidualClassifierModel(RowStack):
     """See :class:`ResidualClassifier`."""
 
-    def __init__(self, options: ResidualClassifier, inputs: Columns, *, depth: int, rngs: nnx.Rngs) -> None:
-        def make_block(rngs: nnx.Rngs) -> nnx.Module:
-            return FeedForward(
-                options.width,
-                factor=options.feed_forward_factor,
-                dropout=options.dropout,
-                norm=options.norm,
-                norm_position=options.norm_position,
-                rngs=rngs,
-            )
+    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("fields", "project")
 
+    def __init__(self, options: ResidualClassifier, inputs: Columns, *, depth: int, rngs: nnx.Rngs) -> None:
         self.fields = FeatureInput(inputs.schema, options.embedding_width, rngs=rngs)
-        self.project = nnx.Linear(self.fields.width, options.width, rngs=rngs)
-        self.blocks = stack_blocks(make_block, depth, rngs)
-        self.norm = make_norm(options.norm, options.width, rngs)
+        super().__init__(options, self.fields.width, depth=depth, rngs=rngs)
         self.out = nnx.Linear(options.width, inputs.n_outputs, rngs=rngs)
-        self.remat = options.remat
-        self.drop = options.drop
 
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch outputs"]:
-        """Give the logits of every row, each a sequence of one position to the blocks."""
-        x = self.project(self.fields(batch).astype(self.project.kernel.dtype))[:, None, :]
-        x = apply_blocks(self.blocks, x, rng, remat=self.remat, drop=self.drop, progress=batch.progress)
-        return self.out(self.norm(x)[:, 0])
+        """Give the logits of every row."""
+        return self.out(self.deep(self.fields(batch), rng, progress=batch.progress))
 
 
 def _numbered_pairs(sizes: tuple[int, ...]) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.data.features.schema import Schema, dense_width
 from curriculum_rec.models.batch import Batch
@@ -15,10 +17,10 @@ UNROLL_UP_TO = 8
 
 
 class FieldVectors(nnx.Module):
-    """A vector for each code of each feature, in one table; a multi-valued feature has the mean of its own.
+    """A vector for each code of each feature, in one table; several values, or a history, have the mean of theirs.
 
     The rows of code 0 begin at 0, so that an unknown value says nothing until training has met some.
-    Parameters: ``width`` times the sum of the sizes of categorical fields.
+    Parameters: ``width`` times the sum of the sizes of categorical fields; a history has the rows of its item.
 
     Args:
         schema: The features.
@@ -29,12 +31,18 @@ class FieldVectors(nnx.Module):
 
     def __init__(self, schema: Schema, width: int, *, scale: float, rngs: nnx.Rngs) -> None:
         fields = [field for field in schema if field.kind != "dense"]
-        begins = [sum(field.size for field in fields[:number]) for number in range(len(fields))]
+        begins: list[int] = []
+        size = 0
+        for field in fields:
+            is_own = field.kind != "history"
+            begins.append(size if is_own else begins[-1])
+            size += field.size if is_own else 0
         self.begin = tuple(begin for begin, field in zip(begins, fields, strict=True) for _ in range(field.length))
         self.lengths = tuple(field.length for field in fields)
+        self.is_single = tuple(field.length == 1 and field.kind != "history" for field in fields)
         self.width = width
         if fields:  # a checkpoint cannot hold an empty array
-            vectors = scale * jax.random.normal(rngs.params(), (sum(field.size for field in fields), width))
+            vectors = scale * jax.random.normal(rngs.params(), (size, width))
             self.embedding = nnx.Param(vectors.at[jnp.array(begins, jnp.int32)].set(0))
 
     @property
@@ -46,16 +54,29 @@ class FieldVectors(nnx.Module):
         """Give the vector of every categorical feature."""
         if not self.lengths:
             return jnp.zeros((len(codes), 0, self.width))
+        means = [
+            part if is_single else known_mean(part, known)
+            for (part, known), is_single in zip(self.parts(codes), self.is_single, strict=True)
+        ]
+        return jnp.concatenate(means, axis=1)
+
+    def parts(
+        self, codes: Int32[Array, "batch columns"]
+    ) -> list[tuple[Float[Array, "batch length width"], Bool[Array, "batch length"]]]:
+        """Give the vectors of all codes of every feature, and which of them are known."""
+        if not self.lengths:
+            return []
         vectors = self.embedding[...][codes + jnp.array(self.begin, jnp.int32)[None, :]]
-        parts, begin = [], 0
-        for length in self.lengths:
-            part = vectors[:, begin : begin + length]
-            if length > 1:
-                known = (codes[:, begin : begin + length, None] > 0).astype(part.dtype)
-                part = (part * known).sum(axis=1, keepdims=True) / jnp.maximum(known.sum(axis=1, keepdims=True), 1)
-            parts.append(part)
-            begin += length
-        return jnp.concatenate(parts, axis=1)
+        ends = list(accumulate(self.lengths))[:-1]
+        return list(zip(jnp.split(vectors, ends, axis=1), jnp.split(codes > 0, ends, axis=1), strict=True))
+
+
+def known_mean(
+    vectors: Float[Array, "batch length width"], known: Bool[Array, "batch length"]
+) -> Float[Array, "batch one width"]:
+    """Give the mean of those vectors whose code is known, zeros where none is."""
+    weight = known[:, :, None].astype(vectors.dtype)
+    return (vectors * weight).sum(axis=1, keepdims=True) / jnp.maximum(weight.sum(axis=1, keepdims=True), 1)
 
     def total(self, codes: Int32[Array, "rows columns"]) -> Float[Array, "rows width"]:
         """Add the vectors of all features up, column by column: ``[rows, fields, width]`` is never held."""
@@ -92,3 +113,32 @@ class FeatureInput(nnx.Module):
         """Put the features of each row side by side."""
         vectors = self.vectors(batch["categorical"])
         return jnp.concatenate([batch["dense"].astype(vectors.dtype), vectors.reshape(len(vectors), -1)], axis=1)
+
+
+class FeatureVectors(nnx.Module):
+    """All features of a row as vectors of one width: that of each code, and for each number it times a vector.
+
+    Parameters: ``(d + codes) width``, where ``d`` are the numbers and ``codes`` the sizes of categorical features.
+
+    Args:
+        schema: The features.
+        width: Size of a vector.
+        rngs: Random streams for the initial values.
+
+    Source: Rendle (2010), section III: a feature enters a factorisation machine as its value times its vector.
+    """
+
+    def __init__(self, schema: Schema, width: int, *, rngs: nnx.Rngs) -> None:
+        self.vectors = FieldVectors(schema, width, scale=0.05, rngs=rngs)
+        n_dense = dense_width(schema)
+        self.numbers = nnx.Param(0.05 * jax.random.normal(rngs.params(), (n_dense, width))) if n_dense else None
+        self.n_features = n_dense + self.vectors.n_fields
+
+    def __call__(self, batch: Batch) -> Float[Array, "batch features width"]:
+        """Give the vectors of each row, numbers first."""
+        vectors = self.vectors(batch["categorical"])
+        if self.numbers is None:
+            return vectors
+        table = self.numbers[...]
+        numbers = batch["dense"].astype(table.dtype)[:, :, None] * table[None]
+        return jnp.concatenate([numbers, vectors.astype(table.dtype)], axis=1)

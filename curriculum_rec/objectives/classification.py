@@ -14,7 +14,7 @@ from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.objectives.losses import Losses
-from curriculum_rec.ranges import BELOW_ONE, POSITIVE, check_ranges
+from curriculum_rec.ranges import BELOW_ONE, INSIDE_ONE, POSITIVE, at_least, check_ranges
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,14 @@ class CrossEntropy:
 
     def __post_init__(self) -> None:
         check_ranges(self, "objective", {"label_smoothing": BELOW_ONE})
+
+    def check_inputs(self, inputs: Columns) -> None:
+        """Refuse numbers.
+
+        Raises:
+            OptionError: The label is one.
+        """
+        _refuse_numbers("cross_entropy", inputs)
 
     def __call__(self, model: Any, batch: Batch, rng: BatchRng) -> Losses:
         """Compute the losses, ``[batch]``."""
@@ -65,16 +73,54 @@ class Logistic:
         Raises:
             OptionError: There are.
         """
-        if inputs.n_classes != 2:
-            raise OptionError(
-                f"objective=logistic is for two classes, and the label has {inputs.n_classes}: take cross_entropy, or "
-                "make two of them by examples.positive_from"
-            )
+        _require_two_classes("logistic", inputs)
 
     def __call__(self, model: Any, batch: Batch, rng: BatchRng) -> Losses:
         """Compute the losses, ``[batch]``."""
         logit, positive = model(batch, rng)[:, 0].astype(jnp.float32), batch["label"] == 1
         losses = jnp.where(positive, self.positive_weight * jax.nn.softplus(-logit), jax.nn.softplus(logit))
+        return Losses(losses, metrics=_accuracy(class_logits(logit[:, None]), batch))
+
+
+@dataclass(frozen=True)
+class FocalLoss:
+    """``-a (1 - p)^gamma log p``, where ``p`` is the probability of a row's own class: what is known well counts less.
+
+    ``a`` is ``alpha`` for a label of 1 and ``1 - alpha`` for a label of 0. The factor is a part of the function that is
+    minimised, and probabilities are no longer calibrated; ``weighting=focal`` multiplies a loss by a constant instead.
+
+    Args:
+        gamma: At least 0; 0 leaves ``a`` alone.
+        alpha: In (0, 1); None lets both labels weigh 1.
+
+    Source: Lin et al. (2017), equation 5, with their gamma and alpha.
+    """
+
+    TASK: ClassVar[Task] = "pointwise"
+
+    gamma: float = 2.0
+    alpha: float | None = 0.25
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "objective", {"gamma": at_least(0), "alpha": INSIDE_ONE.or_null()})
+
+    def check_inputs(self, inputs: Columns) -> None:
+        """Refuse more than two classes.
+
+        Raises:
+            OptionError: There are.
+        """
+        _require_two_classes("focal", inputs)
+
+    def __call__(self, model: Any, batch: Batch, rng: BatchRng) -> Losses:
+        """Compute the losses, ``[batch]``."""
+        logit, positive = model(batch, rng)[:, 0].astype(jnp.float32), batch["label"] == 1
+        signed = jnp.where(positive, logit, -logit)
+        # The power by logarithms: that of a probability which rounds to 0 would have no gradient.
+        factor = jnp.exp(-self.gamma * jax.nn.softplus(signed))
+        if self.alpha is not None:
+            factor *= jnp.where(positive, self.alpha, 1 - self.alpha)
+        losses = factor * jax.nn.softplus(-signed)
         return Losses(losses, metrics=_accuracy(class_logits(logit[:, None]), batch))
 
 
@@ -91,3 +137,17 @@ def class_logits(outputs: Float[Array, "batch outputs"]) -> Float[Array, "batch 
 def _accuracy(logits: Float[Array, "batch classes"], batch: Batch) -> dict[str, Float[Array, ""]]:
     right = (logits.argmax(axis=1) == batch["label"]).astype(jnp.float32)
     return {"accuracy": (batch.weight * right).sum() / jnp.maximum(batch.weight.sum(), 1e-9)}
+
+
+def _require_two_classes(name: str, inputs: Columns) -> None:
+    _refuse_numbers(name, inputs)
+    if inputs.n_classes != 2:
+        raise OptionError(
+            f"objective={name} is for two classes, and the label has {inputs.n_classes}: take cross_entropy, or make "
+            "two of them by examples.positive_from"
+        )
+
+
+def _refuse_numbers(name: str, inputs: Columns) -> None:
+    if inputs.n_classes == 0:
+        raise OptionError(f"objective={name} is for classes, and examples.target=number: take objective=mse")

@@ -14,6 +14,15 @@ from curriculum_rec.errors import RunError
 from curriculum_rec.flat_options import flat
 from curriculum_rec.training.run_directory import RunDirectory
 
+NO_MEAN_OF_ERRORS = "is no mean over rows; squared_error and absolute_error are"
+HINTS = {
+    "auc": " (an AUC is no mean over rows; log_loss and accuracy are)",
+    "rmse": f" (an RMSE {NO_MEAN_OF_ERRORS})",
+    "r2": f" (R squared {NO_MEAN_OF_ERRORS})",
+    "mae": " (of one row it is called absolute_error)",
+}
+"""What to ask for instead of a metric that single rows do not have."""
+
 DRAWS = 10_000
 """Sign flips and bootstrap samples: a look, quicker than a study's tests."""
 
@@ -116,6 +125,6 @@ def _users(directory: RunDirectory, metric: str) -> pl.DataFrame:
         key = "row" if "row" in pl.read_parquet_schema(file) else "user"
         frame = pl.read_parquet(file, columns=[key, metric])
     except (OSError, pl.exceptions.PolarsError) as error:
-        hint = " (an AUC is no mean over rows; log_loss and accuracy are)" if metric == "auc" else ""
+        hint = HINTS.get(metric, "")
         raise RunError(f"{file} has no {metric} of each user{hint}: {str(error).splitlines()[0]}") from error
     return frame.group_by(key, maintain_order=True).mean()  # a user may be asked for several items

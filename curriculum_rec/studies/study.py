@@ -119,13 +119,10 @@ class Study:
             if not re.fullmatch(r"\w[\w.-]*", name):
                 raise OptionError(f"'{name}' becomes a folder's name: take letters, digits, '_', '-' and '.' only")
         named = [(f"arms.{n}", other) for n, arm in self.arms.items() for other in (arm.control, arm.after)]
+        named += [(f"data.{n}.published", other) for n, data in self.data.items() for other in data.published]
         for origin, other in (*named, ("baseline", self.baseline)):
             if other is not None and other not in arms:
                 raise OptionError(f"{origin} names the arm '{other}'; there are: {', '.join(arms)}")
-        for name, data in self.data.items():
-            for other in data.published:
-                if other not in arms:
-                    raise OptionError(f"data.{name}.published names the arm '{other}'; there are: {', '.join(arms)}")
         for name, arm in self.arms.items():
             for condition in arm.conditions or ():
                 if condition not in self.conditions:

@@ -97,7 +97,8 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
             known = {"user": split.features.user, "item": split.features.item}
             counts["features"] = sum(len(each.schema) for each in known.values() if each is not None)
     else:
-        counts = {"rows": len(split), "classes": split.inputs.n_classes, "features": len(split.inputs.schema)}
+        classes = {"classes": split.inputs.n_classes} if split.inputs.n_classes else {}
+        counts = {"rows": len(split), **classes, "features": len(split.inputs.schema)}
     return {
         **counts,
         "examples": len(dataset.examples),

@@ -4,6 +4,7 @@ from curriculum_rec.data.features.categorical import Categorical, MultiCategoric
 from curriculum_rec.data.features.contract import Feature, Fitted
 from curriculum_rec.data.features.dense import Dense
 from curriculum_rec.data.features.groups import Encoded
+from curriculum_rec.data.features.history import History
 from curriculum_rec.data.features.numeric import Numeric
 from curriculum_rec.data.features.owners import (
     EntityFeatures,
@@ -29,6 +30,7 @@ __all__ = [
     "Field",
     "Fitted",
     "FittedFeatures",
+    "History",
     "InteractionFeatures",
     "LinearDiscriminant",
     "MultiCategorical",

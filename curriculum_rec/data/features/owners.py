@@ -161,13 +161,15 @@ class FittedFeatures:
         user: Those of users; None for none.
         item: Those of items.
         interaction: Those of the rows.
-        classes: The values of the label in the order of their numbers; none where rows have no label.
+        classes: The values of the label in the order of their numbers; none where rows have no label, or a number.
+        label_scale: Mean and standard deviation of the training rows' labels where these are numbers.
     """
 
     user: FittedGroup | None = None
     item: FittedGroup | None = None
     interaction: FittedGroup | None = None
     classes: tuple[str, ...] = field(default=())
+    label_scale: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -140,10 +140,12 @@ class LinearDiscriminant:
         """Find the directions.
 
         Raises:
-            OptionError: There are no labels.
+            OptionError: There are no classes.
         """
         if labels is None:
-            raise OptionError("features.reduce: LinearDiscriminant needs labels, which users and items have not")
+            raise OptionError(
+                "features.reduce: LinearDiscriminant needs classes, which users, items and numbers have not"
+            )
         _check_size("LinearDiscriminant", self.n_components, min(values.shape[1], len(np.unique(labels)) - 1))
         analysis = needed("sklearn.discriminant_analysis", "features").LinearDiscriminantAnalysis
         fitted = analysis(solver="svd", n_components=self.n_components).fit(values, labels)

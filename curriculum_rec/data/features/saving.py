@@ -11,7 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from curriculum_rec.data.features import categorical, contract, dense, groups, numeric, owners, reduce, text, time
+from curriculum_rec.data.features import (
+    categorical,
+    contract,
+    dense,
+    groups,
+    history,
+    numeric,
+    owners,
+    reduce,
+    text,
+    time,
+)
 from curriculum_rec.data.features.owners import FittedFeatures
 from curriculum_rec.errors import RunError
 from curriculum_rec.files import write_arrays, write_text
@@ -25,6 +36,7 @@ CLASSES: dict[str, Any] = {
         contract.Several,
         dense.FittedDense,
         groups.FittedGroup,
+        history.FittedHistory,
         numeric.FittedNumeric,
         numeric.Scaler,
         owners.FittedFeatures,

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["dense", "categorical", "multi_categorical"]
-"""Numbers, one code, or several codes filled up with 0."""
+Kind = Literal["dense", "categorical", "multi_categorical", "history"]
+"""Numbers, one code, several codes filled up with 0, or codes of earlier rows, newest first and filled up with 0.
+
+The codes of a history are those of the categorical field before it, and so are the vectors that models give them."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,8 @@ class Field:
         name: Its name, with that of its owner: ``user.age``.
         kind: What it is.
         size: Numbers of a dense feature; codes that a categorical one may have, 0 among them.
-        length: Columns that it takes: its size if it is dense, 1 if categorical, the most codes an entity has if
-            multi-valued.
+        length: Columns that it takes: its size if it is dense, 1 if categorical, the most codes that there are of it
+            otherwise.
     """
 
     name: str
@@ -47,3 +49,17 @@ def code_width(schema: Sequence[Field]) -> int:
     3
     """
     return sum(field.length for field in schema if field.kind != "dense")
+
+
+def code_columns(schema: Sequence[Field]) -> dict[str, int]:
+    """Say in which column of codes each categorical feature begins.
+
+    >>> code_columns((Field("genres", "multi_categorical", 20, 3), Field("job", "categorical", 9, 1)))
+    {'genres': 0, 'job': 3}
+    """
+    columns, begin = {}, 0
+    for field in schema:
+        if field.kind != "dense":
+            columns[field.name] = begin
+            begin += field.length
+    return columns

@@ -6,6 +6,7 @@ import polars as pl
 from curriculum_rec.data.features import (
     Categorical,
     Dense,
+    History,
     MultiCategorical,
     Numeric,
     Text,
@@ -58,6 +59,7 @@ def all_features(folder):
         "when": Time(("timestamp",)),
         "hour": Time(("timestamp",), cyclic=False),
         "gap": TimeGap(),
+        "before": History(label="counts", positive_from=2),
         "text": Text(n_components=4),
         "vectors": Dense(write_vectors(folder), id="item", scale="standard"),
     }

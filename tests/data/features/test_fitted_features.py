@@ -177,7 +177,7 @@ def test_projections_equal_scikit_learn():
 
 
 def test_reductions_refuse_what_they_cannot():
-    with pytest.raises(OptionError, match="needs labels"):
+    with pytest.raises(OptionError, match="needs classes"):
         LinearDiscriminant(("x",)).fit(NUMBERS, None)
     with pytest.raises(OptionError, match="at most 3 components here, and 4"):
         LinearDiscriminant(("x",), 4).fit(NUMBERS, CLASSES)
