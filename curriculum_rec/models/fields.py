@@ -70,22 +70,15 @@ class FieldVectors(nnx.Module):
         ends = list(accumulate(self.lengths))[:-1]
         return list(zip(jnp.split(vectors, ends, axis=1), jnp.split(codes > 0, ends, axis=1), strict=True))
 
-
-def known_mean(
-    vectors: Float[Array, "batch length width"], known: Bool[Array, "batch length"]
-) -> Float[Array, "batch one width"]:
-    """Give the mean of those vectors whose code is known, zeros where none is."""
-    weight = known[:, :, None].astype(vectors.dtype)
-    return (vectors * weight).sum(axis=1, keepdims=True) / jnp.maximum(weight.sum(axis=1, keepdims=True), 1)
-
     def total(self, codes: Int32[Array, "rows columns"]) -> Float[Array, "rows width"]:
         """Add the vectors of all features up, column by column: ``[rows, fields, width]`` is never held."""
         vectors, begin = self.embedding[...], 0
         total = jnp.zeros((len(codes), self.width), vectors.dtype)
-        for length in self.lengths:
+        for length, is_single in zip(self.lengths, self.is_single, strict=True):
             part, first = codes[:, begin : begin + length], self.begin[begin]
             known = (part > 0).astype(vectors.dtype)
-            share = known / jnp.maximum(known.sum(axis=1, keepdims=True), 1) if length > 1 else jnp.ones_like(known)
+            mean = known / jnp.maximum(known.sum(axis=1, keepdims=True), 1)
+            share = jnp.ones_like(known) if is_single else mean
 
             def add(total: Array, column: tuple[Array, Array], first: int = first) -> tuple[Array, None]:
                 code, share = column
@@ -94,6 +87,14 @@ def known_mean(
             total = jax.lax.scan(add, total, (part.T, share.T), unroll=length <= UNROLL_UP_TO)[0]
             begin += length
         return total
+
+
+def known_mean(
+    vectors: Float[Array, "batch length width"], known: Bool[Array, "batch length"]
+) -> Float[Array, "batch one width"]:
+    """Give the mean of those vectors whose code is known, zeros where none is."""
+    weight = known[:, :, None].astype(vectors.dtype)
+    return (vectors * weight).sum(axis=1, keepdims=True) / jnp.maximum(weight.sum(axis=1, keepdims=True), 1)
 
 
 class FeatureInput(nnx.Module):
