@@ -29,7 +29,7 @@ from curriculum_rec.models.entity_features import (
     JOIN_RANGES,
     SCALE,
     DenseVectors,
-    FeatureVectors,
+    EntityVectors,
     Joins,
     add_user,
     join_features,
@@ -53,7 +53,7 @@ class DNN:
 
     Parameters: ``rows width + 2 width + depth (2 factor width^2 + (factor + 1) width + 2 width + 1)``, where
     ``rows`` is ``n_items + 2`` rounded up to a multiple of 128; with ages ``3 width`` more, with features those of
-    :class:`~curriculum_rec.models.entity_features.FeatureVectors`.
+    :class:`~curriculum_rec.models.entity_features.EntityVectors`.
 
     Args:
         width: Size of item and user vectors.
@@ -133,7 +133,7 @@ class DNNModel(nnx.Module):
 
     BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("user_features", "age")
     ABOVE_BLOCKS: ClassVar[tuple[str, ...]] = ("norm",)
-    user_features: FeatureVectors | None = None
+    user_features: EntityVectors | None = None
     age: nnx.Linear | None = None
 
     def __init__(self, options: DNN, *, n_items: int, depth: int, features: FeatureSet | None, rngs: nnx.Rngs) -> None:

@@ -67,7 +67,7 @@ def reads_users(model: object) -> bool:
     return getattr(model, "user_features", None) is not None
 
 
-class FeatureVectors(nnx.Module):
+class EntityVectors(nnx.Module):
     """A vector for each row of a table of features: a projection of its numbers plus a vector for each of its codes.
 
     A multi-valued feature has the mean of the vectors of its codes. Rows beyond the table have zeros.
@@ -185,13 +185,13 @@ def join_features(
         )
     holder: Any = model
     if item is not None:
-        holder.items.features = FeatureVectors(item, width, label="item", dense=options.dense_vectors, rngs=rngs)
+        holder.items.features = EntityVectors(item, width, label="item", dense=options.dense_vectors, rngs=rngs)
     if user is not None:
-        holder.user_features = FeatureVectors(user, width, label="user", rngs=rngs)
+        holder.user_features = EntityVectors(user, width, label="user", rngs=rngs)
 
 
 def add_user(
-    x: Float[Array, "batch length width"], features: FeatureVectors | None, users: Int32[Array, " batch"] | None
+    x: Float[Array, "batch length width"], features: EntityVectors | None, users: Int32[Array, " batch"] | None
 ) -> Float[Array, "batch length width"]:
     """Add each user's vector to every position.
 

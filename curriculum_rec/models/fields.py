@@ -74,10 +74,11 @@ class FieldVectors(nnx.Module):
         """Add the vectors of all features up, column by column: ``[rows, fields, width]`` is never held."""
         vectors, begin = self.embedding[...], 0
         total = jnp.zeros((len(codes), self.width), vectors.dtype)
-        for length in self.lengths:
+        for length, is_single in zip(self.lengths, self.is_single, strict=True):
             part, first = codes[:, begin : begin + length], self.begin[begin]
             known = (part > 0).astype(vectors.dtype)
-            share = known / jnp.maximum(known.sum(axis=1, keepdims=True), 1) if length > 1 else jnp.ones_like(known)
+            mean = known / jnp.maximum(known.sum(axis=1, keepdims=True), 1)
+            share = jnp.ones_like(known) if is_single else mean
 
             def add(total: Array, column: tuple[Array, Array], first: int = first) -> tuple[Array, None]:
                 code, share = column

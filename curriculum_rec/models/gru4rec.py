@@ -18,7 +18,7 @@ from curriculum_rec.models.dropping import BlockDrop
 from curriculum_rec.models.entity_features import (
     JOIN_RANGES,
     DenseVectors,
-    FeatureVectors,
+    EntityVectors,
     Joins,
     add_user,
     join_features,
@@ -37,7 +37,7 @@ class GRU4Rec:
 
     Parameters: ``rows width + 2 width + depth (3 hidden (width + hidden + 1) + (hidden + 1) width + 2 width + 1)``,
     where ``rows`` is ``n_items + 2`` rounded up to a multiple of 128; features have those of
-    :class:`~curriculum_rec.models.entity_features.FeatureVectors`.
+    :class:`~curriculum_rec.models.entity_features.EntityVectors`.
 
     Args:
         width: Size of item and user vectors.
@@ -105,7 +105,7 @@ class GRU4RecModel(nnx.Module):
 
     BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("user_features",)
     ABOVE_BLOCKS: ClassVar[tuple[str, ...]] = ("norm",)
-    user_features: FeatureVectors | None = None
+    user_features: EntityVectors | None = None
 
     def __init__(
         self, options: GRU4Rec, *, n_items: int, depth: int, features: FeatureSet | None, rngs: nnx.Rngs

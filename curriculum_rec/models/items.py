@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.axes import ROWS, STREAM, Axis
-from curriculum_rec.models.entity_features import FeatureVectors
+from curriculum_rec.models.entity_features import EntityVectors
 from curriculum_rec.models.touched import whole_table
 
 ROW_MULTIPLE = 128
@@ -43,7 +43,7 @@ class ItemVectors(nnx.Module):
         features: What is added for the features of items, once a model has set it; None adds nothing.
     """
 
-    features: FeatureVectors | None = None
+    features: EntityVectors | None = None
 
     def __init__(self, n_items: int, *, cosine_scale: float | None) -> None:
         if cosine_scale is not None and not cosine_scale > 0:

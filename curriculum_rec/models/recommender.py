@@ -28,7 +28,7 @@ from curriculum_rec.models.dropping import BlockDrop
 from curriculum_rec.models.entity_features import (
     JOIN_RANGES,
     DenseVectors,
-    FeatureVectors,
+    EntityVectors,
     Joins,
     add_user,
     join_features,
@@ -47,7 +47,7 @@ class StackOptions:
     """Options that all models of stacked residual blocks share.
 
     Where features join, each table of them has the parameters of
-    :class:`~curriculum_rec.models.entity_features.FeatureVectors` besides those that a model's docstring counts.
+    :class:`~curriculum_rec.models.entity_features.EntityVectors` besides those that a model's docstring counts.
 
     Args:
         width: Size of the residual stream.
@@ -108,7 +108,7 @@ class SequenceRecommender(nnx.Module):
 
     BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions", "user_features")
     ABOVE_BLOCKS: ClassVar[tuple[str, ...]] = ("norm",)
-    user_features: FeatureVectors | None = None
+    user_features: EntityVectors | None = None
 
     def __init__(
         self,

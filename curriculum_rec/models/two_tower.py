@@ -17,7 +17,7 @@ from curriculum_rec.data.task import Task
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
 from curriculum_rec.models.blocks import FeedForward, Remat, apply_blocks, count_matrix_entries, stack_blocks
 from curriculum_rec.models.dropping import BlockDrop
-from curriculum_rec.models.entity_features import FeatureVectors, add_user, join_features, users_of
+from curriculum_rec.models.entity_features import EntityVectors, add_user, join_features, users_of
 from curriculum_rec.models.items import ItemTable, normalise
 from curriculum_rec.models.norms import NormName, make_norm
 from curriculum_rec.models.recommender import StackOptions
@@ -40,7 +40,7 @@ class TwoTower(StackOptions):
     Parameters: ``rows width``, ``2 width`` for the last layer norm of each tower (``width`` for an RMS norm), and
     ``2 depth`` times ``2 factor width^2 + (factor + 1) width + 2 width + 1``, in which an RMS norm has ``width`` fewer.
     ``rows`` is ``n_items + 2`` rounded up to a multiple of 128; features have those of
-    :class:`~curriculum_rec.models.entity_features.FeatureVectors`.
+    :class:`~curriculum_rec.models.entity_features.EntityVectors`.
 
     Args:
         feed_forward_factor: The hidden layers are this many times as wide.
@@ -80,7 +80,7 @@ class TwoTowerModel(nnx.Module):
     """The network; see :class:`TwoTower` for its options."""
 
     BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("user_features",)
-    user_features: FeatureVectors | None = None
+    user_features: EntityVectors | None = None
 
     def __init__(
         self, options: TwoTower, *, n_items: int, depth: int, features: FeatureSet | None, rngs: nnx.Rngs
