@@ -46,18 +46,17 @@ COMPONENTS = (
 LATER = {"features"}
 """Components that runs of earlier versions do not have."""
 
-UNSAID = {"evaluation": ("metrics", "targets", "item_chunk", "groups")}
-"""Options that configurations of earlier versions do not have; where they are null they stand in none, so that the
-configuration of an experiment that does not use them, and its hash, stay as they were."""
-
-LATER_OPTIONS: dict[str, Any] = {
-    "item_table": {},
-    "item_features": "add",
-    "user_features": "add",
-    "dense_vectors": "frozen",
-    "example_age": "none",
+LATER_OPTIONS: dict[str, dict[str, Any]] = {
+    "model": {
+        "item_table": {},
+        "item_features": "add",
+        "user_features": "add",
+        "dense_vectors": "frozen",
+        "example_age": "none",
+    },
+    "evaluation": {"metrics": None, "targets": None, "item_chunk": None, "groups": None},
 }
-"""Options of models that earlier versions do not have, with what they did."""
+"""Options of components that earlier versions do not have, with what they did: so set, they change no hash."""
 
 CACHE = "~/.cache/curriculum_rec"
 """Where compiled programs lie unless a person says otherwise."""
@@ -572,9 +571,6 @@ def to_data(config: DictConfig) -> dict[str, Any]:
     if missing:
         raise OptionError(f"{missing[0]} is not set: give it as {missing[0]}=VALUE")
     data: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    for group, names in UNSAID.items():
-        if isinstance(node := data.get(group), dict):
-            data[group] = {name: value for name, value in node.items() if name not in names or value is not None}
     return data
 
 
@@ -775,10 +771,11 @@ def config_hash(data: dict[str, Any]) -> str:
     record |= {"data": changed["data"], "features": changed["features"]}
     if not record["features"]:
         del record["features"]  # as in a run from before there were any
-    if isinstance(model := record.get("model"), dict):
-        record["model"] = {
-            name: value for name, value in model.items() if name not in LATER_OPTIONS or LATER_OPTIONS[name] != value
-        }
+    for component, later in LATER_OPTIONS.items():
+        if isinstance(node := record.get(component), dict):
+            record[component] = {
+                name: value for name, value in node.items() if name not in later or later[name] != value
+            }
     return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

@@ -227,7 +227,7 @@ def test_commands_compose(command):
     needed = {"train": [], "prequential": [], "replay": ["run=x", "log=y"]}
     data = config.to_data(composed(command, needed.get(command, ["run=x"])))
     assert "hydra" not in data
-    if command not in ("train", "score", "prequential"):
+    if command not in ("train", "score", "prequential", "evaluate"):  # evaluate takes run or runs
         with pytest.raises(OptionError, match="run is not set: give it as run=VALUE"):
             config.to_data(composed(command, needed.get(command, ["run=x"])[1:]))
 
@@ -306,6 +306,10 @@ def test_options_that_came_later_leave_the_hash_as_it_was_where_they_change_noth
     data = config.to_data(composed("train"))
     before = data | {"model": {name: value for name, value in data["model"].items() if name != "item_table"}}
     assert "item_table" in data["model"] and config.config_hash(data) == config.config_hash(before)
+    asked = {name: value for name, value in data["evaluation"].items() if name != "metrics"}
+    assert config.config_hash(data) == config.config_hash(data | {"evaluation": asked})
+    more = config.to_data(composed("train", ["evaluation.metrics=[gini]"]))
+    assert config.config_hash(more) != config.config_hash(data)
     hashed = config.to_data(composed("train", ["model/item_table=hashed"]))
     assert config.config_hash(hashed) != config.config_hash(data)
     without = {name: value for name, value in data["model"].items() if name != "cosine_scale"}

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal, get_args
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import polars as pl
 from flax import nnx
-from jaxtyping import Array, Float
 
 from curriculum_rec.data.examples import BATCH_MULTIPLE
-from curriculum_rec.data.feature_table import DENSE, LABEL, FeatureTable, PointwiseExamples
-from curriculum_rec.data.interactions import ITEM, USER
+from curriculum_rec.data.feature_table import FeatureTable, PointwiseExamples
+from curriculum_rec.data.interactions import USER
 from curriculum_rec.data.splits import Part
 from curriculum_rec.data.task import Task
 from curriculum_rec.errors import DataError, OptionError
@@ -32,9 +28,8 @@ from curriculum_rec.evaluation.class_metrics import (
 )
 from curriculum_rec.evaluation.contract import DeviceSplit, Reference
 from curriculum_rec.evaluation.intervals import bootstrap_interval
-from curriculum_rec.evaluation.scoring import fold
-from curriculum_rec.models.batch import Batch
-from curriculum_rec.models.structure import Tree, join_model
+from curriculum_rec.evaluation.row_answers import RowsOfPart
+from curriculum_rec.models.structure import Tree
 from curriculum_rec.ranges import POSITIVE, check_ranges, check_value, one_of
 
 Deciding = Literal["auc", "accuracy"]
@@ -108,44 +103,25 @@ class Classification:
 
     def on(self, data: FeatureTable, part: Part, examples: PointwiseExamples, placed: DeviceSplit) -> Predictions:
         """Prepare to predict the labels of a part."""
-        return Predictions(self, data, part, placed)
+        return Predictions(data, part, placed, self)
 
 
 @dataclass
-class Predictions:
+class Predictions(RowsOfPart):
     """Predicts the labels of a part by any state of a model, as an evaluator whose answers are the model's outputs.
 
     Args:
-        options: The evaluation's options.
         data: The rows.
         part: The part.
         placed: Puts arrays on the devices.
+        options: The evaluation's options.
     """
 
     options: Classification
-    data: FeatureTable
-    part: Part
-    placed: DeviceSplit
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @cached_property
-    def _rows(self) -> np.ndarray:
-        return self.data.rows(self.part)
-
-    @cached_property
-    def _label(self) -> np.ndarray:
-        return self.data.label[self._rows]
-
-    @cached_property
-    def _batches(self) -> dict[str, Array]:
-        arrays = {name: array for name, array in self.data.arrays(self.part).items() if name != LABEL}
-        return batches_of(arrays, self.placed, self.options.batch_size)
 
     def answers(self, structure: nnx.GraphDef, params: Tree) -> np.ndarray:
         """Give the model's outputs, float64 ``[n, outputs]``."""
-        return outputs_of(structure, params, self._batches, self.placed)[: len(self)]
+        return self.outputs(structure, params)
 
     def quality(self, answers: np.ndarray) -> dict[str, float]:
         """Give the metrics; of ``log_loss`` and ``ece`` lower is better."""
@@ -158,7 +134,7 @@ class Predictions:
             log_p: Logarithms of probabilities.
             score: Of two classes how much speaks for the second; None for more classes.
         """
-        label, positive = self._label, self._label == 1
+        label, positive = self.label, self.label == 1
         measure: dict[str, Callable[[], float]] = {
             "accuracy": lambda: float(correct(log_p, label).mean()),
             "log_loss": lambda: float(row_log_loss(log_p, label).mean()),
@@ -173,7 +149,7 @@ class Predictions:
 
     @cached_property
     def _user(self) -> np.ndarray:
-        return self.data.split.rows.frame[USER].gather(self._rows).rank("dense").to_numpy()
+        return self.data.split.rows.frame[USER].gather(self.rows).rank("dense").to_numpy()
 
     def intervals(self, answers: np.ndarray) -> dict[str, tuple[float, float] | None]:
         """Give 95 % intervals: of means over rows by bootstrap, of ``auc`` DeLong's."""
@@ -181,11 +157,11 @@ class Predictions:
         result: dict[str, tuple[float, float] | None] = {}
         if len(self) > 1:
             result = {
-                "accuracy": bootstrap_interval(correct(log_p, self._label)),
-                "log_loss": bootstrap_interval(row_log_loss(log_p, self._label)),
+                "accuracy": bootstrap_interval(correct(log_p, self.label)),
+                "log_loss": bootstrap_interval(row_log_loss(log_p, self.label)),
             }
-        if answers.shape[1] == 1 and np.bincount(self._label, minlength=2).min() > 1:
-            result["auc"] = auc_interval(answers[:, 0], self._label == 1)
+        if answers.shape[1] == 1 and np.bincount(self.label, minlength=2).min() > 1:
+            result["auc"] = auc_interval(answers[:, 0], self.label == 1)
         return {name: result[name] for name in found if name in result}
 
     def table(self, answers: np.ndarray) -> pl.DataFrame:
@@ -193,17 +169,14 @@ class Predictions:
         log_p, classes = log_probabilities(answers), pl.Series(self.data.fitted.classes)
         predicted = log_p.argmax(axis=1)
         likely = log_p[:, 1] if answers.shape[1] == 1 else log_p.max(axis=1)
-        frame = self.data.split.rows.frame
-        known = [frame[name].gather(self._rows) for name in (USER, ITEM) if name in frame.columns]
         return pl.DataFrame(
             [
-                pl.Series("row", self._rows + 1),
-                *known,
-                classes.gather(self._label).alias("label"),
+                *self.named_rows(),
+                classes.gather(self.label).alias("label"),
                 classes.gather(predicted).alias("prediction"),
                 pl.Series("probability", np.exp(likely)),
-                pl.Series("accuracy", correct(log_p, self._label)),
-                pl.Series("log_loss", row_log_loss(log_p, self._label)),
+                pl.Series("accuracy", correct(log_p, self.label)),
+                pl.Series("log_loss", row_log_loss(log_p, self.label)),
             ]
         )
 
@@ -214,34 +187,3 @@ class Predictions:
         log_p = np.broadcast_to(np.log(shares), (len(self), len(shares)))
         two = len(shares) == 2
         return Reference("base rate", self._measured(log_p, np.zeros(len(self)) if two else None))
-
-
-def batches_of(arrays: Mapping[str, np.ndarray], placed: DeviceSplit, batch_size: int) -> dict[str, Array]:
-    """Put rows on the devices in batches, ``[n_batches, batch, ...]``, the last one filled up.
-
-    Args:
-        arrays: ``dense`` and ``categorical``, ``[n, ...]``.
-        placed: The devices.
-        batch_size: Most rows at once.
-    """
-    multiple = math.lcm(BATCH_MULTIPLE, placed.n_shards)
-    size = -(-min(batch_size, len(arrays[DENSE])) // multiple) * multiple
-    return {name: placed.split(fold(array, size), 1) for name, array in arrays.items()}
-
-
-def outputs_of(structure: nnx.GraphDef, params: Tree, batches: dict[str, Array], placed: DeviceSplit) -> np.ndarray:
-    """Give a model's outputs for rows from :func:`batches_of`, float64 ``[n and what fills them up, outputs]``."""
-    outputs = placed.fetch(_predict_batches(structure, params, batches))
-    return outputs.reshape(-1, outputs.shape[-1]).astype(np.float64)
-
-
-@jax.jit(static_argnums=0)
-def _predict_batches(
-    structure: nnx.GraphDef, params: Tree, arrays: dict[str, Array]
-) -> Float[Array, "batches batch outputs"]:
-    model = join_model(structure, params)
-
-    def one_batch(batch: dict[str, Array]) -> Float[Array, "batch outputs"]:
-        return model(Batch(batch, jnp.ones(len(batch["dense"])))).astype(jnp.float32)
-
-    return jax.lax.map(one_batch, arrays)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import polars as pl
 from flax import nnx
-from jaxtyping import Array
 
 from curriculum_rec.data.examples import BATCH_MULTIPLE
-from curriculum_rec.data.feature_table import LABEL, FeatureTable, PointwiseExamples
-from curriculum_rec.data.interactions import ITEM, USER
+from curriculum_rec.data.feature_table import FeatureTable, PointwiseExamples
 from curriculum_rec.data.splits import Part
 from curriculum_rec.data.task import Task
 from curriculum_rec.errors import DataError, OptionError
-from curriculum_rec.evaluation.classes import batches_of, outputs_of
 from curriculum_rec.evaluation.contract import DeviceSplit, Reference
 from curriculum_rec.evaluation.intervals import bootstrap_interval
+from curriculum_rec.evaluation.row_answers import RowsOfPart
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.ranges import POSITIVE, check_ranges, one_of
 
@@ -66,58 +63,38 @@ class Regression:
 
     def on(self, data: FeatureTable, part: Part, examples: PointwiseExamples, placed: DeviceSplit) -> NumberPredictions:
         """Prepare to predict the labels of a part."""
-        return NumberPredictions(self, data, part, placed)
+        return NumberPredictions(data, part, placed, self)
 
 
 @dataclass
-class NumberPredictions:
+class NumberPredictions(RowsOfPart):
     """Predicts the numbers of a part by any state of a model, as an evaluator whose answers are in the label's unit.
 
     Args:
-        options: The evaluation's options.
         data: The rows.
         part: The part.
         placed: Puts arrays on the devices.
+        options: The evaluation's options.
     """
 
     options: Regression
-    data: FeatureTable
-    part: Part
-    placed: DeviceSplit
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @cached_property
-    def _rows(self) -> np.ndarray:
-        return self.data.rows(self.part)
-
-    @cached_property
-    def _label(self) -> np.ndarray:
-        return self.data.label[self._rows]
-
-    @cached_property
-    def _batches(self) -> dict[str, Array]:
-        arrays = {name: array for name, array in self.data.arrays(self.part).items() if name != LABEL}
-        return batches_of(arrays, self.placed, self.options.batch_size)
 
     def answers(self, structure: nnx.GraphDef, params: Tree) -> np.ndarray:
         """Give the predictions, float64 ``[n]``."""
-        outputs = outputs_of(structure, params, self._batches, self.placed)[: len(self), 0]
-        return in_unit_of_label(outputs, self.data.fitted.label_scale)
+        return in_unit_of_label(self.outputs(structure, params)[:, 0], self.data.fitted.label_scale)
 
     def quality(self, answers: np.ndarray) -> dict[str, float]:
         """Give ``r2``, and ``rmse`` and ``mae``, of which lower is better."""
-        error = answers - self._label
+        error = answers - self.label
         return {
-            "r2": float(1 - (error**2).mean() / self._label.var()),
+            "r2": float(1 - (error**2).mean() / self.label.var()),
             "rmse": float(np.sqrt((error**2).mean())),
             "mae": float(np.abs(error).mean()),
         }
 
     def intervals(self, answers: np.ndarray) -> dict[str, tuple[float, float] | None]:
         """Give 95 % bootstrap intervals over rows of ``rmse`` and ``mae``; ``r2`` has none."""
-        error = answers - self._label
+        error = answers - self.label
         if len(error) < 2:
             return {}
         low, high = bootstrap_interval(error**2)
@@ -125,13 +102,11 @@ class NumberPredictions:
 
     def table(self, answers: np.ndarray) -> pl.DataFrame:
         """Give one row a row: its number, user and item where it has them, label, prediction, and errors."""
-        frame, error = self.data.split.rows.frame, answers - self._label
-        known = [frame[name].gather(self._rows) for name in (USER, ITEM) if name in frame.columns]
+        error = answers - self.label
         return pl.DataFrame(
             [
-                pl.Series("row", self._rows + 1),
-                *known,
-                pl.Series("label", self._label),
+                *self.named_rows(),
+                pl.Series("label", self.label),
                 pl.Series("prediction", answers),
                 pl.Series("squared_error", error**2),
                 pl.Series("absolute_error", np.abs(error)),

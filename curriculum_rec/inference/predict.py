@@ -10,8 +10,8 @@ from curriculum_rec.data.features.saving import load_features
 from curriculum_rec.data.inputs import Columns
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.class_metrics import log_probabilities
-from curriculum_rec.evaluation.classes import batches_of, outputs_of
 from curriculum_rec.evaluation.numbers import in_unit_of_label
+from curriculum_rec.evaluation.row_answers import batches_of, outputs_of
 from curriculum_rec.training.experiment import Experiment
 from curriculum_rec.training.restore import load_snapshot, snapshot_parameters
 from curriculum_rec.training.run_directory import RunDirectory, Which

@@ -18,13 +18,15 @@ from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.blocks import Read
 from curriculum_rec.models.compact_items import CompactItems
 from curriculum_rec.models.entity_features import users_of
-from curriculum_rec.models.recommender import SequenceRecommender, StackOptions
+from curriculum_rec.models.recommender import SequenceOptions, SequenceRecommender
 from curriculum_rec.models.transformer import TransformerBlock, TransformerOptions
 
 
 @dataclass(frozen=True)
-class BERT4Rec(TransformerOptions):
-    """Options of BERT4Rec; those not named here are every Transformer's. It is trained by ``objective=masked_item``.
+class BERT4Rec(TransformerOptions, SequenceOptions):
+    """Options of BERT4Rec; those not named here are every Transformer's, and those of features.
+
+    It is trained by ``objective=masked_item``.
 
     Parameters: ``rows width``, ``width`` for the mask, ``(max_length + 1) width`` with learnt positions, ``2 width``
     for the last layer norm (``width`` for an RMS norm), and ``depth`` times those of a block
@@ -75,7 +77,7 @@ class BERT4RecModel(SequenceRecommender):
 
     BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions", "mask", "user_features")
 
-    def join(self, options: StackOptions, features: FeatureSet | None, rngs: nnx.Rngs) -> None:
+    def join(self, options: SequenceOptions, features: FeatureSet | None, rngs: nnx.Rngs) -> None:
         """Make the mask, then take features in."""
         self.mask = nnx.Embed(1, options.width, embedding_init=nnx.initializers.normal(0.02), rngs=rngs)
         super().join(options, features, rngs)

@@ -26,11 +26,9 @@ from curriculum_rec.models.blocks import (
 )
 from curriculum_rec.models.dropping import BlockDrop
 from curriculum_rec.models.entity_features import (
-    JOIN_RANGES,
     SCALE,
-    DenseVectors,
     EntityVectors,
-    Joins,
+    FeatureOptions,
     add_user,
     join_features,
     users_of,
@@ -48,7 +46,7 @@ AGE_POWERS = (0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
-class DNN:
+class DNN(FeatureOptions):
     """Options of the feed-forward recommender; with users' features and ages of examples it is ``youtube_dnn``.
 
     Parameters: ``rows width + 2 width + depth (2 factor width^2 + (factor + 1) width + 2 width + 1)``, where
@@ -68,12 +66,6 @@ class DNN:
         norm_position: ``pre`` normalises what goes into a branch, ``post`` its sum with the stream. New blocks preserve
             the function of ``pre`` alone.
         drop: How probably each block is left out of a step, in training; None keeps all.
-        item_features: ``add`` makes an item's vector that of its id plus a projection of its features, in histories and
-            among the candidates, where the data declare some; ``none`` leaves them out.
-        user_features: ``add`` adds a projection of the user's features to the mean of every position; ``none`` leaves
-            them out.
-        dense_vectors: ``frozen`` takes the numbers that describe items as they are; ``trained`` begins with them and
-            trains them.
         example_age: ``add`` tells the model in training how old each target is (its age, root and square, from 0, the
             end of training, to 1); recommendations are made at age 0. The data must have timestamps.
 
@@ -92,9 +84,6 @@ class DNN:
     remat: Remat = "none"
     norm_position: NormPosition = "pre"
     drop: BlockDrop | None = None
-    item_features: Joins = "add"
-    user_features: Joins = "add"
-    dense_vectors: DenseVectors = "frozen"
     example_age: ExampleAge = "none"
 
     def __post_init__(self) -> None:
@@ -106,7 +95,8 @@ class DNN:
             norm=self.norm,
             norm_position=self.norm_position,
         )
-        check_ranges(self, "model", {**JOIN_RANGES, "example_age": one_of(*get_args(ExampleAge))})
+        self.check_features()
+        check_ranges(self, "model", {"example_age": one_of(*get_args(ExampleAge))})
 
     @property
     def needs_age(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
 import jax
@@ -18,7 +19,7 @@ from curriculum_rec.models.axes import STREAM, Axis
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.constants import Constant
 from curriculum_rec.models.fields import FieldVectors
-from curriculum_rec.ranges import one_of
+from curriculum_rec.ranges import check_ranges, one_of
 
 Joins = Literal["add", "none"]
 """Whether features that the data declare are added to vectors, or left out."""
@@ -26,40 +27,40 @@ Joins = Literal["add", "none"]
 DenseVectors = Literal["frozen", "trained"]
 """Whether the numbers that describe items stay those of the data, or are where a trained table begins."""
 
-JOIN_RANGES = {
-    "item_features": one_of(*get_args(Joins)),
-    "user_features": one_of(*get_args(Joins)),
-    "dense_vectors": one_of(*get_args(DenseVectors)),
-}
-"""What the options of :class:`TakesFeatures` may be."""
-
 SCALE = 0.02
 """Standard deviation of the vectors of ids, and of what features add to them, when training begins."""
 
 
-class TakesFeatures(Protocol):
-    """Options of a recommender that knows what to do with features.
+@dataclass(frozen=True, kw_only=True)
+class FeatureOptions:
+    """Options of all recommenders that know what to do with features.
 
-    Attributes:
+    Each table of features that joins has the parameters of :class:`EntityVectors` besides those that a model's
+    docstring counts.
+
+    Args:
         item_features: ``add`` makes an item's vector that of its id plus a projection of its features, in histories and
-            among the candidates; ``none`` leaves them out.
-        user_features: ``add`` adds a projection of the user's features to every position of the history.
-        dense_vectors: ``frozen`` takes the items' numbers as they are; ``trained`` begins with them and trains them.
+            among the candidates, where the data declare some; ``none`` leaves them out.
+        user_features: ``add`` adds a projection of the user's features to every position of the history; ``none``
+            leaves them out.
+        dense_vectors: ``frozen`` takes the numbers that describe items as they are; ``trained`` begins with them and
+            trains them.
     """
 
-    @property
-    def item_features(self) -> Joins: ...
+    item_features: Joins = "add"
+    user_features: Joins = "add"
+    dense_vectors: DenseVectors = "frozen"
 
-    @property
-    def user_features(self) -> Joins: ...
-
-    @property
-    def dense_vectors(self) -> DenseVectors: ...
+    def check_features(self) -> None:
+        """Refuse wrong values."""
+        joins = one_of(*get_args(Joins))
+        ranges = {"item_features": joins, "user_features": joins, "dense_vectors": one_of(*get_args(DenseVectors))}
+        check_ranges(self, "model", ranges)
 
 
 def takes_features(options: object) -> bool:
     """Say whether options build a model that features can be given to."""
-    return all(hasattr(options, name) for name in JOIN_RANGES)
+    return isinstance(options, FeatureOptions)
 
 
 def reads_users(model: object) -> bool:
@@ -154,7 +155,7 @@ class KnowsItems(Protocol):
 
 
 def join_features(
-    model: KnowsItems, options: TakesFeatures, features: FeatureSet | None, *, width: int, rngs: nnx.Rngs
+    model: KnowsItems, options: FeatureOptions, features: FeatureSet | None, *, width: int, rngs: nnx.Rngs
 ) -> None:
     """Give a model what it adds for the features of items and of users, where its options want that.
 

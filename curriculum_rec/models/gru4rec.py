@@ -16,10 +16,8 @@ from curriculum_rec.models.batch import Batch, BatchRng, dropout
 from curriculum_rec.models.blocks import Remat, apply_blocks, count_matrix_entries, stack_blocks
 from curriculum_rec.models.dropping import BlockDrop
 from curriculum_rec.models.entity_features import (
-    JOIN_RANGES,
-    DenseVectors,
     EntityVectors,
-    Joins,
+    FeatureOptions,
     add_user,
     join_features,
     users_of,
@@ -32,7 +30,7 @@ from curriculum_rec.ranges import BELOW_ONE, at_least, check_ranges, one_of
 
 
 @dataclass(frozen=True)
-class GRU4Rec:
+class GRU4Rec(FeatureOptions):
     """Options of GRU4Rec.
 
     Parameters: ``rows width + 2 width + depth (3 hidden (width + hidden + 1) + (hidden + 1) width + 2 width + 1)``,
@@ -50,12 +48,6 @@ class GRU4Rec:
         norm_position: ``pre`` normalises what goes into a branch, ``post`` its sum with the stream. New blocks preserve
             the function of ``pre`` alone.
         drop: How probably each block is left out of a step, in training; None keeps all.
-        item_features: ``add`` makes an item's vector that of its id plus a projection of its features, in histories and
-            among the candidates, where the data declare some; ``none`` leaves them out.
-        user_features: ``add`` adds a projection of the user's features to every position of the history; ``none``
-            leaves them out.
-        dense_vectors: ``frozen`` takes the numbers that describe items as they are; ``trained`` begins with them and
-            trains them.
 
     Source: Hidasi et al. (2016), with whole histories instead of sessions in parallel; layers are gated residual
     branches, as in all models here, and each ends in a linear map from its state back to the stream.
@@ -70,9 +62,6 @@ class GRU4Rec:
     remat: Remat = "none"
     norm_position: NormPosition = "pre"
     drop: BlockDrop | None = None
-    item_features: Joins = "add"
-    user_features: Joins = "add"
-    dense_vectors: DenseVectors = "frozen"
 
     def __post_init__(self) -> None:
         ranges = {
@@ -82,8 +71,9 @@ class GRU4Rec:
             "remat": one_of("none", "dots", "block"),
             "norm": one_of("layer", "rms"),
         }
-        check_ranges(self, "model", ranges | JOIN_RANGES)
+        check_ranges(self, "model", ranges)
         check_norm_position(self.norm_position)
+        self.check_features()
 
     def __call__(
         self,

@@ -22,7 +22,7 @@ from curriculum_rec.models.gates import Gate, project
 from curriculum_rec.models.norms import EPSILON, make_norm, norm_axes
 from curriculum_rec.models.pointwise import pointwise_attention
 from curriculum_rec.models.positions import RelativeBias
-from curriculum_rec.models.recommender import SequenceRecommender, StackOptions
+from curriculum_rec.models.recommender import SequenceOptions, SequenceRecommender
 from curriculum_rec.models.residual import BranchParts, add_branch
 from curriculum_rec.models.transformer import check_heads
 from curriculum_rec.ranges import at_least, check_ranges, one_of
@@ -34,7 +34,7 @@ TIME_RATIO = 0.301
 
 
 @dataclass(frozen=True)
-class HSTU(StackOptions):
+class HSTU(SequenceOptions):
     """Options of HSTU; those not named here are every stack's.
 
     Parameters: ``rows width``, ``2 width`` for the last layer norm, and ``depth`` times

@@ -26,10 +26,8 @@ from curriculum_rec.models.blocks import (
 from curriculum_rec.models.compact_items import CompactItems
 from curriculum_rec.models.dropping import BlockDrop
 from curriculum_rec.models.entity_features import (
-    JOIN_RANGES,
-    DenseVectors,
     EntityVectors,
-    Joins,
+    FeatureOptions,
     add_user,
     join_features,
 )
@@ -37,7 +35,6 @@ from curriculum_rec.models.items import ItemTable
 from curriculum_rec.models.norms import NormName, make_norm, norm_axes
 from curriculum_rec.models.positions import recency_positions
 from curriculum_rec.models.residual import NormPosition
-from curriculum_rec.ranges import check_ranges
 
 MakeBlock = Callable[[nnx.Rngs], nnx.Module]
 
@@ -45,9 +42,6 @@ MakeBlock = Callable[[nnx.Rngs], nnx.Module]
 @dataclass(frozen=True)
 class StackOptions:
     """Options that all models of stacked residual blocks share.
-
-    Where features join, each table of them has the parameters of
-    :class:`~curriculum_rec.models.entity_features.EntityVectors` besides those that a model's docstring counts.
 
     Args:
         width: Size of the residual stream.
@@ -60,12 +54,6 @@ class StackOptions:
         norm_position: ``pre`` normalises what goes into a branch, ``post`` its sum with the stream. New blocks preserve
             the function of ``pre`` alone.
         drop: How probably each block is left out of a step, in training; None keeps all.
-        item_features: ``add`` makes an item's vector that of its id plus a projection of its features, in histories and
-            among the candidates, where the data declare some; ``none`` leaves them out.
-        user_features: ``add`` adds a projection of the user's features to every position of the history; ``none``
-            leaves them out.
-        dense_vectors: ``frozen`` takes the numbers that describe items as they are; ``trained`` begins with them and
-            trains them.
     """
 
     width: int = 64
@@ -75,9 +63,6 @@ class StackOptions:
     remat: Remat = "none"
     norm_position: NormPosition = "pre"
     drop: BlockDrop | None = None
-    item_features: Joins = "add"
-    user_features: Joins = "add"
-    dense_vectors: DenseVectors = "frozen"
 
     def __post_init__(self) -> None:
         check_network_options(
@@ -88,7 +73,15 @@ class StackOptions:
             norm=self.norm,
             norm_position=self.norm_position,
         )
-        check_ranges(self, "model", JOIN_RANGES)
+
+
+@dataclass(frozen=True)
+class SequenceOptions(StackOptions, FeatureOptions):
+    """Options that all stacks over sequences share; they are every stack's, and those of features."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_features()
 
 
 class SequenceRecommender(nnx.Module):
@@ -112,7 +105,7 @@ class SequenceRecommender(nnx.Module):
 
     def __init__(
         self,
-        options: StackOptions,
+        options: SequenceOptions,
         make_block: MakeBlock,
         *,
         n_items: int,
@@ -135,7 +128,7 @@ class SequenceRecommender(nnx.Module):
         self.drop = options.drop
         self.join(options, features, rngs)
 
-    def join(self, options: StackOptions, features: FeatureSet | None, rngs: nnx.Rngs) -> None:
+    def join(self, options: SequenceOptions, features: FeatureSet | None, rngs: nnx.Rngs) -> None:
         """Take features in, after all else that begins at random."""
         join_features(self, options, features, width=self.width, rngs=rngs)
 

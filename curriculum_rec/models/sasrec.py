@@ -14,13 +14,13 @@ from curriculum_rec.data.task import Task
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.compact_items import CompactItems
 from curriculum_rec.models.entity_features import users_of
-from curriculum_rec.models.recommender import SequenceRecommender
+from curriculum_rec.models.recommender import SequenceOptions, SequenceRecommender
 from curriculum_rec.models.transformer import TransformerBlock, TransformerOptions
 
 
 @dataclass(frozen=True)
-class SASRec(TransformerOptions):
-    """Options of SASRec; those not named here are every Transformer's.
+class SASRec(TransformerOptions, SequenceOptions):
+    """Options of SASRec; those not named here are every Transformer's, and those of features.
 
     Parameters: ``rows width``, ``max_length width`` with learnt positions, ``2 width`` for the last layer norm
     (``width`` for an RMS norm), and ``depth`` times those of a block (:class:`TransformerOptions`). ``rows`` is

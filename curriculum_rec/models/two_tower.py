@@ -20,7 +20,7 @@ from curriculum_rec.models.dropping import BlockDrop
 from curriculum_rec.models.entity_features import EntityVectors, add_user, join_features, users_of
 from curriculum_rec.models.items import ItemTable, normalise
 from curriculum_rec.models.norms import NormName, make_norm
-from curriculum_rec.models.recommender import StackOptions
+from curriculum_rec.models.recommender import SequenceOptions
 from curriculum_rec.ranges import POSITIVE, at_least, check_ranges
 
 CHUNK = 2**16
@@ -28,7 +28,7 @@ CHUNK = 2**16
 
 
 @dataclass(frozen=True)
-class TwoTower(StackOptions):
+class TwoTower(SequenceOptions):
     """Options of two towers; those not named here are every stack's.
 
     The user's tower maps the mean of the vectors of the history, plus the user's features, to a vector; the item's

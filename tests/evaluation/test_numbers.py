@@ -27,7 +27,7 @@ def made(classes=()):
 
 
 def predictions():
-    return NumberPredictions(Regression(), made(), Part.TEST, Placement("jit").place())
+    return NumberPredictions(made(), Part.TEST, Placement("jit").place(), Regression())
 
 
 def test_metrics_equal_scikit_learn():
