@@ -54,7 +54,7 @@ def test_the_average_is_what_is_evaluated_and_grows_with_the_weights(whole, rows
     np.testing.assert_array_equal(params["norm"]["scale"], snapshot.arrays[f"{AVERAGE}.norm.scale"])
     assert not np.array_equal(params["norm"]["scale"], snapshot.arrays[f"{PARAMS}.norm.scale"])
     ranks = runner._evaluators[Part.VALIDATION].answers(structure, runner.placed.replicate(params))
-    quality = mean_metrics(ranks, runner.experiment.evaluation.metrics)
+    quality = mean_metrics(ranks, runner.experiment.evaluation.metric_names)
     logged = of(rows, "evaluation")[-1]
     assert logged["step"] == snapshot.step
     assert {name: logged[name] for name in quality} == quality
