@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.distillation.contract import Lesson, Needs, WeightedTerm
 from curriculum_rec.distillation.divergence import Master, Pupil, catalogue_divergence
@@ -81,8 +81,8 @@ class FromCandidates(Tempered):
 
     Args:
         k: The teacher's best items, at least 1.
-        n_uniform: Items drawn uniformly besides, at least 0; those among the best do not count twice. From lists that
-            were written beforehand they are drawn once for every target, else anew in every step for the whole batch.
+        n_uniform: Items drawn uniformly besides, in every step for the whole batch, at least 0; those among the best do
+            not count twice.
     """
 
     k: int = 100
@@ -105,8 +105,7 @@ class FromCandidates(Tempered):
         if self.n_uniform == 0:
             return wanted, scores, stands_for
         drawn, of_drawn = lesson.listed("drawn", self.n_uniform)
-        each = drawn if drawn.ndim > 1 else jnp.broadcast_to(drawn, of_drawn.shape)
-        is_new = ~(each[..., :, None] == items[..., None, :]).any(axis=-1)
+        is_new = ~drawn_among(drawn, items, n_rows=lesson.student.n_items + 1)
         count = jnp.where(is_new, lesson.student.n_items / self.n_uniform, 0).astype(wanted.dtype)
         return tuple(  # type: ignore[return-value]
             jnp.concatenate(pair, axis=-1)
@@ -152,6 +151,26 @@ class SoftBinary(FromCandidates):
         losses = soft_binary(wanted, scores, temperature=self.temperature_in(lesson))
         counts = stands_for > 0
         return jnp.where(counts, losses, 0).sum(axis=-1) / counts.sum(axis=-1).astype(losses.dtype)
+
+
+def drawn_among(drawn: Int32[Array, " n"], items: Int32[Array, "*shape k"], *, n_rows: int) -> Bool[Array, "*shape n"]:
+    """Say which of the drawn items are in each list, without comparing every pair.
+
+    Args:
+        drawn: Items, some of them perhaps more than once.
+        items: The lists; an item beyond ``n_rows`` is in none.
+        n_rows: More than any drawn item.
+
+    >>> drawn_among(jnp.array([3, 1, 3]), jnp.array([[2, 3], [4, 5]]), n_rows=6).tolist()
+    [[True, False, True], [False, False, False]]
+    """
+    n = len(drawn)
+    first = jnp.full(n_rows, n, jnp.int32).at[drawn].min(jnp.arange(n, dtype=jnp.int32))
+    lists = items.reshape(-1, items.shape[-1])
+    place = first.at[lists].get(mode="fill", fill_value=n)
+    row = jnp.arange(len(lists), dtype=jnp.int32)[:, None]
+    found = jnp.zeros((len(lists), n), bool).at[row, place].set(True, mode="drop")
+    return found[:, first[drawn]].reshape(*items.shape[:-1], n)
 
 
 def candidate_divergence(
