@@ -204,11 +204,12 @@ def candidate_divergence(
 
 @jax.custom_vjp
 def _divergences(wanted: Array, scores: Array, stands_for: Array, temperature: Array) -> Array:
-    return jax.lax.map(lambda block: _with_slopes(*block, temperature)[0], (wanted, scores, stands_for))
+    return jax.lax.map(lambda block: _with_slopes(block, temperature)[0], (wanted, scores, stands_for))
 
 
-def _with_slopes(wanted: Array, scores: Array, stands_for: Array, temperature: Array) -> tuple[Array, Array]:
+def _with_slopes(block: tuple[Array, Array, Array], temperature: Array) -> tuple[Array, Array]:
     """Give the divergences of a block of rows, and their derivatives by the student's scores."""
+    wanted, scores, stands_for = block
     log_count = jnp.where(stands_for > 0, jnp.log(jnp.maximum(stands_for, 1e-9)), -1e9)
     log_teacher = jax.nn.log_softmax(wanted / temperature + log_count, axis=-1)
     log_student = jax.nn.log_softmax(scores / temperature + log_count, axis=-1)
@@ -218,7 +219,7 @@ def _with_slopes(wanted: Array, scores: Array, stands_for: Array, temperature: A
 
 
 def _forward(wanted: Array, scores: Array, stands_for: Array, temperature: Array) -> tuple[Array, Array]:
-    return jax.lax.map(lambda block: _with_slopes(*block, temperature), (wanted, scores, stands_for))
+    return jax.lax.map(lambda block: _with_slopes(block, temperature), (wanted, scores, stands_for))
 
 
 def _backward(slopes: Array, cotangent: Array) -> tuple[None, Array, None, None]:
