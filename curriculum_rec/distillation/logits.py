@@ -180,7 +180,9 @@ def candidate_divergence(
     *,
     temperature: Float[Array, ""] | float = 1.0,
 ) -> Float[Array, "*shape"]:
-    """Compute ``T^2 KL`` of the softmax of candidates, each counting for some items.
+    """Compute ``T^2 KL`` of the softmax of candidates, each counting for some items; only scores have a gradient.
+
+    The gradient comes with the losses, some rows at a time, which is faster than what autodiff makes of the formula.
 
     Args:
         wanted: The teacher's scores.
@@ -194,11 +196,37 @@ def candidate_divergence(
     >>> round(float(candidate_divergence(z, 0 * z, jnp.ones(2))), 4)  # 1/4 log(1/2) + 3/4 log(3/2)
     0.1308
     """
+    n = scores.shape[-1]
+    rows = scores.shape[-2] if scores.ndim > 1 else 1
+    blocks = (array.reshape(-1, rows, n) for array in (wanted, scores, stands_for))
+    return _divergences(*blocks, jnp.asarray(temperature, jnp.float32)).reshape(scores.shape[:-1])
+
+
+@jax.custom_vjp
+def _divergences(wanted: Array, scores: Array, stands_for: Array, temperature: Array) -> Array:
+    return jax.lax.map(lambda block: _with_slopes(block, temperature)[0], (wanted, scores, stands_for))
+
+
+def _with_slopes(block: tuple[Array, Array, Array], temperature: Array) -> tuple[Array, Array]:
+    """Give the divergences of a block of rows, and their derivatives by the student's scores."""
+    wanted, scores, stands_for = block
     log_count = jnp.where(stands_for > 0, jnp.log(jnp.maximum(stands_for, 1e-9)), -1e9)
     log_teacher = jax.nn.log_softmax(wanted / temperature + log_count, axis=-1)
     log_student = jax.nn.log_softmax(scores / temperature + log_count, axis=-1)
     teacher = jnp.exp(log_teacher)
-    return temperature**2 * (teacher * jnp.where(teacher > 0, log_teacher - log_student, 0)).sum(axis=-1)
+    losses = (teacher * jnp.where(teacher > 0, log_teacher - log_student, 0)).sum(axis=-1)
+    return temperature**2 * losses, temperature * (jnp.exp(log_student) - teacher)
+
+
+def _forward(wanted: Array, scores: Array, stands_for: Array, temperature: Array) -> tuple[Array, Array]:
+    return jax.lax.map(lambda block: _with_slopes(block, temperature), (wanted, scores, stands_for))
+
+
+def _backward(slopes: Array, cotangent: Array) -> tuple[None, Array, None, None]:
+    return None, cotangent[..., None] * slopes, None, None
+
+
+_divergences.defvjp(_forward, _backward)
 
 
 def soft_binary(

@@ -158,6 +158,26 @@ def test_options_out_of_range_are_refused(make, message):
         make()
 
 
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5)])
+def test_the_gradient_of_the_candidates_divergence_is_that_of_the_formula(shape):
+    rng = np.random.default_rng(1)
+    wanted, scores, weight = (jnp.asarray(rng.standard_normal(shape), jnp.float32) for _ in range(3))
+    stands_for = jnp.asarray(rng.integers(0, 4, shape) + (np.arange(5) == 0), jnp.float32)
+
+    def plain(scores):
+        counted = jnp.log(stands_for)
+        teacher = jax.nn.softmax(wanted / 1.5 + counted)
+        return -1.5**2 * (teacher * jnp.where(stands_for > 0, scores / 1.5 - jax.nn.logsumexp(
+            scores / 1.5 + counted, axis=-1, keepdims=True), 0)).sum(axis=-1)  # fmt: skip
+
+    def loss(divergence, scores):
+        return ((1 + weight[..., 0] ** 2) * divergence(scores)).sum()
+
+    mine = jax.grad(lambda s: loss(lambda s: candidate_divergence(wanted, s, stands_for, temperature=1.5), s))(scores)
+    np.testing.assert_allclose(mine, jax.grad(lambda s: loss(plain, s))(scores), rtol=1e-5, atol=1e-6)
+    assert np.abs(mine).max() > 1e-2
+
+
 @given(st.integers(1, 9), st.integers(0, 2**31))
 def test_drawn_items_are_found_in_lists(n, seed):
     rng = np.random.default_rng(seed)
