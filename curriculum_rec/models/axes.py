@@ -25,11 +25,11 @@ OURS = (STREAM, HIDDEN, HEADS, HEAD)
 """Labels of units of which this package's models may have more or fewer."""
 
 ROTARY, INNER, INNER_HEADS, BUCKETS = "rotary", "inner", "inner_heads", "buckets"
-SINGLE, FEATURES, CODES, CLASSES, AGES = "single", "features", "codes", "classes", "ages"
+SINGLE, FEATURES, CODES, CLASSES, AGES, GAPS = "single", "features", "codes", "classes", "ages", "gaps"
 QUOTIENTS, REMAINDERS, ITEM_BUCKETS, PROBES = "quotients", "remainders", "item_buckets", "probes"
 OF_FEATURES = tuple(f"{whose} {what}" for whose in ("item", "user") for what in ("rows", "numbers", "codes"))
 OF_TABLES = (QUOTIENTS, REMAINDERS, ITEM_BUCKETS, PROBES)
-FIXED = (ROTARY, INNER, INNER_HEADS, BUCKETS, SINGLE, FEATURES, CODES, CLASSES, AGES, *OF_FEATURES, *OF_TABLES)
+FIXED = (ROTARY, INNER, INNER_HEADS, BUCKETS, SINGLE, FEATURES, CODES, CLASSES, AGES, GAPS, *OF_FEATURES, *OF_TABLES)
 """Labels of units of which every model keeps as many as it has: of them no growth would preserve the function, or
 their number is the data's."""
 
