@@ -28,7 +28,7 @@ class RunTask:
     Attributes:
         objective: The run's loss.
         examples: What it is trained on.
-        structure: The new model without its arrays.
+        structure: The model without its arrays: the new one, or where sizes are decided the old one.
         placed: The devices; each computes all of a batch.
         seed: The run's seed.
         progress: Fraction of the run that has been trained.
@@ -54,6 +54,11 @@ class RunTask:
         arrays = {name: array[rows] for name, array in bucket.arrays.items()}
         key = device_stream(jax.random.key(self.seed), "growth batches", step)
         return self.placed.replicate((arrays, key))
+
+    def arrays(self, batch: Tree) -> Mapping[str, Array]:
+        """Give what a model sees of a batch."""
+        arrays: Mapping[str, Array] = batch[0]
+        return arrays
 
     def loss(self, params: Tree, batch: Tree) -> Float[Array, ""]:
         """Compute the mean loss of a batch, every target counting the same."""
