@@ -15,7 +15,19 @@ from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.growth.units import Copies, NewUnits, UnitGrowth, UnitMap, position_map
 from curriculum_rec.growth.width import Moments, Widening, axes_of, growing_labels
-from curriculum_rec.models.axes import OURS, POSITIONS, ROWS, STREAM, axis_sizes, is_fixed, kind_of, norm_kinds
+from curriculum_rec.models.axes import (
+    EMBEDDING,
+    HIDDEN,
+    OURS,
+    POSITIONS,
+    RANK,
+    ROWS,
+    STREAM,
+    axis_sizes,
+    is_fixed,
+    kind_of,
+    norm_kinds,
+)
 from curriculum_rec.models.structure import Tree, join_model, split_model
 from curriculum_rec.ranges import check_ranges, one_of
 
@@ -31,7 +43,8 @@ class ComposedGrowth:
         units: How units grow, by the label that the model's axes give them: ``stream`` (the residual stream),
             ``hidden`` (feed-forward), ``heads``, ``head`` (the units of each head), ``embedding`` (vectors of
             features), ``rank`` (of cross layers). A label with a name, ``hidden 0`` or ``embedding user.age``, goes by
-            the rule of its first word where it has none of its own. Units without a rule cannot grow.
+            the rule of its first word where it has none of its own, and ``embedding`` and ``rank`` go by that of
+            ``hidden``, as which they act. Units without a rule cannot grow.
         depth: How the depth grows; None where it does not.
         moments: What becomes of an optimizer's averages where the width grows: a ``copy`` is what the grown model's own
             gradients would have made; ``fresh`` lets those of parameters whose shape changes begin anew, ``reset_all``
@@ -107,7 +120,9 @@ class ComposedGrowth:
         return rule(label, old, new, seed=seed)
 
     def _rule(self, label: str) -> UnitGrowth | None:
-        return self.units.get(label, self.units.get(kind_of(label)))
+        kind = kind_of(label)
+        names = (label, kind, HIDDEN) if kind in (EMBEDDING, RANK) else (label, kind)
+        return next((self.units[name] for name in names if name in self.units), None)
 
     def _check_units(self, label: str, old: int, new: int) -> None:
         if new < old:

@@ -46,7 +46,8 @@ class FieldGrowth:
         first_width: Dimensions with which each field begins, at least 1.
         batches: Batches that a check computes the loss of, for every field that may still grow; at least 1.
         scale: Standard deviation of a new dimension, in terms of that of the field's old ones, above 0.
-        moments: As in growth in width.
+        moments: As in growth in width. With ``copy``, a new dimension's averages of squares begin at those of the old
+            ones, beside which its own first gradients are tiny, so that it hardly moves for hundreds of steps.
 
     Source: after DimGrow (Huang and Chu, 2025), which starts with one dimension a field and expands by importance.
     There the importance is a gate that is learnt by shuffling values; here it is the loss without the dimension.
@@ -58,8 +59,8 @@ class FieldGrowth:
     checks: int = 2
     first_width: int = 1
     batches: int = 8
-    scale: float = 1.0
-    moments: Moments = "copy"
+    scale: float = 0.1
+    moments: Moments = "fresh"
 
     def __post_init__(self) -> None:
         ranges = {
@@ -144,7 +145,8 @@ class FieldGrowth:
         self.check(old, new)
         params, opt_state = self._composed(params, opt_state, old=old, new=new, seed=seed)
         paths = frozenset(path_names(path) for path, _ in jax.tree_util.tree_leaves_with_path(params))
-        widths = {(INPUT, *table.path): table.width for table in _input_of(old).tables()}
+        tables = zip(_input_of(old).tables(), _input_of(new).tables(), strict=True)
+        widths = {(INPUT, *before.path): before.width for before, after in tables if before.width < after.width}
 
         def silence(name: tuple[str, ...], leaf: Array) -> Array:
             return leaf.at[0, widths[name] :].set(0) if name in widths else leaf

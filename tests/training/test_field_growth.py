@@ -154,6 +154,9 @@ def test_commands_build_the_model_that_was_grown(finished, monkeypatch, capsys):
     assert f"{summary['test']['auc']:.4f}" in capsys.readouterr().out
     assert pl.read_parquet("again.parquet").equals(pl.read_parquet("whole/evaluation/test.parquet"))
     assert main(["show", "run=whole"]) == 0
+    widths = summary["stages"][-1]["sizes"]["embedding_width"]
+    said = ", ".join(f"{name} {width}" for name, width in widths.items())
+    assert f"embedding_width of the last stage, as growth decided: {said}" in " ".join(capsys.readouterr().out.split())
 
 
 def stop_at(monkeypatch, runner, stop):
