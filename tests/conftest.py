@@ -4,8 +4,10 @@
 need as many.
 """
 
+import gc
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -33,8 +35,21 @@ from curriculum_rec.data.examples import Examples, SequenceExamples  # noqa: E40
 from curriculum_rec.data.interactions import clean  # noqa: E402
 from curriculum_rec.data.splits import LeaveOneOut, Split  # noqa: E402
 
+MAX_MAPPINGS = 20_000
+"""Of the 65,530 pieces of memory that Linux lets a process map by default: beyond them the compiler aborts it."""
+
 settings.register_profile("suite", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_programs() -> Iterator[None]:
+    """Forget compiled programs when there are many, after the module: each one keeps a few pieces of memory mapped."""
+    yield
+    mappings = Path("/proc/self/maps")
+    if mappings.exists() and mappings.read_bytes().count(b"\n") > MAX_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

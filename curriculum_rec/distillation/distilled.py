@@ -111,7 +111,7 @@ class Distilled:
         return losses
 
     def _lesson(self, student: Reused, batch: Batch, rng: BatchRng, done: Array) -> Lesson:
-        heard = self.hearing(batch, rng, student.n_items)
+        heard = self.hearing(batch, rng)
         everyone = None
         if self.needs.whole_batch and heard.voice is not None:
             everyone = Whole.of(student, student.hidden, heard.voice, batch, axis_name=self.axis_name)

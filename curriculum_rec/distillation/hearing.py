@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Int32
+from jaxtyping import Array, Bool
 
 from curriculum_rec.distillation.contract import Listed, ListName, Needs
-from curriculum_rec.distillation.lists import LISTS, make_lists
+from curriculum_rec.distillation.lists import KEPT, make_lists
 from curriculum_rec.distillation.voice import How, Voice
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.structure import Tree, split_model
@@ -25,8 +25,8 @@ from curriculum_rec.negatives.contract import Memory
 ARRAY = "teacher "
 """Begins the names of what a teacher leaves in the examples' arrays and in an objective's memory."""
 
-PARAMS, GROUPS = "params", "groups"
-"""Names in ``Batch.teacher``: a list of parameters, and the popularity group of each item."""
+PARAMS, GROUPS, VECTORS = "params", "groups", "vectors"
+"""Names in ``Batch.teacher``: a list of parameters, the popularity group of each item, a list of item vectors."""
 
 
 class Heard(NamedTuple):
@@ -55,7 +55,7 @@ class Hearing(Protocol):
         """Bring the memory up to a step; the result is the same on every device."""
         ...
 
-    def __call__(self, batch: Batch, rng: BatchRng, n_items: int) -> Heard:
+    def __call__(self, batch: Batch, rng: BatchRng) -> Heard:
         """Hear what the teacher says of a batch."""
         ...
 
@@ -88,26 +88,34 @@ class FromTeachers(WithoutMemory):
     needs: Needs
     how: How = "mean"
 
-    def __call__(self, batch: Batch, rng: BatchRng, n_items: int) -> Heard:
+    def __call__(self, batch: Batch, rng: BatchRng) -> Heard:
         """Run the teachers."""
         voice = Voice.of(self.structures, batch.teacher[PARAMS], batch, self.how, attention=self.needs.attention)
-        return Heard(ask(voice, batch, rng, self.needs, n_items), voice, jnp.ones((), bool))
+        return Heard(ask(voice, batch, rng, self.needs), voice, jnp.ones((), bool))
 
 
 @dataclass(frozen=True)
 class FromLists(WithoutMemory):
-    """Reads lists that were written beforehand.
+    """Reads lists that were written beforehand, and scores uniform items by user vectors that were.
 
     Args:
         needs: What is read.
+        n_items: Size of the catalogue.
+        how: How several teachers become one.
     """
 
     needs: Needs
+    n_items: int
+    how: How = "mean"
 
-    def __call__(self, batch: Batch, rng: BatchRng, n_items: int) -> Heard:
+    def __call__(self, batch: Batch, rng: BatchRng) -> Heard:
         """Read."""
-        del rng, n_items
-        return Heard(read_lists(batch), None, jnp.ones((), bool))
+        lists = read_lists(batch)
+        if self.needs.drawn:
+            vectors = tuple(batch.teacher[VECTORS])
+            hidden = tuple(batch[hidden_name(number)] for number in range(len(vectors)))
+            lists |= draw_list(Voice(hidden, vectors, self.n_items, self.how), rng, self.needs)
+        return Heard(lists, None, jnp.ones((), bool))
 
 
 @dataclass(frozen=True)
@@ -140,26 +148,26 @@ class FromAverage:
         average = {name: kept * memory[name] + (1 - kept) * leaf for name, leaf in now.items()}
         return {**memory, **average, f"{ARRAY}steps": steps + 1}
 
-    def __call__(self, batch: Batch, rng: BatchRng, n_items: int) -> Heard:
+    def __call__(self, batch: Batch, rng: BatchRng) -> Heard:
         """Run the average."""
         leaves = [batch.memory[name] for name in _named(self.template)]
         params = jax.tree.unflatten(jax.tree.structure(self.template), leaves)
         voice = Voice.of([self.structure], [params], batch, "mean", attention=self.needs.attention)
-        return Heard(ask(voice, batch, rng, self.needs, n_items), voice, jnp.ones((), bool))
+        return Heard(ask(voice, batch, rng, self.needs), voice, jnp.ones((), bool))
 
 
-def ask(voice: Voice, batch: Batch, rng: BatchRng, needs: Needs, n_items: int) -> dict[str, Listed]:
-    """Have a teacher make the lists that are needed, of uniform items the same for the whole batch."""
-    if not (needs.best or needs.drawn or needs.grouped):
-        return {}
-    drawn = draw_items(rng, needs.drawn, n_items) if needs.drawn else None
+def ask(voice: Voice, batch: Batch, rng: BatchRng, needs: Needs) -> dict[str, Listed]:
+    """Have a teacher make the lists that are needed."""
     groups = None if batch.teacher is None else batch.teacher.get(GROUPS)
-    return make_lists(voice, needs, drawn=drawn, groups=groups)
+    lists = make_lists(voice, needs, groups=groups)
+    return lists | draw_list(voice, rng, needs) if needs.drawn else lists
 
 
-def draw_items(rng: BatchRng, n: int, n_items: int) -> Int32[Array, " n"]:
-    """Draw items for the whole batch, the same on every device."""
-    return 1 + jax.random.randint(rng.named("teacher's uniform items").key(), (n,), 0, n_items, jnp.int32)
+def draw_list(voice: Voice, rng: BatchRng, needs: Needs) -> dict[str, Listed]:
+    """Draw items for the whole batch, the same on every device, and have a teacher score them."""
+    key = rng.named("teacher's uniform items").key()
+    drawn = 1 + jax.random.randint(key, (needs.drawn,), 0, voice.n_items, jnp.int32)
+    return {"drawn": Listed(drawn, voice.scores_of(drawn))}
 
 
 def array_names(name: ListName) -> tuple[str, str]:
@@ -171,9 +179,18 @@ def array_names(name: ListName) -> tuple[str, str]:
     return f"{ARRAY}{name} items", f"{ARRAY}{name} scores"
 
 
+def hidden_name(number: int) -> str:
+    """Give the name under which a teacher's user vectors travel with the examples' arrays.
+
+    >>> hidden_name(0)
+    'teacher hidden 0'
+    """
+    return f"{ARRAY}hidden {number}"
+
+
 def read_lists(batch: Batch) -> dict[str, Listed]:
     """Read the lists that travel with the examples' arrays."""
-    there = [name for name in LISTS if array_names(name)[0] in batch.arrays]
+    there = [name for name in KEPT if array_names(name)[0] in batch.arrays]
     return {name: Listed(*(batch[array] for array in array_names(name))) for name in there}
 
 

@@ -13,44 +13,33 @@ from curriculum_rec.distillation.groups import group_mask
 from curriculum_rec.distillation.voice import Voice
 from curriculum_rec.models.top import top_of_rows
 
-LISTS: tuple[ListName, ...] = ("best", "drawn", "grouped")
+KEPT: tuple[ListName, ...] = ("best", "grouped")
+"""Lists that can be written beforehand."""
 
 
-def make_lists(
-    voice: Voice,
-    needs: Needs,
-    *,
-    drawn: Int32[Array, "*shape n"] | None = None,
-    groups: Int32[Array, " rows"] | None = None,
-) -> dict[str, Listed]:
-    """Make the lists that are needed for every target of a batch, one position after the other.
+def make_lists(voice: Voice, needs: Needs, *, groups: Int32[Array, " rows"] | None = None) -> dict[str, Listed]:
+    """Make the lists of best items that are needed for every target of a batch, one position after the other.
 
     Args:
         voice: The teacher.
         needs: Which lists, and how long.
-        drawn: Items drawn uniformly, ``[n]`` for the whole batch or ``[batch, length, n]``; None where none are needed.
         groups: The popularity group of each item, int32 ``[n_items + 1]``; None where none are needed.
     """
-    of_position = drawn.swapaxes(0, 1) if drawn is not None and drawn.ndim > 1 else None
+    if not (needs.best or needs.grouped):
+        return {}
 
-    def one_position(asked: tuple[tuple[Array, ...], Array | None]) -> dict[str, Listed]:
-        hidden, own = asked
+    def one_position(hidden: tuple[Array, ...]) -> dict[str, Listed]:
         scores = voice.scores(hidden)
         lists = {}
         if needs.best:
             value, item = top_of_rows(scores, needs.best)
             lists["best"] = Listed(item, value)
-        if drawn is not None:
-            items = jnp.broadcast_to(drawn if own is None else own, (len(scores), needs.drawn))
-            lists["drawn"] = Listed(items, jnp.take_along_axis(scores, items, axis=1))
         if groups is not None and needs.grouped:
             lists["grouped"] = _best_of_groups(scores, groups, needs)
         return lists
 
-    by_position = jax.lax.map(one_position, (tuple(h.swapaxes(0, 1) for h in voice.hidden), of_position))
+    by_position = jax.lax.map(one_position, tuple(h.swapaxes(0, 1) for h in voice.hidden))
     lists: dict[str, Listed] = jax.tree.map(lambda array: array.swapaxes(0, 1), by_position)
-    if drawn is not None and of_position is None:
-        lists["drawn"] = Listed(drawn, lists["drawn"].scores)
     return lists
 
 

@@ -11,8 +11,8 @@ from flax import nnx
 from jaxtyping import Array
 
 from curriculum_rec.distillation.contract import Listed, Needs
-from curriculum_rec.distillation.hearing import ARRAY, PARAMS, Heard, ask, read_lists
-from curriculum_rec.distillation.lists import choose_version, stack_versions
+from curriculum_rec.distillation.hearing import ARRAY, PARAMS, Heard, read_lists
+from curriculum_rec.distillation.lists import choose_version, make_lists, stack_versions
 from curriculum_rec.distillation.teachers import Trajectory
 from curriculum_rec.distillation.trajectory import advance, discrepancy
 from curriculum_rec.distillation.voice import Voice
@@ -54,9 +54,10 @@ class FromVersions:
         n = self.n_examples
         return {VERSION: jnp.zeros(n, jnp.int32), DISTANCE: jnp.full(n, -1, jnp.float32)}
 
-    def __call__(self, batch: Batch, rng: BatchRng, n_items: int) -> Heard:
+    def __call__(self, batch: Batch, rng: BatchRng) -> Heard:
         """Take every user's version."""
-        lists = choose_version(self._all_lists(batch, rng, n_items), batch.memory[VERSION][batch[EXAMPLE]])
+        del rng
+        lists = choose_version(self._all_lists(batch), batch.memory[VERSION][batch[EXAMPLE]])
         way = batch.memory[VERSION].mean(dtype=jnp.float32) / (self.n_versions - 1)
         return Heard(lists, None, way >= self.rule.enough - 1e-6)
 
@@ -104,19 +105,18 @@ class FromVersions:
         scores = jnp.where(candidate, jnp.matmul(hidden, vectors.T, preferred_element_type=jnp.float32), -jnp.inf)
         depth = self.rule.depth
         _, items = top_of_rows(scores, depth)
-        wanted = self._all_lists(batch, None, model.n_items)["best"].items[..., :depth]
+        wanted = self._all_lists(batch)["best"].items[..., :depth]
         wanted = jnp.take_along_axis(wanted, last[:, None, None, None], axis=1)[:, 0]
         return discrepancy(jnp.broadcast_to(items[:, None], wanted.shape), wanted)
 
-    def _all_lists(self, batch: Batch, rng: BatchRng | None, n_items: int) -> dict[str, Listed]:
+    def _all_lists(self, batch: Batch) -> dict[str, Listed]:
         if not self.structures:
             return read_lists(batch)
-        rng = rng or BatchRng.for_rows(jax.random.key(0), jnp.arange(len(batch["target"]), dtype=jnp.int32))
         voices = [
             Voice.of([structure], [params], batch, "mean")
             for structure, params in zip(self.structures, batch.teacher[PARAMS], strict=True)
         ]
-        return stack_versions([ask(voice, batch, rng, self.needs, n_items) for voice in voices])
+        return stack_versions([make_lists(voice, self.needs) for voice in voices])
 
 
 def needed_by(rule: Trajectory, needs: Needs) -> Needs:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
@@ -70,6 +70,16 @@ class Voice:
     def scores(self, hidden: Sequence[Float[Array, "rows _"]]) -> Float[Array, "rows items"]:
         """Score the catalogue for some user vectors of each teacher; what is no item gets minus infinity."""
         return voice_scores(hidden, self.vectors, n_items=self.n_items, how=self.how)
+
+    def scores_of(self, items: Int32[Array, " n"]) -> Float[Array, "batch length n"]:
+        """Score some items for every target of the batch.
+
+        One teacher scores those alone; several are compared over the catalogue, one position after the other.
+        """
+        if len(self.hidden) == 1:
+            return jnp.matmul(self.hidden[0], self.vectors[0][items].T, preferred_element_type=jnp.float32)
+        by_position = tuple(hidden.swapaxes(0, 1) for hidden in self.hidden)
+        return jax.lax.map(lambda hidden: self.scores(hidden)[:, items], by_position).swapaxes(0, 1)
 
 
 def hidden_and_maps(

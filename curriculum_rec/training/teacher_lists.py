@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -17,14 +17,13 @@ from jaxtyping import Array
 
 from curriculum_rec.data.examples import BATCH_MULTIPLE, Bucket, Examples
 from curriculum_rec.distillation.contract import Listed, Needs
-from curriculum_rec.distillation.hearing import array_names
+from curriculum_rec.distillation.hearing import array_names, hidden_name
 from curriculum_rec.distillation.lists import make_lists, stack_versions
 from curriculum_rec.distillation.voice import How, Voice
 from curriculum_rec.evaluation.evaluator import fold
 from curriculum_rec.evaluation.target_statistics import ASKED
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.structure import Tree
-from curriculum_rec.streams import host_stream
 from curriculum_rec.training.placement import Placed
 from curriculum_rec.training.score_store import ScoreStore
 from curriculum_rec.training.workshop import digest_of
@@ -57,20 +56,16 @@ class TeacherLists:
         teacher: The teacher.
         needs: Which lists, and how long.
         examples: Whole sequences with targets.
-        n_items: Size of the catalogue.
         groups: The popularity group of each item; None where none are needed.
         placed: The devices.
-        seed: Decides which items are drawn.
         batch_size: Sequences asked at once, one position after the other; memory grows with it, not the result.
     """
 
     teacher: Frozen
     needs: Needs
     examples: Examples
-    n_items: int
     groups: np.ndarray | None
     placed: Placed
-    seed: int
     batch_size: int = 128
 
     def read(self, store: ScoreStore) -> list[dict[str, np.ndarray]] | None:
@@ -120,30 +115,25 @@ class TeacherLists:
             "examples": digest_of(self.examples),
             "teachers": self.teacher.digests,
             "how": "versions" if self.teacher.versions else self.teacher.how,
-            "lists": dataclasses.asdict(self.needs),
-            "seed": self.seed if self.needs.drawn else None,
+            "lists": dataclasses.asdict(replace(self.needs, drawn=0)),
         }
 
     @property
     def _arrays(self) -> list[str]:
-        asked = {"best": self.needs.best, "drawn": self.needs.drawn, "grouped": self.needs.grouped}
-        return [array for name, n in asked.items() if n for array in array_names(name)]  # type: ignore[arg-type]
+        asked = {"best": self.needs.best, "grouped": self.needs.grouped}
+        lists = [array for name, n in asked.items() if n for array in array_names(name)]  # type: ignore[arg-type]
+        return lists + [hidden_name(n) for n in range(len(self.teacher.structures) if self.needs.drawn else 0)]
 
     @property
     def _names(self) -> list[str]:
         return [f"{array} {number}" for number in range(len(self.examples.buckets)) for array in self._arrays]
 
     def _batches(self, number: int) -> dict[str, np.ndarray]:
-        """Fold a bucket's rows, ``[n_batches, batch, length]``, and what is drawn for them."""
+        """Fold a bucket's rows, ``[n_batches, batch, length]``."""
         bucket = self.examples.buckets[number]
         multiple = int(np.lcm(BATCH_MULTIPLE, self.placed.n_shards))
         size = -(-min(self.batch_size, len(bucket.example)) // multiple) * multiple
-        arrays = {name: fold(np.asarray(bucket.arrays[name]), size) for name in ASKED if name in bucket.arrays}
-        if self.needs.drawn:
-            shape = (*bucket.arrays["target"].shape, self.needs.drawn)
-            stream = host_stream(self.seed, "teacher's uniform items", number)
-            arrays["drawn"] = fold(stream.integers(1, self.n_items + 1, shape, np.int32), size)
-        return arrays
+        return {name: fold(np.asarray(bucket.arrays[name]), size) for name in ASKED if name in bucket.arrays}
 
     def _ask(self, batches: Mapping[str, np.ndarray]) -> dict[str, Array]:
         on_devices = {name: self.placed.split(array, 1) for name, array in batches.items()}
@@ -168,24 +158,28 @@ def _ask_batches(
     how: How | None,
     needs: Needs,
 ) -> dict[str, Array]:
-    """Make the lists of all batches, ``[n_batches, batch, length, ...]``; without ``how``, each teacher its own."""
+    """Make the lists of all batches, ``[n_batches, batch, length, ...]``; without ``how``, each teacher its own.
 
-    def lists_of(structures: Sequence[nnx.GraphDef], params: Sequence[Tree], arrays: Mapping[str, Array]) -> Any:
-        batch = Batch(arrays, jnp.ones(len(arrays["history"])))
-        voice = Voice.of(structures, params, batch, how or "mean")
-        return make_lists(voice, needs, drawn=arrays.get("drawn"), groups=groups)
+    Where items are drawn in the step, the teachers' user vectors are kept, by which they score whatever is drawn.
+    """
 
     def one_batch(arrays: Mapping[str, Array]) -> dict[str, Array]:
+        batch = Batch(arrays, jnp.ones(len(arrays["history"])))
         lists: dict[str, Listed]
+        hidden: tuple[Array, ...] = ()
         if how is None:
             alone = zip(structures, params, strict=True)
-            lists = stack_versions([lists_of((structure,), (tree,), arrays) for structure, tree in alone])
+            voices = [Voice.of((structure,), (tree,), batch, "mean") for structure, tree in alone]
+            lists = stack_versions([make_lists(voice, needs, groups=groups) for voice in voices])
         else:
-            lists = lists_of(structures, params, arrays)
-        return {
+            voice = Voice.of(structures, params, batch, how)
+            lists = make_lists(voice, needs, groups=groups)
+            hidden = voice.hidden if needs.drawn else ()
+        kept = {
             array: value
             for name, listed in lists.items()
             for array, value in zip(array_names(name), listed, strict=True)  # type: ignore[arg-type]
         }
+        return kept | {hidden_name(n): each.astype(jnp.float32) for n, each in enumerate(hidden)}
 
     return jax.lax.map(one_batch, dict(batches))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 from flax import nnx
+from jaxtyping import Array
 
 from curriculum_rec.curriculum.difficulty import Workshop
 from curriculum_rec.curriculum.quantile import quantiles
@@ -23,7 +26,7 @@ from curriculum_rec.distillation.distilled import (
     make_parts,
 )
 from curriculum_rec.distillation.groups import check_groups, popularity_groups
-from curriculum_rec.distillation.hearing import GROUPS, PARAMS, FromAverage, FromLists, FromTeachers, Hearing
+from curriculum_rec.distillation.hearing import GROUPS, PARAMS, VECTORS, FromAverage, FromLists, FromTeachers, Hearing
 from curriculum_rec.distillation.options import Distillation
 from curriculum_rec.distillation.teachers import (
     AverageTeacher,
@@ -159,6 +162,8 @@ class Tutor:
         teacher: dict[str, Any] = {} if groups is None else {GROUPS: groups}
         if lists is None:
             teacher[PARAMS] = frozen.params
+        elif distil.needs.drawn:
+            teacher[VECTORS] = _item_vectors(frozen)
         return Tuition(objective, self._laid_out(distil, lists), self.placed.replicate(teacher), parts, taken)
 
     @property
@@ -221,7 +226,9 @@ class Tutor:
                 span.first_step,
                 () if cached else frozen.structures,
             )
-        return FromLists(distil.needs) if cached else FromTeachers(frozen.structures, distil.needs, frozen.how)
+        if cached:
+            return FromLists(distil.needs, self._n_items, frozen.how)
+        return FromTeachers(frozen.structures, distil.needs, frozen.how)
 
     def _lists(
         self, distil: Distillation, name: str, frozen: Frozen, groups: np.ndarray | None, n_steps: int
@@ -229,16 +236,12 @@ class Tutor:
         """Give the teacher's lists if they are to be read, else None, and say why."""
         if distil.cache == "never" or not distil.can_be_cached:
             return None, "asked in every step"
-        lists = TeacherLists(frozen, distil.needs, self.examples, self._n_items, groups, self.placed, self._seed)
+        lists = TeacherLists(frozen, distil.needs, self.examples, groups, self.placed)
         cached, taken = self._decision(distil, name, lists, n_steps)
         if not cached:
             return None, taken
         there = lists.read(self.store)
         return lists.write(self.store) if there is None else there, taken
-
-    @property
-    def _seed(self) -> int:
-        return self.experiment.seed
 
     def _decision(self, distil: Distillation, name: str, lists: TeacherLists, n_steps: int) -> tuple[bool, str]:
         """Decide whether lists are written, once a stage: a run that goes on must not decide anew."""
@@ -282,6 +285,16 @@ class Tutor:
             for bucket, named in zip(self.examples.buckets, more, strict=True)
         )
         return replace(self.examples, buckets=buckets)
+
+
+def _item_vectors(frozen: Frozen) -> list[Array]:
+    """Give the item vectors of every teacher."""
+
+    @partial(jax.jit, static_argnums=0)
+    def vectors(structure: nnx.GraphDef, params: Tree) -> Array:
+        return join_model(structure, params).item_vectors()
+
+    return [vectors(structure, tree) for structure, tree in zip(frozen.structures, frozen.params, strict=True)]
 
 
 def _widths(frozen: Frozen) -> list[int]:

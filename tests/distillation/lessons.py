@@ -70,7 +70,7 @@ def make_lesson(
         batch=batch,
         rng=make_rng(seed),
         mask=batch["target"] > 0,
-        lists=ask(voice, batch, make_rng(seed), needs, N_ITEMS),
+        lists=ask(voice, batch, make_rng(seed), needs),
         voice=voice,
         part=part,
         progress=jnp.float32(progress),

@@ -2,6 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from lessons import (
     LENGTHS,
     N_ITEMS,
@@ -17,7 +19,7 @@ from lessons import (
 from scipy.special import expit, log_softmax, softmax
 
 from curriculum_rec.distillation import CandidateDivergence, CatalogueDivergence, SoftBinary
-from curriculum_rec.distillation.logits import candidate_divergence
+from curriculum_rec.distillation.logits import candidate_divergence, drawn_among
 from curriculum_rec.errors import OptionError
 
 STUDENT, TEACHER = fixed_model(seed=1), fixed_model(width=7, seed=2)
@@ -154,3 +156,40 @@ def test_heat_is_a_factor_of_the_temperature():
 def test_options_out_of_range_are_refused(make, message):
     with pytest.raises(OptionError, match=message):
         make()
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5)])
+def test_the_gradient_of_the_candidates_divergence_is_that_of_the_formula(shape):
+    rng = np.random.default_rng(1)
+    wanted, scores, weight = (jnp.asarray(rng.standard_normal(shape), jnp.float32) for _ in range(3))
+    stands_for = jnp.asarray(rng.integers(0, 4, shape) + (np.arange(5) == 0), jnp.float32)
+
+    def plain(scores):
+        counted = jnp.log(stands_for)
+        teacher = jax.nn.softmax(wanted / 1.5 + counted)
+        return -1.5**2 * (teacher * jnp.where(stands_for > 0, scores / 1.5 - jax.nn.logsumexp(
+            scores / 1.5 + counted, axis=-1, keepdims=True), 0)).sum(axis=-1)  # fmt: skip
+
+    def loss(divergence, scores):
+        return ((1 + weight[..., 0] ** 2) * divergence(scores)).sum()
+
+    mine = jax.grad(lambda s: loss(lambda s: candidate_divergence(wanted, s, stands_for, temperature=1.5), s))(scores)
+    np.testing.assert_allclose(mine, jax.grad(lambda s: loss(plain, s))(scores), rtol=1e-5, atol=1e-6)
+    assert np.abs(mine).max() > 1e-2
+
+
+@given(st.integers(1, 9), st.integers(0, 2**31))
+def test_drawn_items_are_found_in_lists(n, seed):
+    rng = np.random.default_rng(seed)
+    drawn, items = rng.integers(1, 10, n, np.int32), rng.integers(1, 12, (2, 3, 4), np.int32)
+    expected = (drawn[:, None] == items[..., None, :]).any(axis=-1)
+    np.testing.assert_array_equal(drawn_among(jnp.asarray(drawn), jnp.asarray(items), n_rows=10), expected)
+
+
+@pytest.mark.parametrize("how", ["mean", "borda"])
+def test_some_items_are_scored_as_among_all(how):
+    drawn = jnp.array([3, 12, 3, 1])
+    for teachers in ((TEACHER,), (TEACHER, STUDENT)):
+        voice = voice_of(*teachers, how=how)
+        whole = jnp.stack([voice.scores(tuple(h[:, place] for h in voice.hidden)) for place in range(3)], axis=1)
+        np.testing.assert_allclose(voice.scores_of(drawn), whole[..., drawn], rtol=1e-5, atol=1e-6)
