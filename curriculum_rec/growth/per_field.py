@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, ClassVar, get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Int32
+from jaxtyping import Array
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.composed import ComposedGrowth, at_depth_of
@@ -170,6 +170,9 @@ def importances(
 ) -> dict[str, float]:
     """Measure by what fraction the loss rises without the newest dimension of each field.
 
+    Tables are changed on the host, so that one program computes all losses: with many fields, one that changes them takes
+    far longer to compile than to run.
+
     Args:
         params: The model's parameters.
         tables: The fields.
@@ -179,49 +182,48 @@ def importances(
     Returns:
         By the fields' names; below 0 where the loss falls.
     """
-
-    @jax.jit
-    def losses(params: Tree, batch: Tree) -> Array:
-        codes = task.arrays(batch)["categorical"]
-
-        def without(chosen: Int32[Array, ""]) -> Array:
-            changed = params
-            for number, table in enumerate(tables):
-                changed = _replaced(changed, (INPUT, *table.path), table, codes, where=chosen == number)
-            return task.loss(changed, batch)
-
-        return jax.lax.map(without, jnp.arange(len(tables) + 1, dtype=jnp.int32))  # the last changes nothing
-
-    total = np.sum([np.asarray(losses(params, task.batch(number)), np.float64) for number in batches], axis=0)
-    rises = (total[:-1] - total[-1]) / max(total[-1], np.finfo(np.float32).tiny)
+    loss = jax.jit(task.loss)
+    params = jax.tree.map(lambda leaf: jax.device_put(leaf, leaf.sharding), params)  # else one program a changed table
+    leaves = [_leaf(params, (INPUT, *table.path)) for table in tables]
+    vectors = [np.asarray(leaf) for leaf in leaves]
+    whole, without = 0.0, np.zeros(len(tables))
+    for batch in map(task.batch, batches):
+        codes = np.asarray(task.arrays(batch)["categorical"])
+        whole += float(loss(params, batch))
+        for number, (table, leaf, old) in enumerate(zip(tables, leaves, vectors, strict=True)):
+            new = without_newest(old, codes[:, slice(*table.columns)], has_unknown=table.has_unknown)
+            changed = _with_leaf(params, (INPUT, *table.path), jax.device_put(new, leaf.sharding))
+            without[number] += float(loss(changed, batch))
+    rises = (without - whole) / max(whole, float(np.finfo(np.float32).tiny))
     return {table.name: float(rise) for table, rise in zip(tables, rises, strict=True)}
 
 
-def without_newest(vectors: Array, codes: Int32[Array, "batch columns"], *, has_unknown: Sequence[bool]) -> Array:
+def without_newest(vectors: np.ndarray, codes: np.ndarray, *, has_unknown: Sequence[bool]) -> np.ndarray:
     """Give every vector, as its last entry, the mean of these over the values that are looked up.
 
     Args:
-        vectors: ``[codes, width]``.
-        codes: What is looked up.
+        vectors: float32 ``[codes, width]``.
+        codes: int32 ``[batch, columns]``, what is looked up.
         has_unknown: Of each column, whether code 0 is a value; elsewhere it fills up.
 
-    >>> table = jnp.array([[5.0, 0.0], [5.0, 3.0], [5.0, 9.0]])
-    >>> without_newest(table, jnp.array([[1, 0], [2, 1]]), has_unknown=[True, False])[:, 1].tolist()
+    >>> table = np.array([[5, 0], [5, 3], [5, 9]], np.float32)
+    >>> without_newest(table, np.array([[1, 0], [2, 1]]), has_unknown=[True, False])[:, 1].tolist()
     [5.0, 5.0, 5.0]
     """
-    weight = (jnp.array(has_unknown)[None, :] | (codes > 0)).astype(vectors.dtype)
-    newest = vectors[:, -1]
-    mean = (newest[codes] * weight).sum() / jnp.maximum(weight.sum(), 1)
-    return vectors.at[:, -1].set(mean)
+    looked_up = codes[np.array(has_unknown) | (codes > 0)]
+    changed = vectors.copy()
+    changed[:, -1] = vectors[looked_up, -1].mean(dtype=np.float64) if len(looked_up) else 0
+    return changed
 
 
-def _replaced(tree: Tree, path: tuple[str, ...], table: FieldTable, codes: Array, *, where: Array) -> Tree:
-    """Give parameters, one of them without its newest dimension if ``where`` says so."""
-    if path:
-        name, *rest = path
-        return {**tree, name: _replaced(tree[name], tuple(rest), table, codes, where=where)}
-    begin, end = table.columns
-    return jnp.where(where, without_newest(tree, codes[:, begin:end], has_unknown=table.has_unknown), tree)
+def _leaf(tree: Tree, path: tuple[str, ...]) -> Array:
+    return reduce(lambda below, name: below[name], path, tree)
+
+
+def _with_leaf(tree: Tree, path: tuple[str, ...], leaf: Array) -> Tree:
+    if not path:
+        return leaf
+    return {**tree, path[0]: _with_leaf(tree[path[0]], path[1:], leaf)}
 
 
 def _input_of(model: nnx.Module) -> FeatureInput:
