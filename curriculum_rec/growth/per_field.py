@@ -170,8 +170,8 @@ def importances(
 ) -> dict[str, float]:
     """Measure by what fraction the loss rises without the newest dimension of each field.
 
-    Tables are changed on the host, so that one program computes all losses: with many fields, one that changes them takes
-    far longer to compile than to run.
+    Tables are changed on the host, so that one program computes all losses: one that changes many of them takes far
+    longer to compile than to run.
 
     Args:
         params: The model's parameters.
