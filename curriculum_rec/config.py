@@ -52,6 +52,7 @@ LATER_OPTIONS: dict[str, dict[str, Any]] = {
         "item_features": "add",
         "user_features": "add",
         "dense_vectors": "frozen",
+        "time_features": "none",
         "example_age": "none",
     },
     "evaluation": {"metrics": None, "targets": None, "item_chunk": None, "groups": None},

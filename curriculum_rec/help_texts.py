@@ -60,7 +60,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
   features      none; one more by +features/feature@features.interaction.features.NAME=categorical|multi_categorical|
                 numeric|time|time_gap|history|text|sentence_vectors|dense   (so for features.user and features.item,
                 which join models of sequences, too: model.item_features=add|none .user_features=add|none
-                .dense_vectors=frozen|trained)
+                .dense_vectors=frozen|trained; without any: model.time_features=gap)
                 +features/reduce@features.interaction.reduce.NAME=pca|truncated_svd|linear_discriminant|topic_model
   cleaning      by data; one more rule by +cleaning/rule@cleaning.NAME=missing|incomplete|fill_missing|duplicates|
                 out_of_range|convert_timestamps|outliers|inhuman_activity|k_core|rating_threshold

@@ -47,6 +47,6 @@ def require_times(timestamp: np.ndarray | None) -> np.ndarray:
     if timestamp is None:
         raise DataError(
             "the model wants to know when items came, and these data have no timestamps: name their column by "
-            "data.timestamp, or leave the time out by model.bias=position"
+            "data.timestamp, or leave the time out by model.time_features=none, and of hstu by model.bias=position too"
         )
     return timestamp

@@ -56,18 +56,38 @@ def sign_flip_test(
     check_value("alternative", alternative, one_of(*get_args(Alternative)))
     flat, two_sided = difference.reshape(-1, n), alternative == "two-sided"
     exact = 2**n <= draws
-    n_flips, stream = 2**n if exact else draws, host_stream(seed, "sign flips")
-    # Sums of the same numbers in another order differ by rounding; such a tie is a tie.
-    observed = flat.sum(axis=1)
-    level = (np.abs(observed) if two_sided else observed) - 1e-12 * np.abs(flat).sum(axis=1)
-    count, block = np.zeros(len(flat), np.int64), max(1, BLOCK // n)
-    for begin in range(0, n_flips, block):
-        number = np.arange(begin, min(begin + block, n_flips))
-        negative = (number[:, None] >> np.arange(n)) & 1 if exact else stream.integers(2, size=(len(number), n))
-        flipped = flat @ (1.0 - 2.0 * negative).T
-        count += ((np.abs(flipped) if two_sided else flipped) >= level[:, None]).sum(axis=1)
+    n_flips = 2**n if exact else draws
+    if exact:
+        count = _count_flips(flat, n_flips, two_sided=two_sided, stream=None)
+    else:  # the sign of a 0 changes no sum, and most users have the same list twice
+        rows = [row[row != 0][None] for row in flat]
+        streams = (host_stream(seed, "sign flips") for _ in rows)
+        each = [_count_flips(row, n_flips, two_sided=two_sided, stream=s) for row, s in zip(rows, streams, strict=True)]
+        count = np.concatenate(each) if each else np.zeros(0, np.int64)
     p = count / n_flips if exact else (1 + count) / (1 + n_flips)
     return p.reshape(difference.shape[:-1]), (1 + two_sided) / n_flips if exact else 1 / (1 + n_flips)
+
+
+def _count_flips(flat: np.ndarray, n_flips: int, *, two_sided: bool, stream: np.random.Generator | None) -> np.ndarray:
+    """Count the flips, all of them or random ones, whose sums are at least as far out as the observed ones."""
+    n = flat.shape[1]
+    total = flat.sum(axis=1, keepdims=True)
+    # Sums of the same numbers in another order differ by rounding; such a tie is a tie.
+    level = (np.abs(total) if two_sided else total) - 1e-12 * np.abs(flat).sum(axis=1, keepdims=True)
+    count, block = np.zeros(len(flat), np.int64), max(1, BLOCK // max(n, 1))
+    for begin in range(0, n_flips, block):
+        number = np.arange(begin, min(begin + block, n_flips))
+        negative = (number[:, None] >> np.arange(n)) & 1 if stream is None else _bits(stream, (len(number), n))
+        flipped = total - 2.0 * (flat @ negative.T.astype(np.float64))
+        count += ((np.abs(flipped) if two_sided else flipped) >= level).sum(axis=1)
+    return count
+
+
+def _bits(stream: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Draw fair bits, uint8."""
+    size = shape[0] * shape[1]
+    drawn = np.frombuffer(stream.bytes(-(-size // 8)), np.uint8)
+    return np.unpackbits(drawn, count=size).reshape(shape)
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -28,13 +28,13 @@ OURS = (STREAM, HIDDEN, HEADS, HEAD, EMBEDDING, RANK)
 A label may have a name after a blank, ``hidden 0`` or ``embedding age``: units of the same kind, counted apart."""
 
 ROTARY, INNER, INNER_HEADS, BUCKETS = "rotary", "inner", "inner_heads", "buckets"
-SINGLE, FEATURES, CODES, CLASSES, AGES = "single", "features", "codes", "classes", "ages"
+SINGLE, FEATURES, CODES, CLASSES, AGES, GAPS = "single", "features", "codes", "classes", "ages", "gaps"
 QUOTIENTS, REMAINDERS, ITEM_BUCKETS, PROBES = "quotients", "remainders", "item_buckets", "probes"
 FIELDS, CROSSES = "fields", "crosses"
 OF_FEATURES = tuple(f"{whose} {what}" for whose in ("item", "user") for what in ("rows", "numbers", "codes"))
 OF_TABLES = (QUOTIENTS, REMAINDERS, ITEM_BUCKETS, PROBES)
 OF_ROWS = (FEATURES, CODES, CLASSES, FIELDS, CROSSES)
-FIXED = (ROTARY, INNER, INNER_HEADS, BUCKETS, SINGLE, AGES, *OF_ROWS, *OF_FEATURES, *OF_TABLES)
+FIXED = (ROTARY, INNER, INNER_HEADS, BUCKETS, SINGLE, AGES, GAPS, *OF_ROWS, *OF_FEATURES, *OF_TABLES)
 """Labels of units of which every model keeps as many as it has: of them no growth would preserve the function, or
 their number is the data's."""
 

@@ -19,6 +19,7 @@ from curriculum_rec.models.blocks import Read
 from curriculum_rec.models.compact_items import CompactItems
 from curriculum_rec.models.entity_features import users_of
 from curriculum_rec.models.recommender import SequenceOptions, SequenceRecommender
+from curriculum_rec.models.time_features import UNKNOWN_GAP, gaps_of
 from curriculum_rec.models.transformer import TransformerBlock, TransformerOptions
 
 
@@ -75,7 +76,7 @@ class BERT4Rec(TransformerOptions, SequenceOptions):
 class BERT4RecModel(SequenceRecommender):
     """The network; see :class:`BERT4Rec` for its options."""
 
-    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions", "mask", "user_features")
+    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions", "mask", "user_features", "time_features")
 
     def join(self, options: SequenceOptions, features: FeatureSet | None, rngs: nnx.Rngs) -> None:
         """Make the mask, then take features in."""
@@ -90,6 +91,7 @@ class BERT4RecModel(SequenceRecommender):
         *,
         progress: Float[Array, ""] | None = None,
         users: Int32[Array, " batch"] | None = None,
+        gaps: Int32[Array, "batch length"] | None = None,
     ) -> Float[Array, "batch length width"]:
         """Give the vectors whose products with the items' say what stands at each position.
 
@@ -99,8 +101,10 @@ class BERT4RecModel(SequenceRecommender):
             rng: Randomness; None at inference.
             progress: Steps trained as a fraction of the run.
             users: Whose they are, for a model that reads users' features.
+            gaps: The numbers of the gaps before the items, for a model that has vectors for these; those of masked
+                positions are not read, since nobody knows when an item will come that is asked for.
         """
-        return self._fill(items, masked, rng, progress=progress, users=users)[0]
+        return self._fill(items, masked, rng, progress=progress, users=users, gaps=gaps)[0]
 
     def _fill(
         self,
@@ -110,13 +114,17 @@ class BERT4RecModel(SequenceRecommender):
         *,
         progress: Array | None,
         users: Array | None,
+        gaps: Array | None,
         read: Read | None = None,
     ) -> tuple[Array, Array | None]:
         present = jnp.where(masked, 1, items)
         x = jnp.where(masked[..., None], self.mask.embedding[...][0][None, None, :], self.items.embed(items))
         # A row that only fills a batch up looks at its own padding: a fused kernel may know no mean of nothing.
         n_keys = jnp.maximum((present > 0).sum(axis=1, dtype=jnp.int32), 1)
-        return self.encode_and_read(x, present, rng, progress=progress, users=users, context=n_keys, read=read)
+        gaps = None if gaps is None else jnp.where(masked, UNKNOWN_GAP, gaps)
+        return self.encode_and_read(
+            x, present, rng, progress=progress, users=users, gaps=gaps, context=n_keys, read=read
+        )
 
     def next_vectors(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch width"]:
         """Give the vector that predicts what follows each history, at a mask that is appended to it."""
@@ -127,7 +135,10 @@ class BERT4RecModel(SequenceRecommender):
         history = jnp.pad(batch["history"], ((0, 0), (0, 1)))
         last = (history > 0).sum(axis=1, dtype=jnp.int32)
         masked = jnp.arange(history.shape[1], dtype=jnp.int32)[None, :] == last[:, None]
-        hidden, maps = self._fill(history, masked, rng, progress=batch.progress, users=users_of(batch), read=read)
+        gaps = gaps_of(self.time_features, batch, asks_behind=True)
+        hidden, maps = self._fill(
+            history, masked, rng, progress=batch.progress, users=users_of(batch), gaps=gaps, read=read
+        )
         rows = None if maps is None else jnp.take_along_axis(maps, last[None, :, None, None], axis=2)[:, :, 0]
         return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0], rows
 

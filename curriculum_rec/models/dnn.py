@@ -36,6 +36,7 @@ from curriculum_rec.models.entity_features import (
 from curriculum_rec.models.items import ItemTable
 from curriculum_rec.models.norms import NormName, make_norm, norm_axes
 from curriculum_rec.models.residual import NormPosition
+from curriculum_rec.models.time_features import GapVectors, add_gaps, gaps_of
 from curriculum_rec.ranges import check_ranges, one_of
 
 ExampleAge = Literal["none", "add"]
@@ -51,7 +52,7 @@ class DNN(FeatureOptions):
 
     Parameters: ``rows width + 2 width + depth (2 factor width^2 + (factor + 1) width + 2 width + 1)``, where
     ``rows`` is ``n_items + 2`` rounded up to a multiple of 128; with ages ``3 width`` more, with features those of
-    :class:`~curriculum_rec.models.entity_features.EntityVectors`.
+    :class:`~curriculum_rec.models.entity_features.FeatureOptions`.
 
     Args:
         width: Size of item and user vectors.
@@ -121,9 +122,10 @@ class DNN(FeatureOptions):
 class DNNModel(nnx.Module):
     """The network; see :class:`DNN` for its options."""
 
-    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("user_features", "age")
+    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("user_features", "time_features", "age")
     ABOVE_BLOCKS: ClassVar[tuple[str, ...]] = ("norm",)
     user_features: EntityVectors | None = None
+    time_features: GapVectors | None = None
     age: nnx.Linear | None = None
 
     def __init__(self, options: DNN, *, n_items: int, depth: int, features: FeatureSet | None, rngs: nnx.Rngs) -> None:
@@ -156,7 +158,9 @@ class DNNModel(nnx.Module):
         length = batch["history"].shape[1]
         total = jnp.cumsum(self.items.embed(batch["history"]), axis=1)
         mean = total / jnp.arange(1, length + 1, dtype=total.dtype)[None, :, None]
-        mean = self._with_age(add_user(mean, self.user_features, users_of(batch)), batch)
+        mean = add_user(mean, self.user_features, users_of(batch))
+        mean = add_gaps(mean, self.time_features, gaps_of(self.time_features, batch))
+        mean = self._with_age(mean, batch)
         mean = dropout(mean, self.rate, None if rng is None else rng.named("embedding"))
         hidden = apply_blocks(self.blocks, mean, rng, remat=self.remat, drop=self.drop, progress=batch.progress)
         return self.items.queries(self.norm(hidden))
@@ -179,6 +183,7 @@ class DNNModel(nnx.Module):
             "blocks": stack_axes(self.blocks),
             "norm": norm_axes(self.norm, STREAM, role="consumes"),
             **({} if self.user_features is None else {"user_features": self.user_features.axes()}),
+            **({} if self.time_features is None else {"time_features": self.time_features.axes()}),
             **(
                 {} if self.age is None else {"age": {"kernel": (Axis(AGES, len(AGE_POWERS)), Axis(STREAM, self.width))}}
             ),

@@ -1,4 +1,4 @@
-"""Features of items and users inside a recommender (device): projected into the stream, added to what ids say."""
+"""Features of items, users and positions inside a recommender (device): vectors that are added to what ids say."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from curriculum_rec.models.axes import STREAM, Axis
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.constants import Constant
 from curriculum_rec.models.fields import FieldVectors
+from curriculum_rec.models.time_features import GapVectors, TimeFeatures
 from curriculum_rec.ranges import check_ranges, one_of
 
 Joins = Literal["add", "none"]
@@ -36,7 +37,7 @@ class FeatureOptions:
     """Options of all recommenders that know what to do with features.
 
     Each table of features that joins has the parameters of :class:`EntityVectors` besides those that a model's
-    docstring counts.
+    docstring counts, and ``time_features=gap`` has ``129 width`` more.
 
     Args:
         item_features: ``add`` makes an item's vector that of its id plus a projection of its features, in histories and
@@ -45,16 +46,29 @@ class FeatureOptions:
             leaves them out.
         dense_vectors: ``frozen`` takes the numbers that describe items as they are; ``trained`` begins with them and
             trains them.
+        time_features: ``gap`` adds to each position a vector of how long after the item before its item came, whose
+            logarithm is rounded; the data must have timestamps. ``none`` does not ask for times.
     """
 
     item_features: Joins = "add"
     user_features: Joins = "add"
     dense_vectors: DenseVectors = "frozen"
+    time_features: TimeFeatures = "none"
+
+    @property
+    def needs_time(self) -> bool:
+        """Whether the model asks when items came."""
+        return self.time_features != "none"
 
     def check_features(self) -> None:
         """Refuse wrong values."""
         joins = one_of(*get_args(Joins))
-        ranges = {"item_features": joins, "user_features": joins, "dense_vectors": one_of(*get_args(DenseVectors))}
+        ranges = {
+            "item_features": joins,
+            "user_features": joins,
+            "dense_vectors": one_of(*get_args(DenseVectors)),
+            "time_features": one_of(*get_args(TimeFeatures)),
+        }
         check_ranges(self, "model", ranges)
 
 
@@ -157,12 +171,12 @@ class KnowsItems(Protocol):
 def join_features(
     model: KnowsItems, options: FeatureOptions, features: FeatureSet | None, *, width: int, rngs: nnx.Rngs
 ) -> None:
-    """Give a model what it adds for the features of items and of users, where its options want that.
+    """Give a model what it adds for the features of items, of users and of positions, where its options want that.
 
     Models call it last, so that their other initial values are those without features.
 
     Args:
-        model: Gets ``items.features`` and ``user_features``.
+        model: Gets ``items.features``, ``user_features``, ``time_features`` and ``needs_time``.
         options: The model's.
         features: What the data declare; None for nothing.
         width: Size of the stream.
@@ -189,6 +203,9 @@ def join_features(
         holder.items.features = EntityVectors(item, width, label="item", dense=options.dense_vectors, rngs=rngs)
     if user is not None:
         holder.user_features = EntityVectors(user, width, label="user", rngs=rngs)
+    if options.time_features == "gap":
+        holder.time_features = GapVectors(width, scale=SCALE, rngs=rngs)
+    holder.needs_time = options.needs_time
 
 
 def add_user(

@@ -26,6 +26,7 @@ from curriculum_rec.models.gates import Gate, project
 from curriculum_rec.models.items import ItemTable
 from curriculum_rec.models.norms import NormName, make_norm
 from curriculum_rec.models.residual import BranchParts, NormPosition, add_branch, check_norm_position
+from curriculum_rec.models.time_features import GapVectors, add_gaps, gaps_of
 from curriculum_rec.ranges import BELOW_ONE, at_least, check_ranges, one_of
 
 
@@ -35,7 +36,7 @@ class GRU4Rec(FeatureOptions):
 
     Parameters: ``rows width + 2 width + depth (3 hidden (width + hidden + 1) + (hidden + 1) width + 2 width + 1)``,
     where ``rows`` is ``n_items + 2`` rounded up to a multiple of 128; features have those of
-    :class:`~curriculum_rec.models.entity_features.EntityVectors`.
+    :class:`~curriculum_rec.models.entity_features.FeatureOptions`.
 
     Args:
         width: Size of item and user vectors.
@@ -93,9 +94,10 @@ class GRU4Rec(FeatureOptions):
 class GRU4RecModel(nnx.Module):
     """The network; see :class:`GRU4Rec` for its options."""
 
-    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("user_features",)
+    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("user_features", "time_features")
     ABOVE_BLOCKS: ClassVar[tuple[str, ...]] = ("norm",)
     user_features: EntityVectors | None = None
+    time_features: GapVectors | None = None
 
     def __init__(
         self, options: GRU4Rec, *, n_items: int, depth: int, features: FeatureSet | None, rngs: nnx.Rngs
@@ -111,6 +113,7 @@ class GRU4RecModel(nnx.Module):
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
         """Map histories int32 ``[batch, length]`` to user vectors."""
         x = add_user(self.items.embed(batch["history"]), self.user_features, users_of(batch))
+        x = add_gaps(x, self.time_features, gaps_of(self.time_features, batch))
         x = dropout(x, self.rate, None if rng is None else rng.named("embedding"))
         hidden = apply_blocks(self.blocks, x, rng, remat=self.remat, drop=self.drop, progress=batch.progress)
         return self.items.queries(self.norm(hidden))

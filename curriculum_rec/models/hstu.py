@@ -13,7 +13,6 @@ from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.data.features.owners import FeatureSet
 from curriculum_rec.data.task import Task
-from curriculum_rec.errors import OptionError
 from curriculum_rec.models.axes import BUCKETS, INNER, INNER_HEADS, SINGLE, STREAM, Axis, Joined, Product, linear_axes
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
 from curriculum_rec.models.compact_items import CompactItems
@@ -24,13 +23,11 @@ from curriculum_rec.models.pointwise import pointwise_attention
 from curriculum_rec.models.positions import RelativeBias
 from curriculum_rec.models.recommender import SequenceOptions, SequenceRecommender
 from curriculum_rec.models.residual import BranchParts, add_branch
+from curriculum_rec.models.time_features import gaps_of, log_buckets, times_of
 from curriculum_rec.models.transformer import check_heads
 from curriculum_rec.ranges import at_least, check_ranges, one_of
 
 Bias = Literal["position", "position_and_time"]
-
-TIME_RATIO = 0.301
-"""Natural logarithm of the ratio of two neighbouring buckets' times, as in the authors' program."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +82,11 @@ class HSTU(SequenceOptions):
     @property
     def needs_time(self) -> bool:
         """Whether the model asks when items came."""
+        return self.has_time_bias or super().needs_time
+
+    @property
+    def has_time_bias(self) -> bool:
+        """Whether scores have a bias by time."""
         return self.bias == "position_and_time"
 
     def __call__(
@@ -113,20 +115,21 @@ class HSTU(SequenceOptions):
 class HSTUModel(SequenceRecommender):
     """The network; see :class:`HSTU` for its options."""
 
-    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("user_features",)
+    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("user_features", "time_features")
 
     def __init__(self, options: HSTU, make_block: Any, **sizes: Any) -> None:
         super().__init__(options, make_block, **sizes)
-        self.needs_time = options.needs_time
+        self.has_time_bias = options.has_time_bias
         self.inner = options.inner
         self.n_buckets = options.time_buckets
 
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
         """Map histories int32 ``[batch, length]``, and perhaps their times, to user vectors."""
         history = batch["history"]
-        buckets = time_buckets(_times(batch), self.n_buckets) if self.needs_time else None
-        x, users = self.items.embed(history), users_of(batch)
-        return self.encode(x, history, rng, progress=batch.progress, users=users, context=buckets)
+        time = times_of(batch, without="model.bias=position") if self.has_time_bias else None
+        buckets = None if time is None else time_buckets(time, self.n_buckets)
+        x, users, gaps = self.items.embed(history), users_of(batch), gaps_of(self.time_features, batch)
+        return self.encode(x, history, rng, progress=batch.progress, users=users, gaps=gaps, context=buckets)
 
     def operations(self, lengths: np.ndarray) -> np.ndarray:
         """Count the operations of a forward pass; of the attention, the half that the causal mask leaves."""
@@ -152,7 +155,7 @@ class HSTUBlock(nnx.Module):
         self.out = nnx.Linear(inner, width, rngs=rngs)
         self.residual = Gate()
         self.distance = RelativeBias(1, max_length, both_ways=False, rngs=rngs)
-        timed = options.needs_time
+        timed = options.has_time_bias
         self.time = nnx.Param(0.02 * jax.random.normal(rngs.params(), (options.time_buckets,))) if timed else None
         self.n_buckets = options.time_buckets
         self.n_heads = options.n_heads
@@ -217,9 +220,7 @@ def time_buckets(time: Float[Array, "batch length"], n: int) -> Int32[Array, "ba
     >>> time_buckets(jnp.array([[0.0, 1.0, 100.0]]), 128)[0, 2].tolist()
     [15, 15, 0]
     """
-    between = jnp.abs(time[:, :, None] - time[:, None, :])
-    bucket = jnp.floor(jnp.log(jnp.maximum(between, 1)) / TIME_RATIO)
-    return jnp.minimum(bucket, n - 1).astype(jnp.int32)
+    return log_buckets(jnp.abs(time[:, :, None] - time[:, None, :]), n)
 
 
 def standardise(x: Float[Array, "*shape width"]) -> Float[Array, "*shape width"]:
@@ -232,15 +233,3 @@ def standardise(x: Float[Array, "*shape width"]) -> Float[Array, "*shape width"]
     centred = wide - wide.mean(axis=-1, keepdims=True)
     variance = (centred**2).mean(axis=-1, keepdims=True)
     return (centred * jax.lax.rsqrt(variance + jnp.float32(EPSILON))).astype(x.dtype)
-
-
-def _times(batch: Batch) -> Float[Array, "batch length"]:
-    """Give the times of the items; a single item needs none."""
-    if "time" in batch.arrays:
-        return batch["time"]
-    if batch["history"].shape[1] > 1:
-        raise OptionError(
-            "HSTU wants to know when items came, and the batch has no array 'time': use Examples.with_times(), or "
-            "leave the time out by model.bias=position"
-        )
-    return jnp.zeros(batch["history"].shape, jnp.float32)

@@ -35,6 +35,7 @@ from curriculum_rec.models.items import ItemTable
 from curriculum_rec.models.norms import NormName, make_norm, norm_axes
 from curriculum_rec.models.positions import recency_positions
 from curriculum_rec.models.residual import NormPosition
+from curriculum_rec.models.time_features import GapVectors, add_gaps
 
 MakeBlock = Callable[[nnx.Rngs], nnx.Module]
 
@@ -99,9 +100,10 @@ class SequenceRecommender(nnx.Module):
         rngs: Random streams for the initial values.
     """
 
-    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions", "user_features")
+    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("positions", "user_features", "time_features")
     ABOVE_BLOCKS: ClassVar[tuple[str, ...]] = ("norm",)
     user_features: EntityVectors | None = None
+    time_features: GapVectors | None = None
 
     def __init__(
         self,
@@ -140,10 +142,11 @@ class SequenceRecommender(nnx.Module):
         *,
         progress: Float[Array, ""] | None,
         users: Int32[Array, " batch"] | None = None,
+        gaps: Int32[Array, "batch length"] | None = None,
         context: Any = None,
     ) -> Float[Array, "batch length width"]:
         """Run the blocks on embedded sequences; arguments as in :meth:`encode_and_read`."""
-        return self.encode_and_read(x, items, rng, progress=progress, users=users, context=context)[0]
+        return self.encode_and_read(x, items, rng, progress=progress, users=users, gaps=gaps, context=context)[0]
 
     def encode_and_read(
         self,
@@ -153,6 +156,7 @@ class SequenceRecommender(nnx.Module):
         *,
         progress: Float[Array, ""] | None,
         users: Int32[Array, " batch"] | None = None,
+        gaps: Int32[Array, "batch length"] | None = None,
         context: Any = None,
         read: Read | None = None,
     ) -> tuple[Float[Array, "batch length width"], Float[Array, "depth *shape"] | None]:
@@ -164,10 +168,11 @@ class SequenceRecommender(nnx.Module):
             rng: Randomness; None at inference.
             progress: Steps trained as a fraction of the run.
             users: Whose they are, for a model that reads users' features.
+            gaps: The numbers of the gaps before the items, for a model that has vectors for these.
             context: What all blocks get besides the stream.
             read: Reads an array off a block and what goes into it; None reads nothing.
         """
-        x = add_user(x, self.user_features, users)
+        x = add_gaps(add_user(x, self.user_features, users), self.time_features, gaps)
         if self.positions is not None:
             x += self.positions(recency_positions(items, self.positions.num_embeddings))
         x = dropout(x, self.rate, None if rng is None else rng.named("embedding"))
@@ -192,6 +197,8 @@ class SequenceRecommender(nnx.Module):
             axes["positions"] = {"embedding": (Axis(POSITIONS, n), Axis(STREAM, width))}
         if self.user_features is not None:
             axes["user_features"] = self.user_features.axes()
+        if self.time_features is not None:
+            axes["time_features"] = self.time_features.axes()
         return axes
 
     @property

@@ -15,6 +15,7 @@ from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.compact_items import CompactItems
 from curriculum_rec.models.entity_features import users_of
 from curriculum_rec.models.recommender import SequenceOptions, SequenceRecommender
+from curriculum_rec.models.time_features import gaps_of
 from curriculum_rec.models.transformer import TransformerBlock, TransformerOptions
 
 
@@ -70,18 +71,17 @@ class SASRecModel(SequenceRecommender):
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch length width"]:
         """Map histories int32 ``[batch, length]`` to user vectors."""
         history = batch["history"]
-        x = self.items.embed(history)
-        return self.encode(x, history, rng, progress=batch.progress, users=users_of(batch))
+        x, users, gaps = self.items.embed(history), users_of(batch), gaps_of(self.time_features, batch)
+        return self.encode(x, history, rng, progress=batch.progress, users=users, gaps=gaps)
 
     def with_attention(
         self, batch: Batch, rng: BatchRng | None = None
     ) -> tuple[Float[Array, "batch length width"], Float[Array, "depth batch length keys"]]:
         """Map histories to user vectors, and say how each block's positions look at each other."""
         history = batch["history"]
-        x = self.items.embed(history)
-        hidden, maps = self.encode_and_read(
-            x, history, rng, progress=batch.progress, users=users_of(batch), read=TransformerBlock.attention_map
-        )
+        x, users, gaps = self.items.embed(history), users_of(batch), gaps_of(self.time_features, batch)
+        read = TransformerBlock.attention_map
+        hidden, maps = self.encode_and_read(x, history, rng, progress=batch.progress, users=users, gaps=gaps, read=read)
         return hidden, cast("Array", maps)
 
     def operations(self, lengths: np.ndarray) -> np.ndarray:

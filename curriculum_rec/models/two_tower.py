@@ -21,6 +21,7 @@ from curriculum_rec.models.entity_features import EntityVectors, add_user, join_
 from curriculum_rec.models.items import ItemTable, normalise
 from curriculum_rec.models.norms import NormName, make_norm
 from curriculum_rec.models.recommender import SequenceOptions
+from curriculum_rec.models.time_features import GapVectors, add_gaps, gaps_of
 from curriculum_rec.ranges import POSITIVE, at_least, check_ranges
 
 CHUNK = 2**16
@@ -40,7 +41,7 @@ class TwoTower(SequenceOptions):
     Parameters: ``rows width``, ``2 width`` for the last layer norm of each tower (``width`` for an RMS norm), and
     ``2 depth`` times ``2 factor width^2 + (factor + 1) width + 2 width + 1``, in which an RMS norm has ``width`` fewer.
     ``rows`` is ``n_items + 2`` rounded up to a multiple of 128; features have those of
-    :class:`~curriculum_rec.models.entity_features.EntityVectors`.
+    :class:`~curriculum_rec.models.entity_features.FeatureOptions`.
 
     Args:
         feed_forward_factor: The hidden layers are this many times as wide.
@@ -79,8 +80,9 @@ class TwoTower(SequenceOptions):
 class TwoTowerModel(nnx.Module):
     """The network; see :class:`TwoTower` for its options."""
 
-    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("user_features",)
+    BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("user_features", "time_features")
     user_features: EntityVectors | None = None
+    time_features: GapVectors | None = None
 
     def __init__(
         self, options: TwoTower, *, n_items: int, depth: int, features: FeatureSet | None, rngs: nnx.Rngs
@@ -101,6 +103,7 @@ class TwoTowerModel(nnx.Module):
         total = jnp.cumsum(self.items.embed(history), axis=1)
         mean = total / jnp.arange(1, history.shape[1] + 1, dtype=total.dtype)[None, :, None]
         x = add_user(mean, self.user_features, users_of(batch))
+        x = add_gaps(x, self.time_features, gaps_of(self.time_features, batch))
         x = dropout(x, self.rate, None if rng is None else rng.named("embedding"))
         x = self.norm(apply_blocks(self.blocks, x, rng, remat=self.remat, drop=self.drop, progress=batch.progress))
         return x if self.cosine_scale is None else self.cosine_scale * normalise(x)

@@ -13,6 +13,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import FillsMasks
 from curriculum_rec.models.entity_features import reads_users, users_of
+from curriculum_rec.models.time_features import gaps_of
 from curriculum_rec.objectives.losses import Around, CountsScores, Losses, Objective
 from curriculum_rec.objectives.nested import Nested
 from curriculum_rec.objectives.softmax import Softmax
@@ -116,8 +117,10 @@ class _Masking:
         first = batch["history"][:, :1]
         items = jnp.concatenate([first, self.target], axis=1)
         masked = jnp.concatenate([jnp.zeros_like(first, bool), self.masked], axis=1)
-        whose = {"users": users_of(batch)} if reads_users(self.model) else {}
-        return self.model.fill(items, masked, rng, progress=batch.progress, **whose)[:, 1:]
+        known = {"users": users_of(batch)} if reads_users(self.model) else {}
+        gaps = gaps_of(getattr(self.model, "time_features", None), batch, asks_behind=True)
+        known |= {} if gaps is None else {"gaps": gaps}
+        return self.model.fill(items, masked, rng, progress=batch.progress, **known)[:, 1:]
 
     def item_vectors(self, items: Array | None = None) -> Array:
         vectors: Array = self.model.item_vectors(items)

@@ -65,6 +65,15 @@ def test_random_flips_approach_the_exact_test():
     assert sign_flip_test(np.ones(40), draws=200)[0] == 1 / 201
 
 
+def test_pairs_that_are_level_change_no_p():
+    difference = np.random.default_rng(4).normal(0.3, 1, (3, 40))
+    with_level = np.concatenate([difference[:, :20], np.zeros((3, 60)), difference[:, 20:]], axis=1)
+    p, _ = sign_flip_test(with_level, draws=4000)
+    np.testing.assert_array_equal(p, sign_flip_test(difference, draws=4000)[0])
+    assert sign_flip_test(np.zeros(40), draws=4000)[0] == 1
+    assert sign_flip_test(np.zeros(4))[0] == 1
+
+
 @pytest.mark.parametrize(("n", "smallest"), [(3, 0.25), (5, 0.0625), (6, 0.03125)])
 def test_the_smallest_reachable_p_is_named_and_reached(n, smallest):
     p, named = sign_flip_test(np.arange(1.0, n + 1))

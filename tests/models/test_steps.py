@@ -36,7 +36,10 @@ CASES = {
         SASRec(**SIZES, feed_forward_factor=1, norm="rms", positions="rotary", feed_forward="swiglu", gating="ligr"),
         Contrastive(SHARED),
     ),
-    "bert4rec": (BERT4Rec(**SIZES, feed_forward_factor=1, positions="relative"), MaskedItem(SHARED, share=0.4)),
+    "bert4rec": (
+        BERT4Rec(**SIZES, feed_forward_factor=1, positions="relative", time_features="gap"),
+        MaskedItem(SHARED, share=0.4),
+    ),
     "hstu": (HSTU(**SIZES), SHARED),
     "transformer classifier": (TransformerClassifier(**SIZES, feed_forward_factor=1), squared_logits),
 }

@@ -101,10 +101,19 @@ def write_table(folder):
 
 
 @pytest.mark.slow
-def test_hstu_reads_times_from_a_table_in_training_evaluation_and_recommendation(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "model",
+    [
+        "model=hstu objective=sampled_softmax",
+        "model=hstu objective=sampled_softmax model.time_features=gap",
+        "model=sasrec objective=sampled_softmax model.time_features=gap",
+        "model=bert4rec objective=masked_item model.time_features=gap",
+    ],
+)
+def test_times_come_from_a_table_in_training_evaluation_and_recommendation(tmp_path, monkeypatch, model):
     path = write_table(tmp_path)
-    words = ["data=table", "data.user=user", "data.item=item", "data.timestamp=time", *BASE, "model=hstu"]
-    words = [word for word in words if "feed_forward" not in word] + ["objective=sampled_softmax"]
+    words = ["data=table", "data.user=user", "data.item=item", "data.timestamp=time", *BASE, *model.split()]
+    words = [word for word in words if "feed_forward" not in word or "hstu" not in model]
     words += ["curriculum/history=cut", "curriculum=length"]
     place = [f"data.path={path}"]
     train(tmp_path, "run", words, monkeypatch, kill_after=13, overrides=place)
@@ -131,6 +140,7 @@ def test_contrast_is_in_the_log_and_resumes(tmp_path, monkeypatch, term):
         (["model=bert4rec", "objective=softmax"], OptionError, "BERT4Rec guesses masked items, and Softmax masks none"),
         (["model=sasrec", "objective=masked_item"], OptionError, "SASRec looks at earlier items alone"),
         (["model=hstu"], DataError, "no timestamps.*model.bias=position"),
+        (["model.time_features=gap"], DataError, "no timestamps.*model.time_features=none"),
         (["objective=contrastive", "accumulate=2"], OptionError, "accumulate=2 cuts batches"),
     ],
 )

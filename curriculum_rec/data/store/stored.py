@@ -177,8 +177,8 @@ class StoredExamples(Examples):
     def with_times(self) -> Examples:
         """Not to be had."""
         raise OptionError(
-            "data=store tells models no times of items: leave the time out by model.bias=position, or read the data "
-            "into memory (data=table)"
+            "data=store tells models no times of items: leave the time out by model.time_features=none, and of hstu by "
+            "model.bias=position too, or read the data into memory (data=table)"
         )
 
     def with_positives(self) -> Examples:
