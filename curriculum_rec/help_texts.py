@@ -115,10 +115,12 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 prefix (blocks on top and the head begin anew; stages=prefixes)
                 wider, padded (model.norm=rms), deeper_and_wider, learned (stages.NAME.model={width:128})
                 masked (deeper, wider or both, behind masks that rise over growth.steps=5)
+                per_field (fields of rows get dimensions one by one; growth.threshold=, .checks=; stages=grow_fields)
                 growth/map=interleave|stack|partial_stack|partial_interleave|gradual|middle
                 growth/blocks=gated|identity|norm_zero|copy|momentum|fresh   (the last three: growth.allow_lossy=true)
   stages        single, grow_2_4, grow_2_4_8, proportional, continual, pretrain_finetune, distil, teacher_assistants,
                 born_again, distil_from_run, grow_then_distil, distil_from_growth, prefixes (growth=prefix),
+                grow_fields (growth=per_field; stages.n_checks=12 .share=0.6),
                 rewind (a run's early weights under the mask of its late ones; optimizer=pruned)
                 (stages.NAME.epochs=, .steps=, .depth=, .warm_start=RUN)
                 stages/until@stages.NAME.until=none|plateau|loss_slope|operation_share|curriculum_share   (ends earlier)

@@ -126,6 +126,7 @@ NEEDS = {
     ("stages", "grow_2_4"): ["growth=stack"],
     ("stages", "proportional"): ["growth=stack"],
     ("stages", "prefixes"): ["growth=prefix"],
+    ("growth", "per_field"): ["stages=grow_fields"],
     ("stages", "rewind"): [
         "stages.train.warm_start.run=runs/x",
         "stages.train.warm_start.checkpoint=500",

@@ -6,6 +6,7 @@ from curriculum_rec.growth.depth import DepthGrowth
 from curriculum_rec.growth.items import new_item_rows
 from curriculum_rec.growth.learned import LearnedGrowth
 from curriculum_rec.growth.masked import MaskedGrowth
+from curriculum_rec.growth.per_field import FieldGrowth
 from curriculum_rec.growth.prefix import PrefixGrowth
 from curriculum_rec.growth.shrink import Shrink
 from curriculum_rec.growth.units import Copies, NewUnits
@@ -14,6 +15,7 @@ __all__ = [
     "ComposedGrowth",
     "Copies",
     "DepthGrowth",
+    "FieldGrowth",
     "Growth",
     "LearnedGrowth",
     "MaskedGrowth",

@@ -15,7 +15,19 @@ from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.growth.tree import is_stacked
 from curriculum_rec.growth.units import Copies, NewUnits, UnitGrowth, UnitMap, position_map
 from curriculum_rec.growth.width import Moments, Widening, axes_of, growing_labels
-from curriculum_rec.models.axes import FIXED, OURS, POSITIONS, ROWS, STREAM, axis_sizes, norm_kinds
+from curriculum_rec.models.axes import (
+    EMBEDDING,
+    HIDDEN,
+    OURS,
+    POSITIONS,
+    RANK,
+    ROWS,
+    STREAM,
+    axis_sizes,
+    is_fixed,
+    kind_of,
+    norm_kinds,
+)
 from curriculum_rec.models.structure import Tree, join_model, split_model
 from curriculum_rec.ranges import check_ranges, one_of
 
@@ -29,7 +41,10 @@ class ComposedGrowth:
 
     Args:
         units: How units grow, by the label that the model's axes give them: ``stream`` (the residual stream),
-            ``hidden`` (feed-forward), ``heads``, ``head`` (the units of each head). Units without a rule cannot grow.
+            ``hidden`` (feed-forward), ``heads``, ``head`` (the units of each head), ``embedding`` (vectors of
+            features), ``rank`` (of cross layers). A label with a name, ``hidden 0`` or ``embedding user.age``, goes by
+            the rule of its first word where it has none of its own, and ``embedding`` and ``rank`` go by that of
+            ``hidden``, as which they act. Units without a rule cannot grow.
         depth: How the depth grows; None where it does not.
         moments: What becomes of an optimizer's averages where the width grows: a ``copy`` is what the grown model's own
             gradients would have made; ``fresh`` lets those of parameters whose shape changes begin anew, ``reset_all``
@@ -54,7 +69,8 @@ class ComposedGrowth:
     def check(self, old: nnx.Module, new: nnx.Module) -> None:
         """Refuse what cannot be grown."""
         labels = growing_labels(old, at_depth_of(old, new))
-        known = {*axis_sizes(axes_of(old)), *OURS}
+        sizes = axis_sizes(axes_of(old))
+        known = {*sizes, *map(kind_of, sizes), *OURS}
         for label in self.units:
             if label not in known:
                 raise OptionError(
@@ -98,7 +114,15 @@ class ComposedGrowth:
         return params, opt_state
 
     def _map(self, label: str, old: int, new: int, seed: int) -> UnitMap:
-        return position_map(old, new) if label == POSITIONS else self.units[label](label, old, new, seed=seed)
+        rule = self._rule(label)
+        if label == POSITIONS or rule is None:
+            return position_map(old, new)
+        return rule(label, old, new, seed=seed)
+
+    def _rule(self, label: str) -> UnitGrowth | None:
+        kind = kind_of(label)
+        names = (label, kind, HIDDEN) if kind in (EMBEDDING, RANK) else (label, kind)
+        return next((self.units[name] for name in names if name in self.units), None)
 
     def _check_units(self, label: str, old: int, new: int) -> None:
         if new < old:
@@ -111,13 +135,13 @@ class ComposedGrowth:
             raise OptionError(
                 f"the catalogue would grow from {old} to {new} rows: only a warm start brings new items in"
             )
-        if label in FIXED:
+        if is_fixed(label):
             raise OptionError(f"the model's '{label}' units would grow from {old} to {new}: their number is fixed")
-        if label not in self.units:
+        rule = self._rule(label)
+        if rule is None:
             raise OptionError(
                 f"the model's '{label}' units grow from {old} to {new}, but growth.units has no rule: add one"
             )
-        rule = self.units[label]
         grown = rule(label, old, new, seed=0)
         if label == STREAM and not grown.is_new.any() and not grown.is_uniform:
             raise OptionError(
@@ -129,10 +153,10 @@ class ComposedGrowth:
         reasons = [
             f"in growth.units.{label} {reason}"
             for label in labels
-            if label in self.units and (reason := self.units[label].lossy_because)
+            if (rule := self._rule(label)) is not None and (reason := rule.lossy_because)
         ]
         if STREAM in labels:
-            kinds, rule = norm_kinds(axes_of(new), STREAM), self.units[STREAM]
+            kinds, rule = norm_kinds(axes_of(new), STREAM), self._rule(STREAM)
             if isinstance(rule, NewUnits) and "layer_norm" in kinds:
                 reasons.append("new units of the stream change the mean that model.norm=layer subtracts (rms has none)")
             if isinstance(rule, Copies) and "rms_norm" in kinds:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from flax import nnx
@@ -55,8 +57,12 @@ class GrowthTask(Protocol):
         """Give a batch, the same whenever it is asked for."""
         ...
 
+    def arrays(self, batch: Tree) -> Mapping[str, Array]:
+        """Give what a model sees of a batch."""
+        ...
+
     def loss(self, params: Tree, batch: Tree) -> Float[Array, ""]:
-        """Compute the mean loss of a batch under parameters of the new model; it can be differentiated."""
+        """Compute the mean loss of a batch under parameters of the task's model; it can be differentiated."""
         ...
 
 
@@ -68,6 +74,73 @@ class FitsGrowth(Protocol):
         self, params: Tree, opt_state: Tree, *, old: nnx.Module, new: nnx.Module, seed: int, task: GrowthTask
     ) -> tuple[Tree, Tree]:
         """Learn, and grow; arguments as in :class:`Growth`, and what is learnt from."""
+        ...
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What growth decides at the border of two stages.
+
+    Attributes:
+        sizes: Options of the model, instead of what the configuration says.
+        memory: What it has measured, and goes by at the next border, as JSON data.
+    """
+
+    sizes: Mapping[str, Any]
+    memory: Mapping[str, Any]
+
+
+@runtime_checkable
+class DecidesSizes(Protocol):
+    """Growth that decides at the borders of stages how large the next model is.
+
+    What it decides stands in the run's record, and so in every checkpoint.
+    """
+
+    @property
+    def decides(self) -> str:
+        """The option of the model that it decides."""
+        ...
+
+    def check_borders(self, number: int) -> None:
+        """Refuse a run with so few borders that nothing could grow.
+
+        Raises:
+            OptionError: It is so.
+        """
+        ...
+
+    def begin(self, planned: nnx.Module) -> Decision:
+        """Say how large the first model is.
+
+        Args:
+            planned: The model as the configuration has it, holding shapes alone.
+
+        Raises:
+            OptionError: It has nothing that this growth decides, or nothing could grow.
+        """
+        ...
+
+    def decide(
+        self,
+        params: Tree,
+        before: Decision,
+        *,
+        model: nnx.Module,
+        planned: nnx.Module,
+        border: int,
+        task: GrowthTask,
+    ) -> Decision:
+        """Say how large the next model is; the same again after a crash.
+
+        Args:
+            params: The parameters at the end of a stage.
+            before: What was decided for that stage.
+            model: Its model, holding shapes alone.
+            planned: As in :meth:`begin`.
+            border: Number of the border, from 0.
+            task: The loss of that model, and batches.
+        """
         ...
 
 

@@ -15,7 +15,7 @@ from curriculum_rec.growth.masks import Masks, block_masks, unit_masks
 from curriculum_rec.growth.new_blocks import Copy
 from curriculum_rec.growth.units import UnitMap
 from curriculum_rec.growth.width import Moments, axes_of, growing_labels
-from curriculum_rec.models.axes import FIXED, LAYER, POSITIONS, ROWS
+from curriculum_rec.models.axes import LAYER, POSITIONS, ROWS, is_fixed
 from curriculum_rec.models.residual import branches_of, leaf_roles
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.ranges import POSITIVE, at_least, check_ranges
@@ -122,7 +122,8 @@ class MaskedGrowth:
 
     def _grower(self, old: nnx.Module, new: nnx.Module) -> ComposedGrowth:
         labels = growing_labels(old, at_depth_of(old, new))
-        return self._composed([label for label in labels if label not in (POSITIONS, ROWS, LAYER, *FIXED)])
+        kept = (POSITIONS, ROWS, LAYER)
+        return self._composed([label for label in labels if label not in kept and not is_fixed(label)])
 
     def _composed(self, labels: list[str]) -> ComposedGrowth:
         return ComposedGrowth({label: MaskedUnits(self.scale) for label in labels}, self._depth, self.moments)

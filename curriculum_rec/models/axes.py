@@ -21,15 +21,20 @@ NORMS: tuple[Kind, ...] = ("layer_norm", "rms_norm")
 
 STREAM, HIDDEN, HEADS, HEAD = "stream", "hidden", "heads", "head"
 ROWS, POSITIONS, LAYER = "rows", "positions", "layer"
-OURS = (STREAM, HIDDEN, HEADS, HEAD)
-"""Labels of units of which this package's models may have more or fewer."""
+EMBEDDING, RANK = "embedding", "rank"
+OURS = (STREAM, HIDDEN, HEADS, HEAD, EMBEDDING, RANK)
+"""Labels of units of which this package's models may have more or fewer.
+
+A label may have a name after a blank, ``hidden 0`` or ``embedding age``: units of the same kind, counted apart."""
 
 ROTARY, INNER, INNER_HEADS, BUCKETS = "rotary", "inner", "inner_heads", "buckets"
 SINGLE, FEATURES, CODES, CLASSES, AGES, GAPS = "single", "features", "codes", "classes", "ages", "gaps"
 QUOTIENTS, REMAINDERS, ITEM_BUCKETS, PROBES = "quotients", "remainders", "item_buckets", "probes"
+FIELDS, CROSSES = "fields", "crosses"
 OF_FEATURES = tuple(f"{whose} {what}" for whose in ("item", "user") for what in ("rows", "numbers", "codes"))
 OF_TABLES = (QUOTIENTS, REMAINDERS, ITEM_BUCKETS, PROBES)
-FIXED = (ROTARY, INNER, INNER_HEADS, BUCKETS, SINGLE, FEATURES, CODES, CLASSES, AGES, GAPS, *OF_FEATURES, *OF_TABLES)
+OF_ROWS = (FEATURES, CODES, CLASSES, FIELDS, CROSSES)
+FIXED = (ROTARY, INNER, INNER_HEADS, BUCKETS, SINGLE, AGES, GAPS, *OF_ROWS, *OF_FEATURES, *OF_TABLES)
 """Labels of units of which every model keeps as many as it has: of them no growth would preserve the function, or
 their number is the data's."""
 
@@ -95,18 +100,36 @@ Axes = Mapping[str, Any]
 """Nested like the parameters; a tuple of axes, or of products or joins of axes, for each."""
 
 
-def consumed(axis: Axis | Product) -> Axis | Product:
+def kind_of(label: str) -> str:
+    """Say what kind of units a label stands for.
+
+    >>> kind_of("embedding user.age"), kind_of("stream")
+    ('embedding', 'stream')
+    """
+    return label.partition(" ")[0]
+
+
+def is_fixed(label: str) -> bool:
+    """Say whether every model keeps as many of some units as it has.
+
+    >>> is_fixed("item rows"), is_fixed("codes user.age"), is_fixed("embedding user.age")
+    (True, True, False)
+    """
+    return label in FIXED or kind_of(label) in FIXED
+
+
+def consumed(axis: LeafAxis) -> LeafAxis:
     """Give the same units where a parameter takes them up.
 
     >>> consumed(Axis("hidden", 3)).role
     'consumes'
     """
-    if isinstance(axis, Axis):
-        return replace(axis, role="consumes")
-    return Product(tuple(replace(factor, role="consumes") for factor in axis.factors))
+    if isinstance(axis, Joined):
+        return Joined(tuple(_consumed_part(part) for part in axis.parts))
+    return _consumed_part(axis)
 
 
-def linear_axes(units_in: Axis | Product, units_out: LeafAxis) -> dict[str, tuple[LeafAxis, ...]]:
+def linear_axes(units_in: LeafAxis, units_out: LeafAxis) -> dict[str, tuple[LeafAxis, ...]]:
     """Name the axes of a linear layer with a bias.
 
     >>> linear_axes(Axis("stream", 2), Axis("hidden", 8))["bias"]
@@ -166,6 +189,12 @@ def flat_axes(axes: Axes, above: tuple[str, ...] = ()) -> dict[tuple[str, ...], 
         path = (*above, name)
         found |= flat_axes(below, path) if isinstance(below, Mapping) else {path: below}
     return found
+
+
+def _consumed_part(part: Axis | Product) -> Axis | Product:
+    if isinstance(part, Axis):
+        return replace(part, role="consumes")
+    return Product(tuple(replace(factor, role="consumes") for factor in part.factors))
 
 
 def _single_axes(axes: Axes) -> Iterator[Axis]:

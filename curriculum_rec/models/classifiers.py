@@ -16,10 +16,12 @@ from curriculum_rec.data.features.schema import dense_width
 from curriculum_rec.data.inputs import Columns
 from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
+from curriculum_rec.models.axes import CLASSES, FEATURES, HIDDEN, STREAM, Axis, LeafAxis, consumed, linear_axes
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
-from curriculum_rec.models.fields import FeatureInput, FieldVectors
+from curriculum_rec.models.feature_input import FeatureInput, Widths, check_widths
+from curriculum_rec.models.fields import FieldVectors
 from curriculum_rec.models.row_stack import RowStack, RowStackOptions
-from curriculum_rec.ranges import BELOW_ONE, at_least, check_ranges, one_of
+from curriculum_rec.ranges import BELOW_ONE, check_ranges, one_of
 
 Activation = Literal["relu", "sigmoid", "tanh", "gelu"]
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -63,18 +65,25 @@ class LogisticRegressionModel(nnx.Module):
         logits = self.fields(batch["categorical"]).sum(axis=1).astype(bias.dtype) + bias[None, :]
         return logits + batch["dense"].astype(bias.dtype) @ self.weight[...] if self.n_dense else logits
 
+    def axes(self) -> dict[str, Any]:
+        """Name the axes of the parameters."""
+        classes = Axis(CLASSES, len(self.bias))
+        weight = {"weight": (consumed(Axis(FEATURES, self.n_dense)), classes)} if self.n_dense else {}
+        return {"fields": self.fields.axes(units=CLASSES), "bias": (classes,), **weight}
+
 
 @dataclass(frozen=True)
 class MLPClassifier:
     """Options of a multilayer perceptron over all features.
 
     Parameters: ``codes embedding_width`` and ``(a + 1) b`` for every two neighbouring layers ``a``, ``b``, of which
-    the first is ``d + fields embedding_width`` and the last the outputs (:class:`LogisticRegression`).
+    the first is ``d + fields embedding_width`` and the last the outputs (:class:`LogisticRegression`). Where fields
+    have widths of their own, ``codes embedding_width`` and ``fields embedding_width`` are sums over the fields.
 
     Args:
         hidden: Sizes of the hidden layers.
         activation: What follows each of them.
-        embedding_width: Size of the vector of a code.
+        embedding_width: Size of the vector of a code; or one for every field, by its name, in a table of its own.
         dropout: Rate in [0, 1) on every hidden layer.
     """
 
@@ -82,16 +91,16 @@ class MLPClassifier:
 
     hidden: tuple[int, ...] = (128, 64)
     activation: Activation = "relu"
-    embedding_width: int = 16
+    embedding_width: Widths = 16
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
         ranges = {
             "activation": one_of(*get_args(Activation)),
-            "embedding_width": at_least(1),
             "dropout": BELOW_ONE,
         }
         check_ranges(self, "model", ranges)
+        check_widths(self.embedding_width)
         if not self.hidden or min(self.hidden) < 1:
             raise OptionError(f"model.hidden={list(self.hidden)}: it needs at least one layer, of at least one unit")
 
@@ -123,6 +132,16 @@ class MLPClassifierModel(nnx.Module):
             x = dropout(x, self.rate, None if rng is None else rng.named(name))
         return self.out(x)
 
+    def axes(self) -> dict[str, Any]:
+        """Name the axes of the parameters; every hidden layer has units of its own."""
+        units: LeafAxis = self.fields.units()
+        axes: dict[str, Any] = {"fields": self.fields.axes()}
+        for number, name in enumerate(self.layers):
+            hidden = Axis(f"{HIDDEN} {number}", getattr(self, name).out_features)
+            axes[name] = linear_axes(units, hidden)
+            units = hidden
+        return {**axes, "out": linear_axes(units, Axis(CLASSES, self.out.out_features))}
+
 
 @dataclass(frozen=True)
 class ResidualClassifier(RowStackOptions):
@@ -153,6 +172,14 @@ class ResidualClassifierModel(RowStack):
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch outputs"]:
         """Give the logits of every row."""
         return self.out(self.deep(self.fields(batch), rng, progress=batch.progress))
+
+    def axes(self) -> dict[str, Any]:
+        """Name the axes of the parameters."""
+        return {
+            "fields": self.fields.axes(),
+            **self.stack_axes(self.fields.units()),
+            "out": linear_axes(Axis(STREAM, self.out.in_features), Axis(CLASSES, self.out.out_features)),
+        }
 
 
 def _numbered_pairs(sizes: tuple[int, ...]) -> Any:

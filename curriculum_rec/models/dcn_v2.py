@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import jax.numpy as jnp
 from flax import nnx
@@ -11,8 +11,9 @@ from jaxtyping import Array, Float
 
 from curriculum_rec.data.inputs import Columns
 from curriculum_rec.errors import OptionError
+from curriculum_rec.models.axes import CLASSES, RANK, STREAM, Axis, Joined, LeafAxis, consumed, linear_axes
 from curriculum_rec.models.batch import Batch, BatchRng
-from curriculum_rec.models.fields import FeatureInput
+from curriculum_rec.models.feature_input import FeatureInput
 from curriculum_rec.models.row_stack import RowStack, RowStackOptions
 from curriculum_rec.ranges import at_least, check_ranges, one_of
 
@@ -96,6 +97,21 @@ class DCNv2Model(RowStack):
             crossed = getattr(self, name)(inputs, crossed)
         return inputs, crossed
 
+    def axes(self) -> dict[str, Any]:
+        """Name the axes of the parameters; the cross layers multiply units by themselves, so that these stay the same.
+
+        In parallel, what the cross layers make stands before the stream where the output takes both up.
+        """
+        units, stream = self.fields.units(), Axis(STREAM, self.project.out_features)
+        is_parallel = self.out.in_features > stream.size
+        last = Joined((*units.parts, stream)) if is_parallel else stream
+        return {
+            "fields": self.fields.axes(),
+            **{name: getattr(self, name).axes(units) for name in self.crosses},
+            **self.stack_axes(units),
+            "out": linear_axes(last, Axis(CLASSES, self.out.out_features)),
+        }
+
 
 class StackedDCNv2Model(DCNv2Model):
     """The blocks come after the cross layers."""
@@ -137,3 +153,14 @@ class CrossLayer(nnx.Module):
         """Multiply the inputs in once more."""
         reduced = x if self.reduce is None else self.reduce(x)
         return inputs * self.linear(reduced) + x
+
+    def axes(self, units: LeafAxis) -> dict[str, Any]:
+        """Name the axes of the parameters.
+
+        Args:
+            units: Those of ``x0`` and ``x``.
+        """
+        if self.reduce is None:
+            return {"linear": linear_axes(units, units)}
+        rank = Axis(RANK, self.reduce.out_features)
+        return {"reduce": {"kernel": (consumed(units), rank)}, "linear": linear_axes(rank, units)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 from flax import nnx
@@ -29,6 +30,8 @@ class DeepFM(RowStackOptions):
     Source: Guo et al. (2017), equations 1 to 4. Deviation: residual blocks instead of plain layers.
     """
 
+    ONE_WIDTH: ClassVar[str] = "multiplies the vectors of features with each other"
+
     def __call__(self, *, inputs: Columns, depth: int | None, rngs: nnx.Rngs) -> DeepFMModel:
         """Build the model.
 
@@ -48,8 +51,8 @@ class DeepFMModel(RowStack):
 
     def __init__(self, options: DeepFM, inputs: Columns, *, depth: int, rngs: nnx.Rngs) -> None:
         self.linear = LogisticRegressionModel(inputs, rngs=rngs)
-        self.features = FeatureVectors(inputs.schema, options.embedding_width, rngs=rngs)
-        super().__init__(options, self.features.n_features * options.embedding_width, depth=depth, rngs=rngs)
+        self.features = FeatureVectors(inputs.schema, options.one_width(), rngs=rngs)
+        super().__init__(options, self.features.n_features * options.one_width(), depth=depth, rngs=rngs)
         self.out = nnx.Linear(options.width, 1, use_bias=False, rngs=rngs)
 
     def __call__(self, batch: Batch, rng: BatchRng | None = None) -> Float[Array, "batch outputs"]:

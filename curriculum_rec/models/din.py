@@ -37,6 +37,8 @@ class DIN(RowStackOptions):
     residual blocks instead of plain layers, the parametric rectifier instead of Dice, whose statistics are a batch's.
     """
 
+    ONE_WIDTH: ClassVar[str] = "compares items of a history with the row's own by products of their vectors"
+
     attention_width: int = 36
 
     def __post_init__(self) -> None:
@@ -64,12 +66,13 @@ class DINModel(RowStack):
     BELOW_BLOCKS: ClassVar[tuple[str, ...]] = ("fields", "attention_*", "project")
 
     def __init__(self, options: DIN, inputs: Columns, *, depth: int, rngs: nnx.Rngs) -> None:
+        width = options.one_width()
         kinds = [field.kind for field in inputs.schema if field.kind != "dense"]
         self.units = tuple(f"attention_{place}" if kind == "history" else None for place, kind in enumerate(kinds))
         for name in filter(None, self.units):
-            setattr(self, name, ActivationUnit(options.embedding_width, options.attention_width, rngs=rngs))
-        self.fields = FieldVectors(inputs.schema, options.embedding_width, scale=0.05, rngs=rngs)
-        n_inputs = dense_width(inputs.schema) + self.fields.n_fields * options.embedding_width
+            setattr(self, name, ActivationUnit(width, options.attention_width, rngs=rngs))
+        self.fields = FieldVectors(inputs.schema, width, scale=0.05, rngs=rngs)
+        n_inputs = dense_width(inputs.schema) + self.fields.n_fields * width
         super().__init__(options, n_inputs, depth=depth, rngs=rngs)
         self.out = nnx.Linear(options.width, inputs.n_outputs, rngs=rngs)
 

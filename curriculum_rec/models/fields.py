@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import accumulate
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.data.features.schema import Schema, dense_width
+from curriculum_rec.models.axes import CODES, EMBEDDING, Axis
 from curriculum_rec.models.batch import Batch
 
 UNROLL_UP_TO = 8
@@ -88,6 +90,18 @@ class FieldVectors(nnx.Module):
             begin += length
         return total
 
+    def axes(self, *, codes: str = CODES, units: str = EMBEDDING) -> dict[str, Any]:
+        """Name the axes of the table.
+
+        Args:
+            codes: Label of its rows.
+            units: Label of its columns.
+        """
+        if not self.lengths:
+            return {}
+        n_codes, width = self.embedding.shape
+        return {"embedding": (Axis(codes, n_codes), Axis(units, width))}
+
 
 def known_mean(
     vectors: Float[Array, "batch length width"], known: Bool[Array, "batch length"]
@@ -95,25 +109,6 @@ def known_mean(
     """Give the mean of those vectors whose code is known, zeros where none is."""
     weight = known[:, :, None].astype(vectors.dtype)
     return (vectors * weight).sum(axis=1, keepdims=True) / jnp.maximum(weight.sum(axis=1, keepdims=True), 1)
-
-
-class FeatureInput(nnx.Module):
-    """All features of a row as one vector: the numbers, then the vectors of codes.
-
-    Args:
-        schema: The features.
-        embedding_width: Size of the vector of a code.
-        rngs: Random streams for the initial values.
-    """
-
-    def __init__(self, schema: Schema, embedding_width: int, *, rngs: nnx.Rngs) -> None:
-        self.vectors = FieldVectors(schema, embedding_width, scale=0.05, rngs=rngs)
-        self.width = dense_width(schema) + self.vectors.n_fields * embedding_width
-
-    def __call__(self, batch: Batch) -> Float[Array, "batch width"]:
-        """Put the features of each row side by side."""
-        vectors = self.vectors(batch["categorical"])
-        return jnp.concatenate([batch["dense"].astype(vectors.dtype), vectors.reshape(len(vectors), -1)], axis=1)
 
 
 class FeatureVectors(nnx.Module):

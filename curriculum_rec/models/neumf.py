@@ -35,6 +35,8 @@ class NeuMF(RowStackOptions):
     trained at once, from random values.
     """
 
+    ONE_WIDTH: ClassVar[str] = "multiplies the vectors of user and item"
+
     user: str = "user"
     item: str = "item"
 
@@ -58,7 +60,7 @@ class NeuMFModel(RowStack):
             raise OptionError(f"model.user and model.item are both '{pair[0].name}': name two features")
         columns = code_columns(inputs.schema)
         self.columns = tuple(columns[field.name] for field in pair)
-        width = options.embedding_width
+        width = options.one_width()
         self.factors = FieldVectors(pair, width, scale=0.05, rngs=rngs)
         self.vectors = FieldVectors(pair, width, scale=0.05, rngs=rngs)
         super().__init__(options, 2 * width, depth=depth, rngs=rngs)

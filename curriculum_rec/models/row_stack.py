@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from flax import nnx
 from jaxtyping import Array, Float
 
 from curriculum_rec.data.task import Task
+from curriculum_rec.errors import OptionError
+from curriculum_rec.models.axes import STREAM, Axis, LeafAxis, linear_axes
 from curriculum_rec.models.batch import BatchRng
-from curriculum_rec.models.blocks import FeedForward, Remat, apply_blocks, check_network_options, stack_blocks
+from curriculum_rec.models.blocks import (
+    FeedForward,
+    Remat,
+    apply_blocks,
+    check_network_options,
+    stack_axes,
+    stack_blocks,
+)
 from curriculum_rec.models.dropping import BlockDrop
-from curriculum_rec.models.norms import NormName, make_norm
+from curriculum_rec.models.feature_input import Widths, check_widths
+from curriculum_rec.models.norms import NormName, make_norm, norm_axes
 from curriculum_rec.models.residual import NormPosition
-from curriculum_rec.ranges import at_least, check_ranges
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,8 @@ class RowStackOptions:
     Args:
         width: Size of the residual stream.
         depth: Number of residual layers, unless a stage says otherwise.
-        embedding_width: Size of the vector of a code.
+        embedding_width: Size of the vector of a code; or one for every field, by its name, in a table of its own, where
+            a model puts vectors side by side.
         feed_forward_factor: The hidden layers are this many times as wide.
         dropout: Rate in [0, 1) on every layer's branch.
         norm: ``layer`` norms, or ``rms`` norms, which have no bias (``width`` parameters fewer each).
@@ -37,10 +47,12 @@ class RowStackOptions:
     """
 
     TASK: ClassVar[Task] = "pointwise"
+    ONE_WIDTH: ClassVar[str] = ""
+    """Why all vectors must have one width, as the end of a sentence; nothing where they need not."""
 
     width: int = 64
     depth: int = 2
-    embedding_width: int = 16
+    embedding_width: Widths = 16
     feed_forward_factor: int = 2
     dropout: float = 0.1
     norm: NormName = "layer"
@@ -49,7 +61,9 @@ class RowStackOptions:
     drop: BlockDrop | None = None
 
     def __post_init__(self) -> None:
-        check_ranges(self, "model", {"embedding_width": at_least(1)})
+        check_widths(self.embedding_width)
+        if self.ONE_WIDTH:
+            self.one_width()
         check_network_options(
             width=self.width,
             feed_forward_factor=self.feed_forward_factor,
@@ -57,6 +71,19 @@ class RowStackOptions:
             remat=self.remat,
             norm=self.norm,
             norm_position=self.norm_position,
+        )
+
+    def one_width(self) -> int:
+        """Give the width of all vectors.
+
+        Raises:
+            OptionError: Fields have widths of their own.
+        """
+        if isinstance(self.embedding_width, int):
+            return self.embedding_width
+        raise OptionError(
+            f"model.embedding_width: {type(self).__name__} {self.ONE_WIDTH}, so that all fields need one width: give a "
+            "number, or take mlp_classifier, residual_classifier, wide_deep or dcn_v2"
         )
 
 
@@ -102,3 +129,15 @@ class RowStack(nnx.Module):
         stream = self.project(x.astype(self.project.kernel.dtype))[:, None, :]
         stream = apply_blocks(self.blocks, stream, rng, remat=self.remat, drop=self.drop, progress=progress)
         return self.norm(stream)[:, 0]
+
+    def stack_axes(self, units: LeafAxis) -> dict[str, Any]:
+        """Name the axes of what all stacks of rows share.
+
+        Args:
+            units: What goes in.
+        """
+        return {
+            "project": linear_axes(units, Axis(STREAM, self.project.out_features)),
+            "blocks": stack_axes(self.blocks),
+            "norm": norm_axes(self.norm, STREAM),
+        }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from flax import nnx
@@ -13,9 +13,10 @@ from jaxtyping import Array, Float, Int32
 from curriculum_rec.data.features.schema import Schema, code_columns
 from curriculum_rec.data.inputs import Columns
 from curriculum_rec.errors import OptionError
+from curriculum_rec.models.axes import CLASSES, CROSSES, STREAM, Axis, consumed
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.classifiers import LogisticRegressionModel
-from curriculum_rec.models.fields import FeatureInput
+from curriculum_rec.models.feature_input import FeatureInput
 from curriculum_rec.models.row_stack import RowStack, RowStackOptions
 from curriculum_rec.ranges import at_least, check_ranges
 
@@ -69,6 +70,17 @@ class WideDeepModel(RowStack):
         logits = self.wide(batch) + self.out(self.deep(self.fields(batch), rng, progress=batch.progress))
         return logits if self.crosses is None else logits + self.crosses(batch["categorical"]).astype(logits.dtype)
 
+    def axes(self) -> dict[str, Any]:
+        """Name the axes of the parameters."""
+        stream, classes = Axis(STREAM, self.out.in_features), Axis(CLASSES, self.out.out_features)
+        return {
+            "wide": self.wide.axes(),
+            **({} if self.crosses is None else {"crosses": self.crosses.axes()}),
+            "fields": self.fields.axes(),
+            **self.stack_axes(self.fields.units()),
+            "out": {"kernel": (consumed(stream), classes)},
+        }
+
 
 class CrossedCodes(nnx.Module):
     """A weight for every combination of values of some features, which begin at 0; one that is unknown has none.
@@ -95,6 +107,11 @@ class CrossedCodes(nnx.Module):
             begin += size
         weights = self.embedding[...][jnp.stack(rows, axis=1)]
         return (weights * jnp.stack(known, axis=1)[:, :, None].astype(weights.dtype)).sum(axis=1)
+
+    def axes(self) -> dict[str, Any]:
+        """Name the axes of the table."""
+        n, n_outputs = self.embedding.shape
+        return {"embedding": (Axis(CROSSES, n), Axis(CLASSES, n_outputs))}
 
 
 def combination(codes: Int32[Array, "batch features"], sizes: tuple[int, ...], buckets: int) -> Int32[Array, " batch"]:

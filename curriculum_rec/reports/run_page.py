@@ -31,6 +31,7 @@ def page(run: Overview, directory: RunDirectory, config: Mapping[str, Any]) -> I
     yield f"seed {config['seed']}, configuration {run.config_hash or 'unknown'}, {run.steps:,} steps trained"
     if run.summary is not None:
         yield _stages(run.summary)
+        yield from _decided(run.summary)
         yield _cost(run.summary)
         yield _quality(run.summary)
     elif run.stages:
@@ -68,6 +69,13 @@ def _stages(summary: Mapping[str, Any]) -> Block:
         for stage in summary["stages"]
     ]
     return ["stage", "depth", "parameters", "steps", "seconds", f"last {metric}"], rows
+
+
+def _decided(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Say which options of the model growth had decided in the end."""
+    for option, value in (summary["stages"][-1].get("sizes") or {}).items():
+        sizes = ", ".join(f"{name} {size}" for name, size in value.items()) if isinstance(value, Mapping) else value
+        yield f"{option} of the last stage, as growth decided: {sizes}"
 
 
 def _cost(summary: Mapping[str, Any]) -> str:

@@ -19,18 +19,11 @@ def numbers(row: Mapping[str, Any]) -> dict[str, float]:
     {'validation/ndcg@10': 0.25}
     >>> numbers({"event": "curriculum", "step": 20, "losses": [2.5, None]})
     {'curriculum/losses/0': 2.5}
+    >>> numbers({"event": "stage", "step": 20, "sizes": {"embedding_width": {"age": 2}}})
+    {'stage/sizes/embedding_width/age': 2.0}
     """
     event = str(row["event"])
-    prefix = PREFIXES.get(event, event)
-    found: dict[str, float] = {}
-    for name, value in row.items():
-        if name in ("event", "step"):
-            continue
-        if isinstance(value, list | tuple):
-            found |= {f"{prefix}/{name}/{place}": float(each) for place, each in enumerate(value) if _is_number(each)}
-        elif _is_number(value):
-            found[f"{prefix}/{name}"] = float(value)
-    return found
+    return _flat(PREFIXES.get(event, event), {name: row[name] for name in row if name not in ("event", "step")})
 
 
 def plain_name(name: str) -> str:
@@ -48,6 +41,18 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             if line.endswith("\n"):
                 yield json.loads(line)
+
+
+def _flat(name: str, value: Any) -> dict[str, float]:
+    """Name the numbers in a value, which may hold others by place or by name."""
+    if isinstance(value, list | tuple):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping):
+        return {name: float(value)} if _is_number(value) else {}
+    found: dict[str, float] = {}
+    for key, each in value.items():
+        found |= _flat(f"{name}/{key}", each)
+    return found
 
 
 def _is_number(value: Any) -> bool:

@@ -214,10 +214,10 @@ class Borrower:
                 f"warm_start={warm.run}: '{differing[0]}' has another shape there than here, and a model that is "
                 "rewound does not grow: give this stage the model's own sizes"
             )
-        source, name = self.experiment, stage
+        source, name, record = self.experiment, stage, RunRecord.from_json(snapshot.meta["record"]).stage
         if self.open_run is not None:
-            source, name = self.open_run(directory), RunRecord.from_json(snapshot.meta["record"]).stage.name
-        old = model_template(source, inputs=self.dataset.inputs, stage=name, depth=depth)
+            source, name = self.open_run(directory), record.name
+        old = model_template(source, inputs=self.dataset.inputs, stage=name, depth=depth, sizes=record.sizes)
         if _differing(mixed, _named(split_model(old)[1])):
             name, shapes = differing[0], _named(split_model(new)[1])
             raise CheckpointError(

@@ -26,7 +26,7 @@ from curriculum_rec.data.task import check_task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.contract import EvaluationOptions
 from curriculum_rec.evaluation.evaluator import FullRanking
-from curriculum_rec.growth.contract import Growth, can_shrink
+from curriculum_rec.growth.contract import DecidesSizes, Growth, can_shrink
 from curriculum_rec.models.contract import (
     CountsUsers,
     ModelFactory,
@@ -115,6 +115,29 @@ class Experiment:
             can_shrink=can_shrink(self.growth),
         )
         self._check_masks()
+        self._check_decisions()
+
+    def _check_decisions(self) -> None:
+        """Refuse stages in which a growth that decides sizes has no effect, or no part."""
+        growth = self.growth
+        if not isinstance(growth, DecidesSizes):
+            return
+        growth.check_borders(len(self.stages) - 1)
+        for number, (name, stage) in enumerate(self.stages.items()):
+            if stage.borrows is not None or (number and stage.begin == "random"):
+                raise OptionError(
+                    f"stages.{name}: {type(growth).__name__} decides sizes by what this run has trained, so that each "
+                    "stage goes on from the one before: leave out warm_start and begin=random"
+                )
+            if (
+                number
+                and stage.model is not None
+                and not (isinstance(stage.model, Mapping) and growth.decides not in stage.model)
+            ):
+                raise OptionError(
+                    f"stages.{name}.model changes model.{growth.decides}, which {type(growth).__name__} decides: leave "
+                    "it out"
+                )
 
     def _check_masks(self) -> None:
         """Refuse a model that guesses masked items with a loss that masks none, and the other way round."""
@@ -283,15 +306,25 @@ class Experiment:
                 break
         return model, depth
 
-    def build_model(self, inputs: Inputs, *, stage: str | None = None, depth: int | None = None) -> nnx.Module:
+    def build_model(
+        self,
+        inputs: Inputs,
+        *,
+        stage: str | None = None,
+        depth: int | None = None,
+        sizes: Mapping[str, Any] | None = None,
+    ) -> nnx.Module:
         """Build a stage's model with the run's initial values.
 
         Args:
             inputs: What the model must know of the data.
             stage: The stage, None for the first one.
             depth: Its depth, where weights from elsewhere decided it; None takes what the stages say.
+            sizes: Options of the model that growth decided; None takes all as the stages say.
         """
         model, named = self.model_of(next(iter(self.stages)) if stage is None else stage)
+        if sizes is not None:
+            model = replace(model, **sizes)
         known: dict[str, Any] = {"inputs": inputs}
         if isinstance(inputs, Catalogue) and isinstance(self.examples, SequenceExamples):
             known = {"n_items": inputs.n_items, "max_length": self.examples.max_length}

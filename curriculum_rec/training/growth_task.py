@@ -28,7 +28,7 @@ class RunTask:
     Attributes:
         objective: The run's loss.
         examples: What it is trained on.
-        structure: The new model without its arrays.
+        structure: The model without its arrays: the new one, or where sizes are decided the old one.
         placed: The devices; each computes all of a batch.
         seed: The run's seed.
         progress: Fraction of the run that has been trained.
@@ -44,7 +44,7 @@ class RunTask:
     memory: Mapping[str, Array]
 
     def batch(self, step: int) -> Tree:
-        """Draw a batch and its randomness, on every device."""
+        """Draw a batch and its randomness, on every device; how far the run is goes with them, to be no constant."""
         draw = host_stream(self.seed, "growth batches", step)
         buckets = self.examples.whole
         n_batches = np.array([len(bucket.example) / bucket.batch_size for bucket in buckets])
@@ -53,14 +53,19 @@ class RunTask:
         rows = draw.choice(len(bucket.example), size, replace=False)
         arrays = {name: array[rows] for name, array in bucket.arrays.items()}
         key = device_stream(jax.random.key(self.seed), "growth batches", step)
-        return self.placed.replicate((arrays, key))
+        return self.placed.replicate((arrays, key, jnp.float32(self.progress)))
+
+    def arrays(self, batch: Tree) -> Mapping[str, Array]:
+        """Give what a model sees of a batch."""
+        arrays: Mapping[str, Array] = batch[0]
+        return arrays
 
     def loss(self, params: Tree, batch: Tree) -> Float[Array, ""]:
         """Compute the mean loss of a batch, every target counting the same."""
-        arrays, key = batch
+        arrays, key, progress = batch
         size = len(next(iter(arrays.values())))
         rng = BatchRng.for_rows(key, jnp.arange(size, dtype=jnp.int32))
-        rows = Batch(arrays, jnp.ones(size), progress=jnp.float32(self.progress), memory=self.memory)
+        rows = Batch(arrays, jnp.ones(size), progress=progress, memory=self.memory)
         losses = self.objective(join_model(self.structure, params), rows, rng)
         counts = jnp.ones_like(losses.per_example) if losses.mask is None else losses.mask.astype(jnp.float32)
         return (losses.per_example * counts).sum() / jnp.maximum(counts.sum(), 1)

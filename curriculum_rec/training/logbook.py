@@ -41,6 +41,7 @@ class Logbook:
             preserves_function: Whether growth left the function as it was; None where the model did not grow.
         """
         stage = record.stage
+        decided = {} if stage.sizes is None else {"sizes": stage.sizes, "decision": stage.decision}
         self.log.write(
             "stage",
             step=stage.first_step,
@@ -49,6 +50,7 @@ class Logbook:
             parameters=stage.parameters,
             grown_from=grown_from,
             preserves_function=preserves_function,
+            **decided,
         )
         self.shown.stage(stage.name, stage.depth, stage.first_step, number=len(record.stages))
 

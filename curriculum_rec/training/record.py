@@ -50,6 +50,8 @@ class StageRecord:
         loss_steps: Over so many steps.
         done: Whether it has ended.
         masks: What its growth masks at first, as JSON data; None for nothing.
+        sizes: Options of the model that growth decided; None where it decides none.
+        decision: What it had measured, and goes by at the next border, as JSON data; None where it decides nothing.
     """
 
     name: str
@@ -68,6 +70,8 @@ class StageRecord:
     loss_steps: int = 0
     done: bool = False
     masks: Mapping[str, Any] | None = None
+    sizes: Mapping[str, Any] | None = None
+    decision: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

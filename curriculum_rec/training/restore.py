@@ -89,7 +89,12 @@ def _unpacked(snapshot: Snapshot) -> Snapshot:
 
 
 def model_template(
-    experiment: Experiment, *, inputs: Inputs, stage: str | None = None, depth: int | None = None
+    experiment: Experiment,
+    *,
+    inputs: Inputs,
+    stage: str | None = None,
+    depth: int | None = None,
+    sizes: Mapping[str, Any] | None = None,
 ) -> nnx.Module:
     """Give a stage's model with shapes for parameters, none of which is computed.
 
@@ -98,8 +103,9 @@ def model_template(
         inputs: What the model must know of the data.
         stage: The stage, None for the first one.
         depth: Its depth, where weights from elsewhere decided it.
+        sizes: Options that growth decided.
     """
-    return nnx.eval_shape(lambda: experiment.build_model(inputs, stage=stage, depth=depth))
+    return nnx.eval_shape(lambda: experiment.build_model(inputs, stage=stage, depth=depth, sizes=sizes))
 
 
 def snapshot_parameters(snapshot: Snapshot, experiment: Experiment, *, inputs: Inputs) -> tuple[nnx.GraphDef, Tree]:
@@ -112,7 +118,8 @@ def snapshot_parameters(snapshot: Snapshot, experiment: Experiment, *, inputs: I
         CheckpointError: The parameters do not fit.
     """
     stage = RunRecord.from_json(snapshot.meta["record"]).stage
-    structure, template = split_model(model_template(experiment, inputs=inputs, stage=stage.name, depth=stage.depth))
+    model = model_template(experiment, inputs=inputs, stage=stage.name, depth=stage.depth, sizes=stage.sizes)
+    structure, template = split_model(model)
     name = evaluated_arrays(snapshot.arrays)
     return structure, unflatten(_of_model(snapshot.arrays, name, template), name, template)
 

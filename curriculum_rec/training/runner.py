@@ -277,7 +277,7 @@ class Runner:
         self._log.rewind(snapshot.meta["log_position"])
         self._record = RunRecord.from_json(snapshot.meta["record"])
         stage = self._record.stage
-        model = self.transitions.model(stage.name, depth=stage.depth)
+        model = self.transitions.model(stage.name, depth=stage.depth, sizes=stage.sizes)
         self._model = model
         self._take_learning_rates(stage)
         tuition = self._take_teacher(stage, model)
@@ -329,7 +329,8 @@ class Runner:
         elif begins_anew:
             fresh = self.transitions.random_state(name, self.optimizer)
             state = replace(with_fresh_parameters(state, fresh.params, self.optimizer), memory=fresh.memory)
-        old, new = self.transitions.models(name, self._model, borrowed)
+        decision = self.transitions.decide(state, self._model, self._record)
+        old, new = self.transitions.models(name, self._model, borrowed, decision)
         self.transitions.check(name, old, new)
         state = self.transitions.grow(state, old, new, self.optimizer)
         grows, growth = differ(old, new), self.experiment.growth
@@ -338,6 +339,8 @@ class Runner:
         depth, parameters = stacked_depth(state.params), count_parameters(state.params)
         before = stacked_depth(split_model(old)[1])
         self._record = self._record.begin_stage(name, depth, parameters, step, depth_before=before, anew=begins_anew)
+        if decision is not None:
+            self._record = self._record.with_stage(sizes=decision.sizes, decision=decision.memory)
         if masks := self.transitions.masks(old, new, step):
             self._record = self._record.with_stage(masks=masks.to_json())
         self._take_learning_rates(self._record.stage)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from curriculum_rec.errors import OptionError
-from curriculum_rec.ranges import at_least, between, check_ranges
+from curriculum_rec.ranges import INSIDE_ONE, at_least, between, check_ranges
 from curriculum_rec.training.freezing import NewBlocksFirst
 from curriculum_rec.training.stages import Stage
 
@@ -123,6 +123,45 @@ class PrefixStages:
             return None
         of_prefix = self.steps // (2 * self.n_stages)
         return of_prefix if number < self.n_stages else self.steps - of_prefix * (self.n_stages - 1)
+
+
+@dataclass(frozen=True)
+class CheckedStages:
+    """Options of short stages, at the ends of which growth decides how large the model is next, and a long last one.
+
+    They are called ``check_1``, ``check_2`` and so on, all of one length, and ``rest``; ``growth=per_field`` decides.
+
+    Args:
+        n_checks: How many short stages, at least 1.
+        share: The part of the run that these take together, in (0, 1).
+        epochs: Length of the run in passes over the full data; exactly one of this and ``steps`` is given.
+        steps: Length of the run in steps; the stages' lengths then add up to it exactly.
+    """
+
+    n_checks: int = 12
+    share: float = 0.6
+    epochs: float | None = 10.0
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_one_length(self.epochs, self.steps)
+        check_ranges(self, "stages", {"n_checks": at_least(1), "share": INSIDE_ONE})
+        if self.steps is not None and not 0 < self._short_steps(self.steps) * self.n_checks < self.steps:
+            raise OptionError(f"stages.steps={self.steps}: too few for {self.n_checks} checks and a stage after them")
+
+    def stages(self) -> Mapping[str, Stage]:
+        """Give the stages, in order."""
+        if self.epochs is not None:
+            short = Stage(epochs=self.epochs * self.share / self.n_checks)
+            rest = Stage(epochs=self.epochs * (1 - self.share))
+        else:
+            steps = self.steps or 0
+            short = Stage(steps=self._short_steps(steps))
+            rest = Stage(steps=steps - self._short_steps(steps) * self.n_checks)
+        return {**{f"check_{number}": short for number in range(1, self.n_checks + 1)}, "rest": rest}
+
+    def _short_steps(self, steps: int) -> int:
+        return round(steps * self.share / self.n_checks)
 
 
 def _check_one_length(epochs: float | None, steps: int | None) -> None:

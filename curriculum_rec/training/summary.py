@@ -66,6 +66,7 @@ def summarise(
                 "seconds": stage.seconds,
                 "operations": stage.operations,
                 "quality": stage.quality,
+                **({} if stage.sizes is None else {"sizes": stage.sizes}),
             }
             for stage in record.stages
         ],

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
+from typing import Any
 
 import optax
 from flax import nnx
 
 from curriculum_rec.data.examples import Examples
 from curriculum_rec.errors import OptionError
-from curriculum_rec.growth.contract import FitsGrowth, GrowsMasked, ResetsOptimizer, TellsNewBlocks, can_shrink
+from curriculum_rec.growth.contract import (
+    DecidesSizes,
+    Decision,
+    FitsGrowth,
+    GrowsMasked,
+    ResetsOptimizer,
+    TellsNewBlocks,
+    can_shrink,
+)
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.growth.masks import Masks
 from curriculum_rec.models.axes import axis_sizes
@@ -23,6 +32,7 @@ from curriculum_rec.training.freezing import StageShape, check_freezing
 from curriculum_rec.training.growth_task import RunTask
 from curriculum_rec.training.operations import Operations
 from curriculum_rec.training.placement import Placed
+from curriculum_rec.training.record import RunRecord
 from curriculum_rec.training.restore import model_template, with_fresh_parameters
 from curriculum_rec.training.stages import check_depth
 from curriculum_rec.training.state import TrainState
@@ -59,14 +69,43 @@ class Transitions:
         """Steps of a stage between two evaluations."""
         return max(1, round(self.experiment.evaluation.every_epochs * self.steps_per_epoch))
 
-    def model(self, stage: str, depth: int | None = None) -> nnx.Module:
-        """Give a stage's model with shapes alone, of another depth if one is given."""
-        return model_template(self.experiment, inputs=self.dataset.inputs, stage=stage, depth=depth)
+    def model(self, stage: str, depth: int | None = None, sizes: Mapping[str, Any] | None = None) -> nnx.Module:
+        """Give a stage's model with shapes alone, of another depth and other sizes if these are given."""
+        return model_template(self.experiment, inputs=self.dataset.inputs, stage=stage, depth=depth, sizes=sizes)
+
+    @cached_property
+    def first_decision(self) -> Decision | None:
+        """What growth that decides sizes decides for the first stage; None where growth decides none.
+
+        Raises:
+            OptionError: It has no effect on the model.
+        """
+        growth = self.experiment.growth
+        return (
+            growth.begin(self.model(next(iter(self.experiment.stages)))) if isinstance(growth, DecidesSizes) else None
+        )
+
+    def decide(self, state: TrainState, model: nnx.Module | None, record: RunRecord) -> Decision | None:
+        """Let growth that decides sizes decide them for the next stage; None where growth decides none.
+
+        Args:
+            state: At the end of a stage, or the beginning of the run.
+            model: Its model, with shapes alone; None at the beginning of the run.
+            record: The run's.
+        """
+        growth = self.experiment.growth
+        if not isinstance(growth, DecidesSizes) or model is None:
+            return self.first_decision
+        before = Decision(record.stage.sizes or {}, record.stage.decision or {})
+        border = len(record.stages) - 1
+        planned = self.model(record.stage.name)
+        task = self._task(state, model)
+        return growth.decide(state.params, before, model=model, planned=planned, border=border, task=task)
 
     def random_state(self, stage: str, optimizer: optax.GradientTransformation) -> TrainState:
         """Begin a stage with the run's initial values."""
         return TrainState.create(
-            self.experiment.build_model(self.dataset.inputs, stage=stage),
+            self.experiment.build_model(self.dataset.inputs, stage=stage, sizes=_sizes(self.first_decision)),
             optimizer,
             self.experiment.weighting,
             objective=self.experiment.objective,
@@ -80,20 +119,25 @@ class Transitions:
             return None
         return Borrower(self.experiment, self.dataset, self.open_run).borrow(warm, stage=stage)
 
-    def models(self, name: str, before: nnx.Module | None, borrowed: Borrowed | None) -> tuple[nnx.Module, nnx.Module]:
+    def models(
+        self, name: str, before: nnx.Module | None, borrowed: Borrowed | None, decision: Decision | None = None
+    ) -> tuple[nnx.Module, nnx.Module]:
         """Give the models, with shapes alone, that a stage begins with and that it trains.
 
         Args:
             name: The stage.
             before: The model of the stage before; None if there is none.
             borrowed: What a warm start took; None without one.
+            decision: What growth decided; None takes what it decides for the first stage, if it decides anything.
         """
         stage = self.experiment.stages[name]
         if borrowed is not None:
             return borrowed.old, borrowed.new
+        sizes = _sizes(decision or self.first_decision)
         if before is None or stage.begin == "random":
-            return self.model(name), self.model(name)
-        return before, self.model(name, depth=stage.depth or stacked_depth(split_model(before)[1]))
+            new = self.model(name, sizes=sizes)
+            return new, new
+        return before, self.model(name, depth=stage.depth or stacked_depth(split_model(before)[1]), sizes=sizes)
 
     def check(self, name: str, old: nnx.Module, new: nnx.Module) -> None:
         """Refuse what a stage cannot grow or freeze.
@@ -170,20 +214,23 @@ class Transitions:
             return state
         grow: Callable[..., tuple[Tree, Tree]] = growth
         if isinstance(growth, FitsGrowth):
-            task = RunTask(
-                self.experiment.objective,
-                self.examples,
-                split_model(new)[0],
-                self.placed,
-                self.experiment.seed,
-                progress=int(state.step) / self.total_steps,
-                memory=state.memory.get("objective", {}),
-            )
-            grow = partial(growth.fit, task=task)
+            grow = partial(growth.fit, task=self._task(state, new))
         params, opt_state = grow(state.params, state.opt_state, old=old, new=new, seed=self.experiment.seed)
         state = replace(state, params=params, opt_state=opt_state)
         resets = isinstance(growth, ResetsOptimizer) and growth.resets_optimizer
         return with_fresh_parameters(state, params, optimizer) if resets else state
+
+    def _task(self, state: TrainState, model: nnx.Module) -> RunTask:
+        """Give the run's loss and batches to growth, for parameters of a model."""
+        return RunTask(
+            self.experiment.objective,
+            self.examples,
+            split_model(model)[0],
+            self.placed,
+            self.experiment.seed,
+            progress=int(state.step) / self.total_steps,
+            memory=state.memory.get("objective", {}),
+        )
 
     def operations(self, model: nnx.Module) -> Operations | None:
         """Say what training a model on each example takes; None where that is not known."""
@@ -210,6 +257,10 @@ class Transitions:
             passes = stage.n_steps(self.steps_per_epoch) / self.steps_per_epoch
             total += passes * operations.of_pass(self.examples)
         return total
+
+
+def _sizes(decision: Decision | None) -> Mapping[str, Any] | None:
+    return None if decision is None else decision.sizes
 
 
 def differ(old: nnx.Module, new: nnx.Module) -> bool:
