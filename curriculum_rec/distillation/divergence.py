@@ -93,9 +93,22 @@ def _chunk(static: _Static, index: Array, pupil: Pupil, master: Master) -> tuple
     wanted = voice_scores(hidden, master.vectors, n_items=n_items, how=how)
     log_student = jax.nn.log_softmax(jnp.where(candidate, scores / master.temperature, -jnp.inf), axis=-1)
     log_teacher = jax.nn.log_softmax(wanted / master.temperature, axis=-1)
+    return divergence_and_slopes(log_teacher, log_student, master.temperature)
+
+
+def divergence_and_slopes(
+    log_teacher: Float[Array, "rows n"], log_student: Float[Array, "rows n"], temperature: Float[Array, ""]
+) -> tuple[Float[Array, " rows"], Float[Array, "rows n"]]:
+    """Give ``T^2 KL`` of two distributions a row, and its derivatives by the student's scores before the temperature.
+
+    Args:
+        log_teacher: Logarithms of probabilities; minus infinity where there is no item.
+        log_student: Likewise.
+        temperature: ``T``.
+    """
     teacher = jnp.exp(log_teacher)
-    losses = jnp.where(candidate, teacher * (log_teacher - log_student), 0).sum(axis=-1)
-    return master.temperature**2 * losses, master.temperature * (jnp.exp(log_student) - teacher)
+    losses = jnp.where(teacher > 0, teacher * (log_teacher - log_student), 0).sum(axis=-1)
+    return temperature**2 * losses, temperature * (jnp.exp(log_student) - teacher)
 
 
 def _take(array: Array, index: Array) -> Array:

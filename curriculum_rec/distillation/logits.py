@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.distillation.contract import Lesson, Needs, WeightedTerm
-from curriculum_rec.distillation.divergence import Master, Pupil, catalogue_divergence
+from curriculum_rec.distillation.divergence import Master, Pupil, catalogue_divergence, divergence_and_slopes
 from curriculum_rec.objectives.losses import broadcast_weight
 from curriculum_rec.ranges import POSITIVE, at_least, check_ranges
 
@@ -213,9 +213,7 @@ def _with_slopes(block: tuple[Array, Array, Array], temperature: Array) -> tuple
     log_count = jnp.where(stands_for > 0, jnp.log(jnp.maximum(stands_for, 1e-9)), -1e9)
     log_teacher = jax.nn.log_softmax(wanted / temperature + log_count, axis=-1)
     log_student = jax.nn.log_softmax(scores / temperature + log_count, axis=-1)
-    teacher = jnp.exp(log_teacher)
-    losses = (teacher * jnp.where(teacher > 0, log_teacher - log_student, 0)).sum(axis=-1)
-    return temperature**2 * losses, temperature * (jnp.exp(log_student) - teacher)
+    return divergence_and_slopes(log_teacher, log_student, temperature)
 
 
 def _forward(wanted: Array, scores: Array, stands_for: Array, temperature: Array) -> tuple[Array, Array]:

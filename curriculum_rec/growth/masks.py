@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
-from curriculum_rec.growth.tree import path_names
+from curriculum_rec.growth.tree import at_path, path_names, with_at_path
 from curriculum_rec.growth.units import UnitMap
 from curriculum_rec.models.axes import LAYER, NORMS, STREAM, Axes, Axis, LeafAxis, flat_axes
 from curriculum_rec.models.norms import WEIGHTS
@@ -120,9 +120,9 @@ class Masks:
     def _with_weights(self, params: Tree, weights: Any) -> Tree:
         for name, bits in self.norms:
             path = tuple(name.split("."))
-            norm = reduce(lambda tree, key: tree[key], path, params)
+            norm = at_path(params, path)
             made = jnp.broadcast_to(weights(bits), norm["scale"].shape)
-            params = _put(params, path, {**norm, WEIGHTS: made})
+            params = with_at_path(params, path, {**norm, WEIGHTS: made})
         return params
 
 
@@ -187,9 +187,3 @@ def _bits(masked: np.ndarray) -> str:
 
 def _factors(bits: str, value: Float[Array, ""]) -> Float[Array, " entries"]:
     return jnp.where(np.array([bit == "1" for bit in bits]), value, jnp.float32(1))
-
-
-def _put(tree: Tree, path: Path, value: Any) -> Tree:
-    if not path:
-        return value
-    return {**tree, path[0]: _put(tree[path[0]], path[1:], value)}

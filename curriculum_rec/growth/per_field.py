@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any, ClassVar, get_args
 
 import jax
@@ -16,7 +15,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.composed import ComposedGrowth, at_depth_of
 from curriculum_rec.growth.contract import Decision, GrowthTask
 from curriculum_rec.growth.moments import state_kind
-from curriculum_rec.growth.tree import path_names
+from curriculum_rec.growth.tree import at_path, path_names, with_at_path
 from curriculum_rec.growth.units import NewUnits
 from curriculum_rec.growth.width import Moments, growing_labels
 from curriculum_rec.models.axes import EMBEDDING, kind_of
@@ -184,7 +183,7 @@ def importances(
     """
     loss = jax.jit(task.loss)
     params = jax.tree.map(lambda leaf: jax.device_put(leaf, leaf.sharding), params)  # else one program a changed table
-    leaves = [_leaf(params, (INPUT, *table.path)) for table in tables]
+    leaves = [at_path(params, (INPUT, *table.path)) for table in tables]
     vectors = [np.asarray(leaf) for leaf in leaves]
     whole, without = 0.0, np.zeros(len(tables))
     for batch in map(task.batch, batches):
@@ -192,7 +191,7 @@ def importances(
         whole += float(loss(params, batch))
         for number, (table, leaf, old) in enumerate(zip(tables, leaves, vectors, strict=True)):
             new = without_newest(old, codes[:, slice(*table.columns)], has_unknown=table.has_unknown)
-            changed = _with_leaf(params, (INPUT, *table.path), jax.device_put(new, leaf.sharding))
+            changed = with_at_path(params, (INPUT, *table.path), jax.device_put(new, leaf.sharding))
             without[number] += float(loss(changed, batch))
     rises = (without - whole) / max(whole, float(np.finfo(np.float32).tiny))
     return {table.name: float(rise) for table, rise in zip(tables, rises, strict=True)}
@@ -214,16 +213,6 @@ def without_newest(vectors: np.ndarray, codes: np.ndarray, *, has_unknown: Seque
     changed = vectors.copy()
     changed[:, -1] = vectors[looked_up, -1].mean(dtype=np.float64) if len(looked_up) else 0
     return changed
-
-
-def _leaf(tree: Tree, path: tuple[str, ...]) -> Array:
-    return reduce(lambda below, name: below[name], path, tree)
-
-
-def _with_leaf(tree: Tree, path: tuple[str, ...], leaf: Array) -> Tree:
-    if not path:
-        return leaf
-    return {**tree, path[0]: _with_leaf(tree[path[0]], path[1:], leaf)}
 
 
 def _input_of(model: nnx.Module) -> FeatureInput:

@@ -1,8 +1,11 @@
-"""Which leaves are stacked by layer (device)."""
+"""Paths in trees of parameters (device): which leaves are stacked by layer, what stands at a path."""
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
+
+from curriculum_rec.models.structure import Tree
 
 BLOCKS = "blocks"
 """Name of the subtree in which every leaf has a leading layer axis."""
@@ -21,3 +24,23 @@ def path_names(path: tuple[Any, ...]) -> tuple[str, ...]:
     [('a', '0'), ('a', '1')]
     """
     return tuple(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
+
+
+def at_path(tree: Tree, path: tuple[str, ...]) -> Any:
+    """Give what stands at a path of nested dicts.
+
+    >>> at_path({"a": {"b": 1}}, ("a", "b"))
+    1
+    """
+    return reduce(lambda below, name: below[name], path, tree)
+
+
+def with_at_path(tree: Tree, path: tuple[str, ...], value: Any) -> Tree:
+    """Copy nested dicts with another value at a path.
+
+    >>> with_at_path({"a": {"b": 1, "c": 2}}, ("a", "b"), 3)
+    {'a': {'b': 3, 'c': 2}}
+    """
+    if not path:
+        return value
+    return {**tree, path[0]: with_at_path(tree[path[0]], path[1:], value)}

@@ -132,3 +132,21 @@ def grow(growth, old, *, depth=None, seed=0, tx=TX, **changes):
 def leaves(tree):
     """Every leaf as a numpy array, by its path."""
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def moments_of(opt_state):
+    """The first and the second moments of a state, by the names of parameters."""
+    found = leaves(opt_state)
+    return [{name.partition(f".{kind}")[2]: leaf for name, leaf in found.items() if f".{kind}[" in name} for kind in
+            ("mu", "nu")]  # fmt: skip
+
+
+def assert_moments_are_of(gradient, opt_state, *, all_known):
+    """The grown moments of an optimizer without memory are the grown model's gradient, wherever there is a history."""
+    gradient, (first, second) = leaves(gradient), moments_of(opt_state)
+    assert gradient.keys() == first.keys() == second.keys()
+    for path, true in gradient.items():
+        known = np.ones(true.shape, bool) if all_known else first[path] != 0
+        tolerance = 1e-6 * max(1, np.abs(true).max())
+        np.testing.assert_allclose(first[path][known], true[known], rtol=0, atol=tolerance, err_msg=path)
+        np.testing.assert_allclose(second[path][known], true[known] ** 2, rtol=0, atol=tolerance, err_msg=path)

@@ -9,7 +9,20 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from networks import LENGTH, OPTIONS, TX, compute, grow, leaves, make_batch, model_of, seen, trained
+from networks import (
+    LENGTH,
+    OPTIONS,
+    TX,
+    assert_moments_are_of,
+    compute,
+    grow,
+    leaves,
+    make_batch,
+    model_of,
+    moments_of,
+    seen,
+    trained,
+)
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth import ComposedGrowth, Copies, DepthGrowth, NewUnits
@@ -92,23 +105,11 @@ def test_cosines_stay_the_same(name):
     np.testing.assert_allclose(grown.compute()[0], grown.compute_old()[0], rtol=0, atol=1e-6)
 
 
-def moments_of(opt_state):
-    found = leaves(opt_state)
-    return [{name.partition(f".{kind}")[2]: leaf for name, leaf in found.items() if f".{kind}[" in name} for kind in
-            ("mu", "nu")]  # fmt: skip
-
-
 @every_preserving
 def test_moments_are_what_the_grown_gradient_makes(name):
     """The staged-training code sets moments of off-diagonal blocks to 0; their gradient equals the diagonal one's."""
     grown = grown_case(name)
-    gradient, (first, second) = leaves(grown.compute()[1]), moments_of(grown.opt_state)
-    assert gradient.keys() == first.keys() == second.keys()
-    for path, true in gradient.items():
-        known = np.ones(true.shape, bool) if name in COPIES else first[path] != 0
-        tolerance = 1e-6 * max(1, np.abs(true).max())
-        np.testing.assert_allclose(first[path][known], true[known], rtol=0, atol=tolerance, err_msg=path)
-        np.testing.assert_allclose(second[path][known], true[known] ** 2, rtol=0, atol=tolerance, err_msg=path)
+    assert_moments_are_of(grown.compute()[1], grown.opt_state, all_known=name in COPIES)
 
 
 def test_squares_of_entries_without_history_begin_at_the_mean():
