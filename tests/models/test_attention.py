@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
@@ -38,6 +39,25 @@ def test_the_form_by_blocks_equals_that_of_other_devices_in_value_and_gradient(m
     )
     np.testing.assert_allclose(by_blocks[0], whole[0], rtol=1e-5)
     np.testing.assert_allclose(by_blocks[1], whole[1], atol=1e-5)
+
+
+@pytest.mark.skipif(not module._has_fused_kernel(), reason="cuDNN's fused kernel needs an NVIDIA GPU")
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize(("length", "heads", "head"), [(1, 1, 64), (7, 2, 8), (50, 2, 24), (50, 1, 64), (200, 1, 128)])
+def test_the_fused_kernel_equals_the_other_form_in_value_and_gradient(length, heads, head, causal):
+    inputs = make_inputs(3, length, heads, head).astype(jnp.bfloat16)
+    cotangent = make_inputs(3, length, heads, head, seed=1)[0]
+    n_keys = None if causal else jnp.array([length, -(-length // 2), 1])
+
+    def weighed(inputs):
+        return (attention(*inputs, causal=causal, n_keys=n_keys) * cotangent).sum()
+
+    assert "cudnn" in jax.jit(weighed).lower(inputs).as_text()
+    fused, gradient = jax.jit(lambda x: (attention(*x, causal=causal, n_keys=n_keys), jax.grad(weighed)(x)))(inputs)
+    exact = inputs.astype(jnp.float32)
+    same, slopes = jax.jit(lambda x: (attention(*x, causal=causal, n_keys=n_keys), jax.grad(weighed)(x)))(exact)
+    np.testing.assert_allclose(fused.astype(jnp.float32), same, atol=0.03)  # a bfloat16 has 8 bits
+    np.testing.assert_allclose(gradient.astype(jnp.float32), slopes, atol=0.03 * np.abs(slopes).max())
 
 
 def test_a_program_for_another_platform_takes_the_form_for_accelerators():

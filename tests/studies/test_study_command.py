@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from runs import CHEAP, run_in, write_sequences
 
 from curriculum_rec.cli import main
@@ -140,6 +141,7 @@ def test_a_mistake_is_one_sentence(words, sentence, capsys):
 def test_shipped_studies_are_studies(path):
     study = read_study(path)
     assert study.question.endswith("?")
+    assert OverridesParser.create().parse_override(f"study={path.stem}").value() == path.stem  # and not a YAML null
     assert study.baseline in study.all_arms()
     assert (path.parents[1] / path.stem / "README.md").is_file()
     assert "<!-- report begin -->" in (path.parents[1] / path.stem / "README.md").read_text()
