@@ -105,7 +105,8 @@ def _worth(results: Results) -> Iterator[str]:
     fewest, most = min(f.fewest_seeds for f in families), max(f.n_arms for f in families)
     raw, corrected = 2 / 2**fewest, min(1.0, 2 / 2**fewest * most)
     yield (
-        f"Every arm that was tried is in the tables and in the corrections. With {fewest} paired seeds no p is below "
+        f"Every arm that was tried is in the tables and in the corrections. With {fewest} paired "
+        f"seed{'s' if fewest > 1 else ''} no p is below "
         f"{raw:.2g}, and after the correction over {most} comparisons none below {corrected:.2g}"
         + (": these seeds can show no difference whatever its size." if corrected > 0.05 else ".")
     )
