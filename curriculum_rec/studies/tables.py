@@ -115,10 +115,10 @@ def comparison(name: str, title: str, family: Family, options: Options) -> Table
             f"Test {options.metric}, paired by seed. Exact sign-flip tests, BCa bootstrap intervals, Holm's "
             f"correction over the {family.n_arms} comparisons of the table, all that were made. With "
             f"{family.fewest_seeds} seed{'s' if family.fewest_seeds > 1 else ''} no p is below {raw:.2g}, and none "
-            f"below {corrected:.2g} after the correction. The effect is the mean difference in standard deviations over "
-            "seeds, with Hedges' correction; won is the share of seeds that are better, level ones counting half. The "
-            "columns over users say what other users would say under the same seeds; they support no claim about other "
-            "runs."
+            f"below {corrected:.2g} after the correction. The effect is the mean difference in standard deviations "
+            "over seeds, with Hedges' correction; won is the share of seeds that are better, level ones counting half. "
+            "The columns over users say what other users would say under the same seeds; they support no claim about "
+            "other runs."
         )
         note += FOLDS_NOTE if family.over_folds else ""
     return rows_to_table(name, title, note, {**forms, "over seeds": "", "over folds": ""}, rows)
