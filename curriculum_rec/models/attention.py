@@ -29,7 +29,7 @@ def attention(
     Sequences are filled from the left, so that no position before the last item sees padding where attention is causal,
     and the causal mask is the only one needed. A CPU goes block by block and head by head, which keeps the scores in
     its cache and skips half of them in long histories; other devices take JAX's own form. On an NVIDIA GPU that is
-    cuDNN's fused kernel where it can be: 16-bit numbers, heads of a multiple of 8 up to 128, no bias.
+    cuDNN's fused kernel where it can be: 16-bit numbers, an even length, heads of a multiple of 8 up to 128, no bias.
 
     Args:
         query: ``[batch, length, heads, head]``.
@@ -73,8 +73,9 @@ def _has_fused_kernel() -> bool:
 
 
 def _fits_fused_kernel(query: Array) -> bool:
-    head = query.shape[-1]
-    return query.dtype in (jnp.bfloat16, jnp.float16) and head % 8 == 0 and head <= LARGEST_FUSED_HEAD
+    length, head = query.shape[1], query.shape[-1]
+    suits = length % 2 == 0 and head % 8 == 0 and head <= LARGEST_FUSED_HEAD  # its gradient refuses odd lengths
+    return suits and query.dtype in (jnp.bfloat16, jnp.float16)
 
 
 def _by_blocks(causal: bool, query: Array, key: Array, value: Array, look: _Look = (None, None)) -> Array:
