@@ -495,7 +495,8 @@ options:
   metric=ndcg@10          what decides (default: the study's; else the runs' own)
   output=DIR              where the report is written (default: report/ in the study's folder)
   into=README.md          write it into a Markdown file too, between the lines "<!-- report begin -->" and
-                          "<!-- report end -->"
+                          "<!-- report end -->", or its table tables/NAME.csv between "<!-- table NAME begin -->" and
+                          "<!-- table NAME end -->"
 
 examples:
   curriculum-rec report study=runs/studies/curricula

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from curriculum_rec.errors import OptionError
@@ -10,7 +11,8 @@ from curriculum_rec.studies.findings import Report, place_title
 from curriculum_rec.studies.html_page import to_html_page
 from curriculum_rec.studies.table import to_csv, to_latex, to_markdown
 
-BEGIN, END = "<!-- report begin -->", "<!-- report end -->"
+BLOCK = re.compile(r"<!-- (?P<what>report|table (?P<table>[\w.-]+)) begin -->\n(?:.*\n)*?<!-- (?P=what) end -->")
+"""A part of a Markdown file that a report fills: with all that it says, or with one of its tables."""
 
 
 def to_page(report: Report, *, level: int = 2) -> str:
@@ -32,14 +34,31 @@ def to_page(report: Report, *, level: int = 2) -> str:
 
 
 def put_into(path: Path, report: Report) -> None:
-    """Write the report between the two markers of a Markdown file, which is otherwise left as it is.
+    """Write the report, or tables of it, between markers of a Markdown file, which is otherwise left as it is.
+
+    ``<!-- report begin -->`` and ``<!-- report end -->`` take the whole, ``<!-- table NAME begin -->`` and ``<!-- table
+    NAME end -->`` the table that ``tables/NAME.csv`` is as well. Tables of other studies stay.
 
     Raises:
-        OptionError: The file has no markers.
+        OptionError: The file has no markers for anything that the report has.
     """
     check_markers(path)
-    before, _, rest = path.read_text().partition(BEGIN)
-    write_text(path, f"{before}{BEGIN}\n{to_page(report, level=3)}{END}{rest.partition(END)[2]}")
+    tables = {table.name: table for place in report.tables.values() for table in place}
+    filled = 0
+
+    def fill(block: re.Match[str]) -> str:
+        nonlocal filled
+        table = tables.get(block["table"])
+        if block["table"] and table is None:
+            return block[0]
+        filled += 1
+        text = to_page(report, level=3) if table is None else to_markdown(table)
+        return f"<!-- {block['what']} begin -->\n{text}<!-- {block['what']} end -->"
+
+    text = BLOCK.sub(fill, path.read_text())
+    if not filled:
+        raise OptionError(f"into={path}: it asks for none of this report's tables: {', '.join(tables)}")
+    write_text(path, text)
 
 
 def check_markers(path: Path) -> None:
@@ -48,9 +67,11 @@ def check_markers(path: Path) -> None:
     Raises:
         OptionError: It has none.
     """
-    text = path.read_text() if path.is_file() else ""
-    if not 0 <= text.find(BEGIN) < text.find(END):
-        raise OptionError(f"into={path}: there must be a file with the lines '{BEGIN}' and '{END}'")
+    if not (path.is_file() and BLOCK.search(path.read_text())):
+        raise OptionError(
+            f"into={path}: there must be a file with the lines '<!-- report begin -->' and '<!-- report end -->', or "
+            "with '<!-- table NAME begin -->' and '<!-- table NAME end -->', the name being that of a file in tables/"
+        )
 
 
 def write_report(folder: Path, report: Report, *, page: bool = True) -> None:

@@ -8,9 +8,10 @@ from finished import N_USERS, finished_run
 from curriculum_rec.errors import OptionError
 from curriculum_rec.studies.grid import Place
 from curriculum_rec.studies.planned import results_of_study
-from curriculum_rec.studies.report import BEGIN, END, Report, put_into, to_page, write_report
+from curriculum_rec.studies.report import Report, put_into, to_page, write_report
 from curriculum_rec.studies.slices import SLICES, Slices
 from curriculum_rec.studies.study import study_of
+from curriculum_rec.studies.table import to_markdown
 from curriculum_rec.studies.tables import all_tables
 
 PLACE = Place("d", "clean")
@@ -115,14 +116,31 @@ def test_files_are_whole_and_the_same_bytes_every_time(report, tmp_path):
 
 def test_the_report_goes_between_the_markers_of_a_file(report, tmp_path):
     path = tmp_path / "README.md"
-    path.write_text(f"# Title\n{BEGIN}\nold\n{END}\nrest\n")
+    begin, end = "<!-- report begin -->", "<!-- report end -->"
+    path.write_text(f"# Title\n{begin}\nold\n{end}\nrest\n")
     put_into(path, report)
     put_into(path, report)
     text = path.read_text()
-    assert text == f"# Title\n{BEGIN}\n{to_page(report, level=3)}{END}\nrest\n"
+    assert text == f"# Title\n{begin}\n{to_page(report, level=3)}{end}\nrest\n"
     path.write_text("no markers")
     with pytest.raises(OptionError, match="there must be a file with the lines"):
         put_into(path, report)
+
+
+def test_one_table_of_it_goes_between_markers_of_its_name(report, tmp_path):
+    def block(name, text):
+        return f"<!-- table {name} begin -->\n{text}<!-- table {name} end -->\n"
+
+    path, other = tmp_path / "README.md", block("else", "old\n")
+    path.write_text(f"before\n{block('d-clean-quality', '')}between\n{other}after\n")
+    put_into(path, report)
+    put_into(path, report)
+    table = next(table for tables in report.tables.values() for table in tables if table.name == "d-clean-quality")
+    assert path.read_text() == f"before\n{block('d-clean-quality', to_markdown(table))}between\n{other}after\n"
+    path.write_text(other)
+    with pytest.raises(OptionError, match="none of this report's tables: .*d-clean-quality"):
+        put_into(path, report)
+    assert path.read_text() == other
 
 
 def test_slices_are_thirds_of_users_and_of_events(tiny_split):
