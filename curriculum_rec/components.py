@@ -111,9 +111,9 @@ def unknown_option(path: str, allowed: typing.Iterable[str]) -> str:
     name = path.rpartition(".")[2]
     allowed = sorted(option for option in map(str, allowed) if option not in (TARGET, "hydra"))
     close = difflib.get_close_matches(name, allowed, n=1)
-    hint = f"is '{close[0]}' meant? " if close else ""
-    there = f"There are: {', '.join(allowed)}" if allowed else "There are none here"
-    return f"option '{path}' does not exist; {hint}{there}"
+    hint, there = (f"is '{close[0]}' meant? ", "There") if close else ("", "there")
+    listed = f"are: {', '.join(allowed)}" if allowed else "are none here"
+    return f"option '{path}' does not exist; {hint}{there} {listed}"
 
 
 def _find(target: str, path: str, trusted: Sequence[str]) -> Callable[..., Any]:

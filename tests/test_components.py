@@ -62,7 +62,7 @@ def test_unknown_options_name_the_allowed_and_suggest():
     assert str(caught.value).startswith(
         "option 'cleaning.duplicates.kep' does not exist; is 'keep' meant? There are: keep, same"
     )
-    with pytest.raises(OptionError, match=r"'model\.zzz' does not exist; There are: .*dropout"):
+    with pytest.raises(OptionError, match=r"'model\.zzz' does not exist; there are: .*dropout"):
         build(SASREC | {"zzz": 3}, "model")
 
 
