@@ -1,4 +1,4 @@
-"""One step of every model: under pmap as under jit, and all of it again from the same state."""
+"""One step of every model of items: under pmap as under jit, and all of it again from the same state."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from flax import nnx
 
 from curriculum_rec.data.features.schema import Field
 from curriculum_rec.data.inputs import Columns
-from curriculum_rec.models import DNN, HSTU, BERT4Rec, SASRec, TransformerClassifier
+from curriculum_rec.models import BPRMF, DNN, HSTU, BERT4Rec, GRU4Rec, SASRec, TransformerClassifier
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.objectives import Contrastive, Losses, MaskedItem, SampledSoftmax
 from curriculum_rec.training.optimizers import AdamW
@@ -41,6 +41,8 @@ CASES = {
         MaskedItem(SHARED, share=0.4),
     ),
     "hstu": (HSTU(**SIZES), SHARED),
+    "gru4rec": (GRU4Rec(**SIZES, hidden=5), SHARED),
+    "bprmf": (BPRMF(width=8, n_users=ROWS), SHARED),
     "transformer classifier": (TransformerClassifier(**SIZES, feed_forward_factor=1), squared_logits),
 }
 
@@ -54,6 +56,7 @@ def arrays():
         "history": items[:, :-1] * present,
         "target": items[:, 1:] * present,
         "time": time.astype(np.float32),
+        "user": np.arange(1, ROWS + 1, dtype=np.int32),
         "dense": dense.astype(np.float32),
         "categorical": np.arange(ROWS, dtype=np.int32)[:, None] % 4,
     }
