@@ -25,7 +25,7 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import Ranking
 from curriculum_rec.evaluation.questions import LeftOut
 from curriculum_rec.evaluation.scoring import fold, target_ranks, top_items
-from curriculum_rec.inference.recommend import history_vectors, list_frame, no_lists, user_codes
+from curriculum_rec.inference.recommend import asked_users, history_vectors, list_frame, no_lists
 from curriculum_rec.inference.trained import TrainedRun, check_same_data
 from curriculum_rec.models.contract import Recommender, ScoresItems
 from curriculum_rec.models.items import is_candidate
@@ -164,20 +164,15 @@ class Ensemble:
             OptionError: ``k`` is larger than the catalogue.
             DataError: A user is unknown.
         """
-        if not 1 <= k <= interactions.n_items:
-            raise OptionError(f"k={k}: it must lie between 1 and the {interactions.n_items} items of the catalogue")
-        codes = user_codes(interactions, users)
+        codes, start, stop, n_seen = asked_users(interactions, users, k=k, filter_seen=filter_seen)
         if not len(codes):
             return no_lists(interactions)
-        offsets = interactions.user_offsets()
-        start, stop = offsets[codes], offsets[codes + 1]
         zeros = np.zeros(len(codes), np.int32)
         rows = EvaluationRows(
             codes.astype(np.int32), zeros, start, stop, interactions.item, timestamp=interactions.timestamp
         )
-        lengths = stop - start if filter_seen else np.zeros(len(codes), np.int64)
-        row = np.repeat(np.arange(len(codes)), lengths)
-        place = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths - start, lengths)
+        row = np.repeat(np.arange(len(codes)), n_seen)
+        place = np.arange(len(row)) - np.repeat(np.cumsum(n_seen) - n_seen - start, n_seen)
         seen = LeftOut.of(row, interactions.item[place], len(codes))
 
         def top(scores: Array, batch: dict[str, Array]) -> tuple[Array, Array]:

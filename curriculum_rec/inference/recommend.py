@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -56,13 +57,9 @@ def recommend(
         OptionError: ``k`` is larger than the catalogue.
         DataError: A user is unknown.
     """
-    if not 1 <= k <= interactions.n_items:
-        raise OptionError(f"k={k}: it must lie between 1 and the {interactions.n_items} items of the catalogue")
-    codes = user_codes(interactions, users)
+    codes, start, stop, n_seen = asked_users(interactions, users, k=k, filter_seen=filter_seen)
     if not len(codes):
         return no_lists(interactions)
-    offsets = interactions.user_offsets()
-    start, stop = offsets[codes], offsets[codes + 1]
     if isinstance(join_model(structure, params), ScoresItems):
         longest = int((stop - start).max())
         queries = fold(pad_left_aligned(interactions.item, start, stop, longest), BATCH)
@@ -79,10 +76,45 @@ def recommend(
             users=codes.astype(np.int32),
         )
         queries = fold(vectors, BATCH)
-    n_seen = stop - start if filter_seen else np.zeros(len(codes), np.int64)
     score, item = _top_k(structure, params, queries, _seen(interactions.item, start, n_seen), k=k)
     score, item = (np.asarray(array).reshape(-1, k)[: len(codes)] for array in (score, item))
     return list_frame(interactions, codes, score, item)
+
+
+class AskedUsers(NamedTuple):
+    """Whom lists are for: int32 or int64 ``[n]`` each.
+
+    Attributes:
+        codes: The users.
+        start: Where the history of each begins among all rows.
+        stop: One past its end.
+        n_seen: How many items of it, from its first on, are no candidates.
+    """
+
+    codes: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+    n_seen: np.ndarray
+
+
+def asked_users(interactions: Interactions, users: list[str] | None, *, k: int, filter_seen: bool) -> AskedUsers:
+    """Find the users who are asked for.
+
+    Args:
+        interactions: The histories and the id maps.
+        users: Original ids; None means all users.
+        k: Items a user, at most.
+        filter_seen: Whether items of the history are left out.
+
+    Raises:
+        OptionError: ``k`` is larger than the catalogue.
+        DataError: A user is unknown.
+    """
+    if not 1 <= k <= interactions.n_items:
+        raise OptionError(f"k={k}: it must lie between 1 and the {interactions.n_items} items of the catalogue")
+    codes, offsets = user_codes(interactions, users), interactions.user_offsets()
+    start, stop = offsets[codes], offsets[codes + 1]
+    return AskedUsers(codes, start, stop, stop - start if filter_seen else np.zeros(len(codes), np.int64))
 
 
 def list_frame(interactions: Interactions, codes: np.ndarray, score: np.ndarray, item: np.ndarray) -> pl.DataFrame:
