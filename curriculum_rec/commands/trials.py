@@ -87,7 +87,7 @@ def _outcome(summary: dict[str, Any]) -> Outcome:
 
 @dataclass
 class Helpers:
-    """Further processes of the same command.
+    """Further processes of the same command, which do not outlive it.
 
     Args:
         folder: Of the study; what each of them prints lies there.
@@ -106,7 +106,7 @@ class Helpers:
         try:
             for number in range(1, self.n + 1):
                 with (self.folder / f"process-{number}.log").open("ab") as log:
-                    command = [sys.executable, "-m", "curriculum_rec", "tune", *words, "jobs=1"]
+                    command = [sys.executable, "-m", "curriculum_rec.launched", "tune", *words, "jobs=1"]
                     # A session of its own, so that Ctrl-C reaches it through this process alone.
                     process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
                     self._processes.append(process)

@@ -284,3 +284,26 @@ def test_jobs_share_the_work_of_one_command(folder, capsys):
     assert trials_of("jobs").head(2).drop("seconds").equals(trials_of("study").drop("seconds"))
     assert (folder / "jobs" / "process-1.log").exists()
     capsys.readouterr()
+
+
+def is_alive(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_helpers_do_not_outlive_a_command_that_is_killed(folder):
+    with (folder / "jobs.log").open("wb") as log:
+        command = start("orphans", log, "n_trials=50", "jobs=2")
+        children, deadline = Path(f"/proc/{command.pid}/task/{command.pid}/children"), time.monotonic() + 300
+        while not any(run.exists() for run in (folder / "orphans" / "trials").glob("*/metrics.jsonl")):
+            assert command.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        helpers = [int(word) for word in children.read_text().split()]
+        assert len(helpers) == 1 and is_alive(helpers[0])
+        os.kill(command.pid, signal.SIGKILL)
+        command.wait()
+    while is_alive(helpers[0]):
+        assert time.monotonic() < deadline, (folder / "orphans" / "process-1.log").read_text()
+        time.sleep(0.2)
