@@ -661,6 +661,12 @@ def build_experiment(
     built["cleaning"] = built["cleaning"] or {}
     if isinstance(built["stages"], StagePlan):
         built["stages"] = built["stages"].stages()
+    for name, stage in (built["stages"] or {}).items():
+        if isinstance(stage, dict):  # options of a stage that nothing began
+            raise OptionError(
+                f"stages.{name}={stage}: the chosen plan has no stage {name!r}; leave these options out (those of an "
+                f"experiment by '~stages.{name}'), or choose a plan that has it"
+            )
     hints = get_type_hints(Experiment)
     plain = {f.name: data.get(f.name, f.default) for f in fields(Experiment) if f.name not in COMPONENTS}
     return Experiment(**{name: check_type(value, hints[name], name) for name, value in (built | plain).items()})

@@ -114,6 +114,7 @@ OPTION_MISTAKES = [
     ("stages.train.steps=5", ["epochs=20", "steps=5"]),
     ("stages.train=5", ["stages.train"]),
     ("stages=grow_2_4", ["growth"]),
+    ("stages=grow_2_4 growth=interleave +stages.train.epochs=5", ["no stage 'train'", "~stages.train"]),
     ("stages.train.warm_start=nowhere", ["nowhere holds no run"]),
     ("placement=auto placement.devices=99", ["placement.devices=99", "there are"]),
     ("steps_per_dispatch=0", ["steps_per_dispatch=0"]),
