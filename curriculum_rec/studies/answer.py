@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from curriculum_rec.evaluation.statistics import FEWEST_SEEDS, Comparison
-from curriculum_rec.studies.comparisons import Family, against_baseline, against_controls, mean_of, verdict
+from curriculum_rec.studies.comparisons import Family, against_baseline, against_controls, counted, mean_of, verdict
 from curriculum_rec.studies.grid import Place
 from curriculum_rec.studies.results import Cell, Options, Results
 from curriculum_rec.studies.tables import chance, interval
@@ -105,9 +105,9 @@ def _worth(results: Results) -> Iterator[str]:
     fewest, most = min(f.fewest_seeds for f in families), max(f.n_arms for f in families)
     raw, corrected = 2 / 2**fewest, min(1.0, 2 / 2**fewest * most)
     yield (
-        f"Every arm that was tried is in the tables and in the corrections. With {fewest} paired "
-        f"seed{'s' if fewest > 1 else ''} no p is below "
-        f"{raw:.2g}, and after the correction over {most} comparisons none below {corrected:.2g}"
+        f"Every arm that was tried is in the tables and in the corrections. With "
+        f"{counted(fewest, 'paired seed')} no p is below {raw:.2g}, and after the correction over "
+        f"{counted(most, 'comparison')} none below {corrected:.2g}"
         + (": these seeds can show no difference whatever its size." if corrected > 0.05 else ".")
     )
     if fewest < FEWEST_SEEDS:

@@ -68,8 +68,10 @@ def against_baseline(cell: Cell, options: Options) -> Family:
 
 
 def against_controls(cell: Cell, options: Options) -> Family:
-    """Compare every arm that has a control with it."""
+    """Compare every arm that has a control with it; none where :func:`against_baseline` compares the same."""
     pairs = {name: options.controls[name] for name in cell if options.controls.get(name) in cell}
+    if pairs == {name: options.baseline for name in cell if name != options.baseline}:
+        return Family({}, {})
     return _family(cell, pairs, options.metric)
 
 
@@ -93,6 +95,15 @@ def verdict(found: Comparison | FoldComparison) -> Verdict:
     if found.adjusted_p > LEVEL:
         return "not shown"
     return "helps" if found.difference > 0 else "harms"
+
+
+def counted(n: int, noun: str) -> str:
+    """Give a number of things.
+
+    >>> counted(1, "seed"), counted(3, "seed")
+    ('1 seed', '3 seeds')
+    """
+    return f"{n} {noun}" + "s" * (n != 1)
 
 
 def mean_of(runs: Seeds, metric: str) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from curriculum_rec.evaluation.statistics import Comparison
-from curriculum_rec.studies.comparisons import LEVEL, Family
+from curriculum_rec.studies.comparisons import LEVEL, Family, counted
 from curriculum_rec.studies.plots import (
     UNIT_TITLES,
     Figure,
@@ -56,7 +56,7 @@ def _difference(row: int, arm: str, found: Comparison, looks: Looks, *, against:
     colour = looks[arm].colour
     fill = colour if shown else "$paper"
     mark = {"symbol": "circle", "size": 10, "color": fill, "line": {"color": colour, "width": 2}}
-    told = [f"{plain(arm)} against {plain(against)}, {found.n} seed{'s' * (found.n > 1)}", f"{found.difference:+.4f}"]
+    told = [f"{plain(arm)} against {plain(against)}, {counted(found.n, 'seed')}", f"{found.difference:+.4f}"]
     trace: Trace = {"x": numbers([found.difference]), "y": [row], "mode": "markers", "marker": mark, "meta": arm}
     if found.low is not None and found.high is not None:
         high, low = found.high - found.difference, found.difference - found.low

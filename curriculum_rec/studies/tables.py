@@ -10,7 +10,7 @@ import numpy as np
 from curriculum_rec.evaluation.cross_validation import FoldComparison
 from curriculum_rec.evaluation.curves import Unit
 from curriculum_rec.evaluation.statistics import Comparison
-from curriculum_rec.studies.comparisons import Family, against_baseline, against_controls, mean_of, verdict
+from curriculum_rec.studies.comparisons import Family, against_baseline, against_controls, counted, mean_of, verdict
 from curriculum_rec.studies.folds import by_run, fold_table
 from curriculum_rec.studies.grid import Place
 from curriculum_rec.studies.results import Cell, Options, Result, Results, Seeds, shared_seeds
@@ -113,8 +113,8 @@ def comparison(name: str, title: str, family: Family, options: Options) -> Table
         raw, corrected = family.smallest_p
         note = (
             f"Test {options.metric}, paired by seed. Exact sign-flip tests, BCa bootstrap intervals, Holm's "
-            f"correction over the {family.n_arms} comparisons of the table, all that were made. With "
-            f"{family.fewest_seeds} seed{'s' if family.fewest_seeds > 1 else ''} no p is below {raw:.2g}, and none "
+            f"correction over {counted(family.n_arms, 'comparison')}, all that were made. With "
+            f"{counted(family.fewest_seeds, 'seed')} no p is below {raw:.2g}, and none "
             f"below {corrected:.2g} after the correction. The effect is the mean difference in standard deviations "
             "over seeds, with Hedges' correction; won is the share of seeds that are better, level ones counting half. "
             "The columns over users say what other users would say under the same seeds; they support no claim about "

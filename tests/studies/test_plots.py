@@ -150,7 +150,8 @@ def test_runs_that_know_no_operations_and_no_curriculum_have_fewer_plots(tmp_pat
                 row.pop("operations", None)
     options = report.results.options
     plots = {plot.topic: plot for plot in place_plots(cell, options, None, looks(cell, options))}
-    assert list(plots) == ["curves", "baseline", "controls", "budgets", "cost"]
+    # The only arm's control is the baseline, and the same comparison is drawn once.
+    assert list(plots) == ["curves", "baseline", "budgets", "cost"]
     for topic in ("curves", "budgets", "cost"):
         assert "operations" not in plots[topic].choices and len(plots[topic].choices) == 2
     assert "error_x" not in plots["baseline"].panels[0]["data"][0]  # one seed has no interval
