@@ -114,11 +114,10 @@ def comparison(name: str, title: str, family: Family, options: Options) -> Table
         note = (
             f"Test {options.metric}, paired by seed. Exact sign-flip tests, BCa bootstrap intervals, Holm's "
             f"correction over {counted(family.n_arms, 'comparison')}, all that were made. With "
-            f"{counted(family.fewest_seeds, 'seed')} no p is below {raw:.2g}, and none "
-            f"below {corrected:.2g} after the correction. The effect is the mean difference in standard deviations "
-            "over seeds, with Hedges' correction; won is the share of seeds that are better, level ones counting half. "
-            "The columns over users say what other users would say under the same seeds; they support no claim about "
-            "other runs."
+            f"{counted(family.fewest_seeds, 'seed')} no p is below {raw:.2g}, and none below {corrected:.2g} after the "
+            "correction. The effect is the mean difference in standard deviations over seeds, with Hedges' correction; "
+            "won is the share of seeds that are better, level ones counting half. The columns over users say what "
+            "other users would say under the same seeds; they support no claim about other runs."
         )
         note += FOLDS_NOTE if family.over_folds else ""
     return rows_to_table(name, title, note, {**forms, "over seeds": "", "over folds": ""}, rows)
