@@ -105,7 +105,7 @@ def _worth(results: Results) -> Iterator[str]:
     fewest, most = min(f.fewest_seeds for f in families), max(f.n_arms for f in families)
     raw, corrected = 2 / 2**fewest, min(1.0, 2 / 2**fewest * most)
     yield (
-        f"Every arm that was tried is in the tables and in the corrections. With "
+        "Every arm that was tried is in the tables and in the corrections. With "
         f"{counted(fewest, 'paired seed')} no p is below {raw:.2g}, and after the correction over "
         f"{counted(most, 'comparison')} none below {corrected:.2g}"
         + (": these seeds can show no difference whatever its size." if corrected > 0.05 else ".")

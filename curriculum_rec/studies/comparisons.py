@@ -64,15 +64,17 @@ def against_baseline(cell: Cell, options: Options) -> Family:
     """Compare every arm with the baseline."""
     if options.baseline not in cell:
         return Family({}, {})
-    return _family(cell, {name: options.baseline for name in cell if name != options.baseline}, options.metric)
+    return _family(cell, _with_baseline(cell, options), options.metric)
 
 
 def against_controls(cell: Cell, options: Options) -> Family:
     """Compare every arm that has a control with it; none where :func:`against_baseline` compares the same."""
     pairs = {name: options.controls[name] for name in cell if options.controls.get(name) in cell}
-    if pairs == {name: options.baseline for name in cell if name != options.baseline}:
-        return Family({}, {})
-    return _family(cell, pairs, options.metric)
+    return Family({}, {}) if pairs == _with_baseline(cell, options) else _family(cell, pairs, options.metric)
+
+
+def _with_baseline(cell: Cell, options: Options) -> dict[str, str]:
+    return {name: options.baseline for name in cell if name != options.baseline}
 
 
 def _family(cell: Cell, pairs: Mapping[str, str], metric: str) -> Family:

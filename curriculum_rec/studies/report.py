@@ -43,22 +43,17 @@ def put_into(path: Path, report: Report) -> None:
         OptionError: The file has no markers for anything that the report has.
     """
     check_markers(path)
-    tables = {table.name: table for place in report.tables.values() for table in place}
-    filled = 0
+    tables = {table.name: to_markdown(table) for place in report.tables.values() for table in place}
+    texts = {None: to_page(report, level=3), **tables}
+    before = path.read_text()
+    if not any(block["table"] in texts for block in BLOCK.finditer(before)):
+        raise OptionError(f"into={path}: it asks for none of this report's tables: {', '.join(tables)}")
 
     def fill(block: re.Match[str]) -> str:
-        nonlocal filled
-        table = tables.get(block["table"])
-        if block["table"] and table is None:
-            return block[0]
-        filled += 1
-        text = to_page(report, level=3) if table is None else to_markdown(table)
-        return f"<!-- {block['what']} begin -->\n{text}<!-- {block['what']} end -->"
+        what, table = block["what"], block["table"]
+        return f"<!-- {what} begin -->\n{texts[table]}<!-- {what} end -->" if table in texts else block[0]
 
-    text = BLOCK.sub(fill, path.read_text())
-    if not filled:
-        raise OptionError(f"into={path}: it asks for none of this report's tables: {', '.join(tables)}")
-    write_text(path, text)
+    write_text(path, BLOCK.sub(fill, before))
 
 
 def check_markers(path: Path) -> None:
