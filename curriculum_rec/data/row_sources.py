@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from curriculum_rec.data.sources import FileTable
+from curriculum_rec.data.sources.contract import shorten
+from curriculum_rec.data.sources.files import check_text
 from curriculum_rec.errors import DataError
 
 
@@ -26,6 +29,58 @@ class RowsFile(FileTable):
         """
         frame = self.read_table().frame
         return frame.with_columns(pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)).name.keep())
+
+
+@dataclass(frozen=True)
+class AttributesFile:
+    """Attributes of items or users as S3-Rec and its successors publish them: a JSON object from ids to lists.
+
+    ``{"17": [3, 9], "18": ["red"]}`` becomes the columns ``id`` (text) and ``attributes`` (lists of texts).
+
+    Args:
+        path: The file.
+    """
+
+    path: str
+
+    @property
+    def name(self) -> str:
+        """What error messages call the source."""
+        return self.path
+
+    def read(self) -> pl.DataFrame:
+        """Read all ids in file order.
+
+        Raises:
+            DataError: The file is missing, is no JSON object, has an id twice, or something else than a list of texts
+                and whole numbers under one.
+        """
+        text = "".join(check_text(self.path).lines())
+        try:
+            pairs = json.loads(text, object_pairs_hook=_Pairs)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{self.path} is no JSON: {shorten(str(error))}") from error
+        if not isinstance(pairs, _Pairs):
+            raise DataError(f'{self.path} is no JSON object from ids to lists, such as {{"17": [3, 9]}}')
+        frame = pl.DataFrame(
+            {"id": [name for name, _ in pairs], "attributes": [self._texts(*pair) for pair in pairs]},
+            schema={"id": pl.String, "attributes": pl.List(pl.String)},
+        )
+        if (twice := frame["id"].filter(frame["id"].is_duplicated())).len():
+            raise DataError(f"{self.path} has the id '{shorten(twice[0])}' twice: leave one of them")
+        return frame
+
+    def _texts(self, name: str, values: object) -> list[str]:
+        if not isinstance(values, list) or isinstance(values, _Pairs) or any(type(v) not in (str, int) for v in values):
+            raise DataError(
+                f"{self.path} has {shorten(json.dumps(values))} under the id '{shorten(name)}': a list of texts and "
+                "whole numbers is wanted"
+            )
+        return [str(value) for value in values]
+
+
+class _Pairs(list):
+    """The pairs of a JSON object, of which Python's dictionaries would keep the last of two equal names."""
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,21 @@
 """Rows with labels: their sources, their parts, and the table of their features."""
 
+import gzip
+
 import numpy as np
 import polars as pl
 import pytest
 
 from curriculum_rec.data.feature_table import PointwiseExamples
-from curriculum_rec.data.features import Categorical, EntityFeatures, Features, InteractionFeatures, Numeric
-from curriculum_rec.data.row_sources import ArrayFiles, RowsFile
+from curriculum_rec.data.features import (
+    Categorical,
+    EntityFeatures,
+    Features,
+    InteractionFeatures,
+    MultiCategorical,
+    Numeric,
+)
+from curriculum_rec.data.row_sources import ArrayFiles, AttributesFile, RowsFile
 from curriculum_rec.data.rows import LatestRows, RandomRows, Rows
 from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import DataError, OptionError
@@ -122,3 +131,37 @@ def test_arrays_with_labels_in_both_forms(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="cannot be read"):
         ArrayFiles(str(tmp_path / "objects.npy"), str(tmp_path / "y.npy")).read()
+
+
+def test_attributes_of_a_json_object(tmp_path):
+    plain, packed = tmp_path / "attributes.json", tmp_path / "attributes.json.gz"
+    plain.write_text('{"17": [3, 9], "018": ["red", "a|b"],\n "x": []}')
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    for place in (plain, packed):
+        frame = AttributesFile(str(place)).read()
+        assert frame.to_dict(as_series=False) == {
+            "id": ["17", "018", "x"],
+            "attributes": [["3", "9"], ["red", "a|b"], []],
+        }
+    codes = MultiCategorical().fit(frame, name="attributes").transform(frame)
+    assert (codes > 0).sum(axis=1).tolist() == [2, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"1": [2], "1": [3]}', "the id '1' twice"),
+        ('{"1": 2}', "2 under the id '1'"),
+        ('{"1": [[2]]}', "under the id '1'"),
+        ('{"1": {"a": 1}}', "under the id '1'"),
+        ('{"1": [1.5]}', "whole numbers is wanted"),
+        ('{"1": [true]}', "whole numbers is wanted"),
+        ("[1]", "no JSON object"),
+        ('{"1": [', "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+    ],
+)
+def test_attributes_that_are_none(tmp_path, text, sentence):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match=sentence):
+        AttributesFile(str(tmp_path / "a.json")).read()
