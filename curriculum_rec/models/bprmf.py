@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int32
 
+from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
 from curriculum_rec.models.items import ItemTable
@@ -20,7 +22,7 @@ class BPRMF:
     """Options of matrix factorisation, which ``objective=bpr`` makes BPR-MF.
 
     Every target of a user's example is predicted by the user's own vector. Of users who train with nothing the vector
-    stays as it began, and says nothing. Parameters: ``(n_users + 1 + rows) width``, where ``rows`` is ``n_items + 1``
+    stays as it began, and says nothing. Parameters: ``(n_users + 1 + rows) width``, where ``rows`` is ``n_items + 2``
     rounded up to a multiple of 128.
 
     Args:
@@ -31,6 +33,8 @@ class BPRMF:
 
     Source: Rendle et al. (2009), without biases; their prior is ``optimizer/penalty=elastic_net``.
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     width: int = 64
     dropout: float = 0.0
@@ -45,9 +49,11 @@ class BPRMF:
         """Build the model.
 
         Raises:
-            OptionError: Nobody said how many users there are.
+            OptionError: Nobody said how many users there are, or a stage wants blocks.
         """
-        del max_length, depth
+        del max_length
+        if depth is not None:
+            raise OptionError("model=bprmf has no blocks, so no stage can give it a depth: leave depth out")
         if self.n_users is None:
             raise OptionError("model.n_users=null: matrix factorisation needs the number of users here; give it")
         return BPRMFModel(self, n_users=self.n_users, n_items=n_items, rngs=rngs)

@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.data.features.owners import FeatureSet
+from curriculum_rec.data.task import Task
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
 from curriculum_rec.models.blocks import Remat, apply_blocks, count_matrix_entries, stack_blocks
 from curriculum_rec.models.dropping import BlockDrop
@@ -53,6 +54,8 @@ class GRU4Rec(FeatureOptions):
     Source: Hidasi et al. (2016), with whole histories instead of sessions in parallel; layers are gated residual
     branches, as in all models here, and each ends in a linear map from its state back to the stream.
     """
+
+    TASK: ClassVar[Task] = "next_item"
 
     width: int = 64
     hidden: int = 128

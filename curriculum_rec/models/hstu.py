@@ -36,7 +36,7 @@ class HSTU(SequenceOptions):
 
     Parameters: ``rows width``, ``2 width`` for the last layer norm, and ``depth`` times
     ``4 inner (width + 1) + (inner + 1) width + 2 width + 1 + max_length + time_buckets``, the last with
-    ``bias=position_and_time`` alone; an RMS norm has ``width`` fewer than a layer norm. ``rows`` is ``n_items + 1``
+    ``bias=position_and_time`` alone; an RMS norm has ``width`` fewer than a layer norm. ``rows`` is ``n_items + 2``
     rounded up to a multiple of 128, and ``inner`` is ``inner_width``.
 
     Args:

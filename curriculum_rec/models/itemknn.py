@@ -25,7 +25,7 @@ class ItemKNN:
 
     Similarity is ``|i and j| / (sqrt(|i| |j|) + shrinkage)`` of the sets of users who have two items: the cosine, lower
     where few users have either. Of each item of the history only the nearest neighbours count. Parameters: ``2 (n_items
-    + 1) neighbours``.
+    + 1) neighbours``, of which there are at most ``n_items - 1``.
 
     Args:
         neighbours: Neighbours of each item that count, at least 1.

@@ -24,19 +24,21 @@ from curriculum_rec.growth.tree import BLOCKS
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.training.checkpoint import Snapshot, below, flatten, unflatten
 from curriculum_rec.training.experiment import Dataset, Experiment
+from curriculum_rec.training.matching import Matched
 from curriculum_rec.training.pruning import Pruned, keep_largest
 from curriculum_rec.training.record import RunRecord
 from curriculum_rec.training.restore import PARAMS, evaluated_arrays, load_snapshot, model_template
 from curriculum_rec.training.run_directory import RunDirectory
 from curriculum_rec.training.stages import ChosenBlocks, Rewinding, WarmStart
 
-ITEMS, FIELDS = "items.", "fields."
-"""How the names of parameters begin in which a row is an item, or a value of a feature."""
+ITEMS, USERS = "items.", "users."
+"""How the names of parameters begin in which a row is an item, or a user."""
 
 KNOWN = ("items.features.", "user_features.")
 """How the names of parameters begin that say what features of items and users mean."""
 
-OF_CODES = (ITEMS, FIELDS)
+OF_NO_FEATURE = (f"{BLOCKS}.", "norm.")
+"""How the names of parameters begin that, in a model of rows, do not depend on which features there are."""
 
 COMPACT = frozenset(f"{ITEMS}{name}" for name in ("quotient", "remainder", "table", "weight"))
 """Parameters of item tables whose items share rows."""
@@ -58,7 +60,8 @@ class Borrowed:
         new: The stage's model, with shapes alone; a larger one where they have to grow.
         table: One row a parameter: ``parameter``, ``fate``, ``from`` and ``to``, the last two shapes as text.
         checkpoint: The step at which they were.
-        matched_items: How many of this run's items had a vector in the other's; None where none had to be looked for.
+        items: Which items had a vector in the other run; None where none had to be looked for.
+        users: The same of users.
     """
 
     params: Tree
@@ -66,14 +69,21 @@ class Borrowed:
     new: nnx.Module
     table: pl.DataFrame
     checkpoint: int
-    matched_items: int | None
+    items: Matched | None = None
+    users: Matched | None = None
 
     def describe(self) -> str:
         """Say in a line what was taken."""
         counts = Counter(self.table["fate"])
         parts = [f"{counts[fate]} {fate}" for fate in get_args(Fate) if counts[fate]]
-        items = "" if self.matched_items is None else f"; {self.matched_items:,} items found by their ids"
-        return f"parameters of checkpoint {self.checkpoint:,}: {', '.join(parts)}{items}"
+        told = "".join(f"; {matched.describe(kind)}" for kind, matched in self.matched.items())
+        return f"parameters of checkpoint {self.checkpoint:,}: {', '.join(parts)}{told}"
+
+    @property
+    def matched(self) -> dict[str, Matched]:
+        """What had to be looked up by ids: ``items``, ``users``, both or neither."""
+        both = {"items": self.items, "users": self.users}
+        return {kind: matched for kind, matched in both.items() if matched is not None}
 
 
 @dataclass(frozen=True)
@@ -112,28 +122,36 @@ class Borrower:
         depth = self.experiment.stages[stage].depth or their_depth
         new = model_template(self.experiment, inputs=self.dataset.inputs, stage=stage, depth=depth)
         shapes = _named(split_model(new)[1])
-        rows = self._item_rows(warm, directory, snapshot) if any(name.startswith(OF_CODES) for name in taken) else None
-        if rows is not None and not COMPACT.isdisjoint(taken):
+        self._check_rows(taken, warm, snapshot)
+        items = self._items(warm, directory, snapshot) if any(name.startswith(ITEMS) for name in taken) else None
+        users = self._users(warm, directory, snapshot) if any(name.startswith(USERS) for name in taken) else None
+        if items is not None and not COMPACT.isdisjoint(taken):
             raise OptionError(
                 f"warm_start={warm.run}: its items share rows of a compact table by their numbers, so that none can be "
                 "looked up by its id: leave items.* out of warm_start.take, or take a run with model.item_table=full"
             )
         fresh: Named = {}
-        if shapes.keys() - taken.keys():
+        if shapes.keys() - taken.keys() or users is not None:
             model = self.experiment.build_model(self.dataset.inputs, stage=stage, depth=depth)
             fresh = {name: np.asarray(leaf) for name, leaf in _named(split_model(model)[1]).items()}
-        if rows is not None:
+        if items is not None:
             taken = {
-                name: self._of_our_items(leaf, rows) if name.startswith(ITEMS) and not name.startswith(KNOWN) else leaf
+                name: self._of_our_items(leaf, items.rows)
+                if name.startswith(ITEMS) and not name.startswith(KNOWN)
+                else leaf
                 for name, leaf in taken.items()
             }
-        self._check_features(taken, warm, directory, has_other_items=rows is not None)
+        if users is not None:
+            taken = {
+                name: _of_our_users(leaf, users.rows, fresh[name]) if name.startswith(USERS) else leaf
+                for name, leaf in taken.items()
+            }
+        self._check_features(taken, warm, directory, has_other_items=items is not None)
         _check_names(taken, shapes, warm)
         mixed = {name: taken[name] if name in taken else fresh[name] for name in shapes}
         old = self._fitting(mixed, new, directory, snapshot, warm, stage=stage, depth=their_depth)
         params = unflatten({f"{PARAMS}.{name}": leaf for name, leaf in mixed.items()}, PARAMS, split_model(old)[1])
-        matched = None if rows is None else int((rows > 0).sum())
-        return Borrowed(params, old, new, table_of_fates(theirs, taken, shapes), snapshot.step, matched)
+        return Borrowed(params, old, new, table_of_fates(theirs, taken, shapes), snapshot.step, items, users)
 
     def _rewound(self, theirs: Named, warm: WarmStart, rewind: Rewinding, snapshot: Snapshot) -> Named:
         """Set the weights to 0 that were smallest in another checkpoint."""
@@ -154,23 +172,47 @@ class Borrower:
             )
         return {name: rewound(name, leaf, sizes[name], sparsity=rewind.sparsity) for name, leaf in theirs.items()}
 
-    def _item_rows(self, warm: WarmStart, directory: RunDirectory, snapshot: Snapshot) -> np.ndarray | None:
-        """Say which row of the other run's table each item of this one has, int32 ``[n_items + 1]``, -1 for none."""
-        if snapshot.meta["items_digest"] == self.dataset.split.codes_digest:
-            return None
-        if not isinstance(self.dataset.split, Split):
+    def _check_rows(self, taken: Named, warm: WarmStart, snapshot: Snapshot) -> None:
+        """Refuse parameters of a model of rows whose features or classes are others."""
+        if isinstance(self.dataset.split, Split) or snapshot.meta["items_digest"] == self.dataset.split.codes_digest:
+            return
+        if depending := [name for name in taken if not name.startswith(OF_NO_FEATURE)]:
             raise CheckpointError(
-                f"warm_start={warm.run}: that run has other features, so its codes mean other values; name in "
-                "warm_start.take what does not depend on them"
+                f"warm_start={warm.run}: that run has other features, so '{depending[0]}' means other values; take "
+                f"{', '.join(f'{name}*' for name in OF_NO_FEATURE)} of it alone, by warm_start.take"
             )
+
+    def _items(self, warm: WarmStart, directory: RunDirectory, snapshot: Snapshot) -> Matched | None:
+        """Look this run's items up in the other; None where both have the same."""
+        if (
+            not isinstance(self.dataset.split, Split)
+            or snapshot.meta["items_digest"] == self.dataset.split.codes_digest
+        ):
+            return None
         if warm.items == "same":
             raise CheckpointError(
                 f"warm_start={warm.run}: that run has another catalogue, so its item codes mean other items; look them "
                 "up by items=by_id, or leave them out of take"
             )
-        theirs = IdMap(directory.read_items())
-        found = theirs.encode(self.dataset.split.interactions.items.ids)
-        return np.concatenate([np.zeros(1, np.int32), np.where(found > 0, found, -1)])
+        return Matched.of(self.dataset.split.interactions.items, IdMap(directory.read_items()))
+
+    def _users(self, warm: WarmStart, directory: RunDirectory, snapshot: Snapshot) -> Matched | None:
+        """Look this run's users up in the other; None where both have the same."""
+        split = self.dataset.split
+        if not isinstance(split, Split) or snapshot.meta["split_hash"] == split.hash:
+            return None
+        ours, theirs = split.interactions.users, IdMap(directory.read_users())
+        if ours.digest() == theirs.digest():
+            return None
+        if warm.items == "same":
+            raise CheckpointError(
+                f"warm_start={warm.run}: that run has other users, so its vectors are those of others; look users and "
+                "items up by items=by_id, or leave users.* out of take"
+            )
+        matched = Matched.of(ours, theirs)
+        if not matched.n_found:
+            raise CheckpointError(f"warm_start={warm.run}: the two runs share no user: leave users.* out of take")
+        return matched
 
     def _check_features(self, taken: Named, warm: WarmStart, directory: RunDirectory, *, has_other_items: bool) -> None:
         """Refuse parameters of features that mean something else in the other run."""
@@ -225,6 +267,13 @@ class Borrower:
                 "here; a model grows as a whole, so take all its parameters, or only such as have the same shapes"
             )
         return old
+
+
+def _of_our_users(table: np.ndarray, rows: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    """Give every user the other run's vector; a new one, and nobody, begins as without a warm start."""
+    if table.shape[1:] != fresh.shape[1:]:  # refused as a whole, with both shapes
+        return table
+    return np.where((rows > 0)[:, None], table[np.maximum(rows, 0)], fresh)
 
 
 def rewound(name: str, early: np.ndarray, late: np.ndarray, *, sparsity: float) -> np.ndarray:

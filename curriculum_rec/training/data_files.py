@@ -21,18 +21,21 @@ def read_again(experiment: Experiment, directory: RunDirectory) -> Dataset:
     return experiment.read(fitted=fitted)
 
 
-def write_data_files(directory: RunDirectory, dataset: Dataset) -> None:
+def write_data_files(directory: RunDirectory, dataset: Dataset, *, has_users: bool) -> None:
     """Write them into a run's directory.
 
     Args:
         directory: The run's.
         dataset: Its data.
+        has_users: Whether the run's model has a vector for every user, so that others must know whose they are.
     """
     split = dataset.split
     if isinstance(split, Split):
         if split.noise is not None:
             write_frame(directory.noise, planted_interactions(split))
         write_frame(directory.items, split.interactions.items.ids.alias("item").to_frame())
+        if has_users:
+            write_frame(directory.users, split.interactions.users.ids.alias("user").to_frame())
         if split.features is not None and split.features.fitted is not None:
             save_features(split.features.fitted, directory.features)
     else:

@@ -91,7 +91,7 @@ class FittedRun:
             with self.mirror, shown:
                 log.rewind(0)
                 if hosts.is_first():
-                    write_data_files(self.directory, self.dataset)
+                    write_data_files(self.directory, self.dataset, has_users=False)
                 return self._fit(checkpoints, log, Logbook(self.directory, log, shown))
         finally:
             checkpoints.close()

@@ -57,10 +57,13 @@ class Logbook:
     def borrowed(self, stage: str, step: int, borrowed: Borrowed) -> None:
         """Tell what became of every parameter: in a sentence, in the log by names, in a file with shapes."""
         by_fate = {fate: borrowed.table.filter(fate=fate)["parameter"].to_list() for fate in get_args(Fate)}
-        self.log.write("warm_start", step=step, stage=stage, checkpoint=borrowed.checkpoint, **by_fate)
+        ids = {kind: matched.counts() for kind, matched in borrowed.matched.items()}
+        self.log.write("warm_start", step=step, stage=stage, checkpoint=borrowed.checkpoint, **by_fate, **ids)
         self.shown.say(f"stage {stage} begins with {borrowed.describe()}")
         if hosts.is_first():
             write_frame(self.directory.path / f"warm_start.{stage}.csv", borrowed.table)
+            for kind, matched in borrowed.matched.items():
+                write_frame(self.directory.path / f"warm_start.{stage}.{kind}.csv", matched.unmatched())
 
     def chunk(self, chunk: ChunkReport, record: RunRecord, learning_rate: optax.Schedule | None) -> None:
         """Tell what a dispatch did."""

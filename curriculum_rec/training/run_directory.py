@@ -73,6 +73,11 @@ class RunDirectory:
         return self.path / "items.parquet"
 
     @property
+    def users(self) -> Path:
+        """The ids of the users in the order of their codes, as Parquet; only where a model has vectors of users."""
+        return self.path / "users.parquet"
+
+    @property
     def features(self) -> Path:
         """Fitted features, as JSON and arrays; only where an experiment declares some."""
         return self.path / "features"
@@ -206,11 +211,22 @@ class RunDirectory:
         Raises:
             RunError: The run has none or they cannot be read.
         """
+        return self._read_ids(self.items, "item", "which items its catalogue has")
+
+    def read_users(self) -> pl.Series:
+        """Read the ids of the users.
+
+        Raises:
+            RunError: The run has none or they cannot be read.
+        """
+        return self._read_ids(self.users, "user", "which users it has vectors of")
+
+    def _read_ids(self, path: Path, column: str, what: str) -> pl.Series:
         try:
-            return pl.read_parquet(self.items)["item"]
+            return pl.read_parquet(path)[column]
         except (OSError, pl.exceptions.PolarsError) as error:
             reason = str(error).splitlines()[0]
-            raise RunError(f"{self.path} does not say which items its catalogue has: {reason}") from error
+            raise RunError(f"{self.path} does not say {what}: {reason}") from error
 
     def read_summary(self) -> dict[str, Any]:
         """Read the result of a finished run.

@@ -31,6 +31,7 @@ from curriculum_rec.files import write_frame, write_text
 from curriculum_rec.growth.contract import GrowsMasked
 from curriculum_rec.growth.depth import stacked_depth
 from curriculum_rec.growth.masks import Masks
+from curriculum_rec.models.contract import CountsUsers
 from curriculum_rec.models.structure import Tree, split_model
 from curriculum_rec.models.touched import WHOLE
 from curriculum_rec.objectives import Nested, Softmax
@@ -258,7 +259,8 @@ class Runner:
     def _start(self) -> tuple[TrainState, CurriculumState]:
         self._log.rewind(0)
         if hosts.is_first():
-            write_data_files(self.directory, self.dataset)
+            has_users = isinstance(self.experiment.model, CountsUsers)
+            write_data_files(self.directory, self.dataset, has_users=has_users)
         for line in ledger_lines(self.dataset.ledger):
             self._shown.say(line)
         self._record = RunRecord(planned_operations=self.transitions.planned_operations())

@@ -70,11 +70,11 @@ def make_rng(batch=3):
     return BatchRng.for_rows(jax.random.key(0), jnp.arange(batch, dtype=jnp.int32))
 
 
-def documented_parameters(options, depth):
+def documented_parameters(options, depth, rows=ROWS):
     """What the docstrings say."""
     width = options.width
     norm = 2 * width if options.norm == "layer" else width
-    total = ROWS * width + norm
+    total = rows * width + norm
     if isinstance(options, DNN):
         factor = options.feed_forward_factor
         return total + depth * (2 * factor * width**2 + (factor + 1) * width + norm + 1)
@@ -96,6 +96,13 @@ def documented_parameters(options, depth):
 @pytest.mark.parametrize("depth", [1, 3])
 def test_number_of_parameters_is_the_documented_one(options, depth):
     assert count_parameters(make_params(options, depth=depth)[1]) == documented_parameters(options, depth)
+
+
+@one_of_each
+@pytest.mark.parametrize(("n_items", "rows"), [(126, 128), (127, 256)])
+def test_a_row_for_padding_and_one_for_a_hidden_item_are_beside_those_of_the_items(options, n_items, rows):
+    make = lambda: options(n_items=n_items, max_length=MAX_LENGTH, depth=1, rngs=nnx.Rngs(0))  # noqa: E731
+    assert count_parameters(split_model(nnx.eval_shape(make))[1]) == documented_parameters(options, 1, rows)
 
 
 @cosine_too

@@ -1,6 +1,7 @@
-"""One step of every model of items: under pmap as under jit, and all of it again from the same state."""
+"""One step of models of items and of rows: under pmap as under jit, and all of it again from the same state."""
 
 from dataclasses import replace
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,19 @@ from flax import nnx
 
 from curriculum_rec.data.features.schema import Field
 from curriculum_rec.data.inputs import Columns
-from curriculum_rec.models import BPRMF, DNN, HSTU, BERT4Rec, GRU4Rec, SASRec, TransformerClassifier
+from curriculum_rec.models import (
+    BPRMF,
+    DNN,
+    HSTU,
+    BERT4Rec,
+    GRU4Rec,
+    LogisticRegression,
+    MLPClassifier,
+    SASRec,
+    TransformerClassifier,
+)
 from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.classifiers import Activation
 from curriculum_rec.objectives import Contrastive, Losses, MaskedItem, SampledSoftmax
 from curriculum_rec.training.optimizers import AdamW
 from curriculum_rec.training.state import TrainState
@@ -29,6 +41,11 @@ def squared_logits(model, batch, rng):
     return Losses((model(batch, rng) ** 2).sum(axis=-1))
 
 
+def distance_of_logits(model, batch, rng):
+    """The same for one whose logits are all 0 at first."""
+    return Losses(((model(batch, rng) - 1) ** 2).sum(axis=-1))
+
+
 CASES = {
     "sasrec": (SASRec(**SIZES, feed_forward_factor=1), SHARED),
     "dnn": (DNN(**SIZES, feed_forward_factor=1), SHARED),
@@ -43,7 +60,10 @@ CASES = {
     "hstu": (HSTU(**SIZES), SHARED),
     "gru4rec": (GRU4Rec(**SIZES, hidden=5), SHARED),
     "bprmf": (BPRMF(width=8, n_users=ROWS), SHARED),
+    "youtube_dnn": (DNN(**SIZES, feed_forward_factor=1, example_age="add"), SHARED),
     "transformer classifier": (TransformerClassifier(**SIZES, feed_forward_factor=1), squared_logits),
+    "logistic regression": (LogisticRegression(), distance_of_logits),
+    **{f"mlp {name}": (MLPClassifier((6, 5), name), squared_logits) for name in get_args(Activation)},
 }
 
 
@@ -57,14 +77,15 @@ def arrays():
         "target": items[:, 1:] * present,
         "time": time.astype(np.float32),
         "user": np.arange(1, ROWS + 1, dtype=np.int32),
+        "age": (np.arange(ROWS * LENGTH).reshape(ROWS, LENGTH) / (ROWS * LENGTH)).astype(np.float32),
         "dense": dense.astype(np.float32),
         "categorical": np.arange(ROWS, dtype=np.int32)[:, None] % 4,
     }
 
 
 def begin(options):
-    if isinstance(options, TransformerClassifier):
-        return TrainState.create(options(inputs=COLUMNS, rngs=nnx.Rngs(0)), TX)
+    if getattr(options, "TASK", None) == "pointwise":
+        return TrainState.create(options(inputs=COLUMNS, depth=None, rngs=nnx.Rngs(0)), TX)
     return TrainState.create(options(n_items=N_ITEMS, max_length=LENGTH, rngs=nnx.Rngs(0)), TX)
 
 

@@ -10,10 +10,13 @@ import pytest
 from runs import OVERRIDES, make_runner, write_sequences
 
 from curriculum_rec import config
+from curriculum_rec.data.interactions import IdMap
 from curriculum_rec.errors import CheckpointError, OptionError, RunError
 from curriculum_rec.growth.depth import stacked_depth
+from curriculum_rec.growth.tree import BLOCKS
 from curriculum_rec.models.structure import same_shapes, split_model
 from curriculum_rec.training.borrow import Borrower
+from curriculum_rec.training.matching import Matched
 from curriculum_rec.training.restore import load_snapshot
 from curriculum_rec.training.run_directory import RunDirectory
 from curriculum_rec.training.stages import Rewinding, WarmStart
@@ -43,7 +46,7 @@ def borrow(lender, *overrides, folder=None, **options):
 
 
 def arrays_of(lender):
-    return load_snapshot(RunDirectory(lender)).arrays
+    return load_snapshot(RunDirectory.existing(lender)).arrays
 
 
 def fates(borrowed):
@@ -52,7 +55,7 @@ def fates(borrowed):
 
 def test_all_is_taken_bit_for_bit_at_the_depth_that_it_has(lender):
     borrowed = borrow(lender)
-    assert stacked_depth(borrowed.params) == 4 and borrowed.matched_items is None
+    assert stacked_depth(borrowed.params) == 4 and borrowed.items is None
     assert set(fates(borrowed).values()) == {"taken"}
     np.testing.assert_array_equal(
         borrowed.params["blocks"]["out"]["kernel"], arrays_of(lender)["params.blocks.out.kernel"]
@@ -99,7 +102,7 @@ def test_vectors_find_their_items_in_another_catalogue(lender, tmp_path):
     theirs = RunDirectory(lender).read_items().to_list()
     table, old = borrowed.params["items"]["embedding"], arrays_of(lender)["params.items.embedding"]
     common = sorted(set(ours) & set(theirs))
-    assert borrowed.matched_items == len(common) > 20
+    assert borrowed.items.n_found == len(common) > 20
     for item in common:
         np.testing.assert_array_equal(table[ours.index(item) + 1], old[theirs.index(item) + 1])
     new = [ours.index(item) + 1 for item in ours if item not in theirs]
@@ -208,3 +211,95 @@ def test_a_rewound_run_keeps_its_zeros_and_the_next_round_has_more(lender):
         shares = (0.5, 0.75) if "items" not in path else (first.mean(), zeros[1][path].mean())  # its filling is 0
         assert (first.mean(), zeros[1][path].mean()) == pytest.approx(shares, abs=0.02) and min(shares) >= 0.5
         assert zeros[1][path][first].all()
+
+
+def test_what_only_one_of_two_catalogues_has_is_told(lender, tmp_path):
+    place = write_sequences(tmp_path / "sequences.txt", n_items=34, seed=1)
+    place.write_text(re.sub(r"\bi7\b", "seven", place.read_text()))
+    target = "curriculum_rec.training.stages.WarmStart"
+    warm = f"{{_target_: {target}, run: {lender}, items: by_id}}"
+    words = ["stages.shallow.depth=null", "stages.deep.depth=4", f"stages.shallow.warm_start={warm}"]
+    runner = make_runner(tmp_path, "told", *SHORT, *words)
+    runner.run()
+    ours = set(runner.dataset.split.interactions.items.ids.to_list())
+    theirs = set(RunDirectory(lender).read_items().to_list())
+    rows = [json.loads(line) for line in (tmp_path / "told" / "metrics.jsonl").read_text().splitlines()]
+    counts = {"found": len(ours & theirs), "new": len(ours - theirs), "left": len(theirs - ours)}
+    assert next(row for row in rows if row["event"] == "warm_start")["items"] == counts and min(counts.values()) > 0
+    table = pl.read_csv(tmp_path / "told" / "warm_start.shallow.items.csv", schema_overrides={"id": pl.String})
+    assert set(table.filter(fate="new")["id"]) == ours - theirs
+    assert set(table.filter(fate="left")["id"]) == theirs - ours
+
+
+def test_vectors_of_users_find_their_users(tmp_path):
+    """Users 1 to 60 lend to users 31 to 90 of the same items."""
+    lines = [line.split() for line in sequence_lines(tmp_path)]
+    for name, first in (("lender", 0), ("borrower", 30)):
+        (tmp_path / name).mkdir()
+        text = "\n".join(" ".join([f"u{first + n}", *line[1:]]) for n, line in enumerate(lines))
+        (tmp_path / name / "sequences.txt").write_text(text + "\n")
+    words = ["model=bprmf", "model.width=8", "objective=bpr", "stages.shallow.depth=null"]
+    make_runner(tmp_path / "lender", "run", *SHORT, *words, "stages.deep.depth=null").run()
+    lender = RunDirectory(tmp_path / "lender" / "run")
+    runner = make_runner(tmp_path / "borrower", "run", *words)
+    borrower = Borrower(runner.experiment, runner.dataset, open_run)
+    with pytest.raises(CheckpointError, match="has other users"):
+        borrower.borrow(WarmStart(str(lender.path)), stage="shallow")
+    of_items = borrower.borrow(WarmStart(str(lender.path), take=("items.*",)), stage="shallow")
+    assert of_items.users is None and fates(of_items)["users.embedding"] == "fresh"
+    borrowed = borrower.borrow(WarmStart(str(lender.path), items="by_id"), stage="shallow")
+    ours, theirs = runner.dataset.split.interactions.users.ids.to_list(), lender.read_users().to_list()
+    table, old = borrowed.params["users"]["embedding"], load_snapshot(lender).arrays["params.users.embedding"]
+    fresh = of_items.params["users"]["embedding"]
+    assert borrowed.items is None and borrowed.users.counts() == {"found": 30, "new": 30, "left": 30}
+    assert "30 users found by their ids, 30 new, 30 left behind" in borrowed.describe()
+    for row, user in enumerate(ours, start=1):
+        np.testing.assert_array_equal(table[row], old[theirs.index(user) + 1] if user in theirs else fresh[row])
+
+
+def test_users_that_nobody_has_are_refused(tmp_path):
+    matched = Matched.of(IdMap(pl.Series(["a"])), IdMap(pl.Series(["b"])))
+    assert matched.n_found == 0 and matched.unmatched().rows() == [("a", "new"), ("b", "left")]
+    with pytest.raises(RunError, match="which users"):
+        RunDirectory(tmp_path).read_users()
+
+
+def sequence_lines(folder):
+    write_sequences(folder / "all.txt")
+    return (folder / "all.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["model=deepfm"], "features.vectors.embedding"),
+        (["model=neumf", "model.user=colour", "model.item=shape"], "factors.embedding"),
+        (["model=wide_deep"], "wide.fields.embedding"),
+        (["model=logistic_regression"], "fields.embedding"),
+        (["model=transformer_classifier", "model.width=8"], "fields.embedding"),
+    ],
+)
+def test_a_model_of_rows_lends_what_does_not_depend_on_features(tmp_path, words, name):
+    """Values of the second file are other words, as many of them."""
+    base = ["task=pointwise", "data=rows", "examples.batch_size=32", "objective=logistic", "placement=jit"]
+    base += [f"+features/feature@features.interaction.features.{name}=categorical" for name in ("colour", "shape")]
+    for folder, values in (("lender", "abc"), ("borrower", "xyz")):
+        (tmp_path / folder).mkdir()
+        rows = [f"{values[n % 3]},{'st'[n % 2]},{n % 7 % 2}" for n in range(200)]
+        (tmp_path / folder / "rows.csv").write_text("\n".join(["colour,shape,label", *rows]) + "\n")
+
+    def runner(folder):
+        place = f"data.path={tmp_path / folder / 'rows.csv'}"
+        return make_runner(tmp_path / folder, "run", place, *words, "stages.train.epochs=1", base=base)
+
+    runner("lender").run()
+    lender, ours = str(tmp_path / "lender" / "run"), runner("borrower")
+    borrower = Borrower(ours.experiment, ours.dataset, open_run)
+    with pytest.raises(CheckpointError, match=f"other features, so '.*' means other values; take {BLOCKS}"):
+        borrower.borrow(WarmStart(lender), stage="train")
+    assert f"params.{name}" in load_snapshot(RunDirectory.existing(lender)).arrays
+    with pytest.raises(CheckpointError, match=f"so '{name}' means other values"):
+        borrower.borrow(WarmStart(lender, take=(name,)), stage="train")
+    if "logistic" not in words[0]:
+        borrowed = borrower.borrow(WarmStart(lender, take=("blocks.*", "norm.*")), stage="train")
+        assert fates(borrowed)["norm.scale"] == "taken" and fates(borrowed)[name] == "fresh"

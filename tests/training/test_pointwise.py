@@ -174,6 +174,8 @@ def test_commands_about_items_say_so(folder, capsys):
     ("words", "reason"),
     [
         (["model=sasrec"], "model: SASRec is for task=next_item"),
+        (["model=gru4rec"], "model: GRU4Rec is for task=next_item"),
+        (["model=bprmf"], "model: BPRMF is for task=next_item"),
         (["evaluation=full_ranking"], "evaluation: FullRanking is for task=next_item"),
         (["split=leave_one_out"], "split: LeaveOneOut divides users' histories"),
         (["noise=planted"], "noise: PlantedNoise is for task=next_item"),
