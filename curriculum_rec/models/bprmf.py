@@ -14,6 +14,7 @@ from curriculum_rec.data.task import Task
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.batch import Batch, BatchRng, dropout
 from curriculum_rec.models.items import ItemTable
+from curriculum_rec.models.touched import rows_of
 from curriculum_rec.ranges import BELOW_ONE, at_least, check_ranges
 
 
@@ -67,7 +68,7 @@ class UserTable(nnx.Module):
 
     def embed(self, users: Int32[Array, " batch"]) -> Float[Array, "batch width"]:
         """Give the users' vectors."""
-        return self.embedding[...][users]
+        return rows_of(self.embedding[...], users)
 
 
 class BPRMFModel(nnx.Module):

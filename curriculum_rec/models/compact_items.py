@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int32
 from curriculum_rec.models.axes import ITEM_BUCKETS, PROBES, QUOTIENTS, REMAINDERS, ROWS, STREAM, Axis
 from curriculum_rec.models.batch import scramble
 from curriculum_rec.models.items import INITIAL, ItemVectors, n_rows
+from curriculum_rec.models.touched import rows_of
 from curriculum_rec.ranges import ABOVE_0_TO_1, at_least, check_ranges
 from curriculum_rec.streams import name_hash
 
@@ -106,7 +107,7 @@ class QuotientRemainderTable(ItemVectors):
         if items is None:
             grid = quotient[:, None, :] * remainder[None, :, :]
             return grid.reshape(-1, grid.shape[-1])[: n_rows(self.n_items)]
-        return quotient[items // len(remainder)] * remainder[items % len(remainder)]
+        return rows_of(quotient, items // len(remainder)) * rows_of(remainder, items % len(remainder))
 
     def own_axes(self) -> dict[str, tuple[Axis, ...]]:
         """Name the axes of both tables, whose products make vectors of the residual stream."""
@@ -150,10 +151,10 @@ class HashedTable(ItemVectors):
         if items is None:
             items = jnp.arange(len(weight), dtype=jnp.int32)
         chosen = probes(items, weight.shape[1], n_buckets=len(table))
-        share = weight[items]
-        summed = share[..., 0, None] * table[chosen[..., 0]]
+        share = rows_of(weight, items)
+        summed = share[..., 0, None] * rows_of(table, chosen[..., 0])
         for probe in range(1, weight.shape[1]):
-            summed += share[..., probe, None] * table[chosen[..., probe]]
+            summed += share[..., probe, None] * rows_of(table, chosen[..., probe])
         return summed
 
     def own_axes(self) -> dict[str, tuple[Axis, ...]]:

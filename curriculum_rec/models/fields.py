@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int32
 from curriculum_rec.data.features.schema import Schema, dense_width
 from curriculum_rec.models.axes import CODES, EMBEDDING, Axis
 from curriculum_rec.models.batch import Batch
+from curriculum_rec.models.touched import rows_of
 
 UNROLL_UP_TO = 8
 """Codes of a feature up to which its columns are unrolled."""
@@ -68,7 +69,7 @@ class FieldVectors(nnx.Module):
         """Give the vectors of all codes of every feature, and which of them are known."""
         if not self.lengths:
             return []
-        vectors = self.embedding[...][codes + jnp.array(self.begin, jnp.int32)[None, :]]
+        vectors = rows_of(self.embedding[...], codes + jnp.array(self.begin, jnp.int32)[None, :])
         ends = list(accumulate(self.lengths))[:-1]
         return list(zip(jnp.split(vectors, ends, axis=1), jnp.split(codes > 0, ends, axis=1), strict=True))
 
@@ -84,7 +85,7 @@ class FieldVectors(nnx.Module):
 
             def add(total: Array, column: tuple[Array, Array], first: int = first) -> tuple[Array, None]:
                 code, share = column
-                return total + share[:, None] * vectors[code + first], None
+                return total + share[:, None] * rows_of(vectors, code + first), None
 
             total = jax.lax.scan(add, total, (part.T, share.T), unroll=length <= UNROLL_UP_TO)[0]
             begin += length

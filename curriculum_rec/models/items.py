@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int32
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.axes import ROWS, STREAM, Axis
 from curriculum_rec.models.entity_features import EntityVectors
-from curriculum_rec.models.touched import whole_table
+from curriculum_rec.models.touched import rows_of, whole_table
 
 ROW_MULTIPLE = 128
 """The table's rows are filled up to a multiple of this, so that 1, 2, 4, ... 128 devices can share them equally, and
@@ -108,7 +108,7 @@ class ItemTable(ItemVectors):
     def rows(self, items: Int32[Array, "*shape"] | None) -> Float[Array, "*rows width"]:
         """Give the vectors of some items, or of all rows."""
         table = self.embedding[...]
-        return whole_table(table) if items is None else table[items]
+        return whole_table(table) if items is None else rows_of(table, items)
 
 
 def is_candidate(n_rows: int, n_items: int) -> Bool[Array, " rows"]:

@@ -13,6 +13,7 @@ from curriculum_rec.data.times import TIME
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.axes import GAPS, STREAM, Axis
 from curriculum_rec.models.batch import Batch
+from curriculum_rec.models.touched import rows_of
 
 TimeFeatures = Literal["none", "gap"]
 """Whether a position says how long after the item before its item came."""
@@ -50,7 +51,7 @@ class GapVectors(nnx.Module):
     @jax.named_scope("time features")
     def __call__(self, gaps: Int32[Array, "batch length"]) -> Float[Array, "batch length width"]:
         """Give the vectors of gaps, which :func:`gap_numbers` numbers."""
-        return self.embedding[...][gaps]
+        return rows_of(self.embedding[...], gaps)
 
     def axes(self) -> dict[str, Any]:
         """Name the axes: buckets stay as many as they are, and make units of the stream."""

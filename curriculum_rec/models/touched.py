@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int32
 
 from curriculum_rec.errors import OptionError
 from curriculum_rec.models.structure import join_model, split_model
@@ -98,6 +98,21 @@ def whole_table(table: Any) -> Array:
     if isinstance(table, TouchedTable):
         raise OptionError(WHOLE)
     return table
+
+
+def rows_of(table: Any, rows: Int32[Array, "*shape"]) -> Float[Array, "*shape width"]:
+    """Look rows of a table up.
+
+    The gradients of a row that is looked up often are added up in float32, whatever the table's type: in bfloat16 a sum
+    stands still once a summand is below 1/256 of it.
+
+    Args:
+        table: ``[n, width]``, of any type, or a :class:`TouchedTable`, which adds up as its step does.
+        rows: Which.
+    """
+    if isinstance(table, TouchedTable) or table.dtype == jnp.float32:
+        return table[rows]
+    return table.astype(jnp.float32)[rows].astype(table.dtype)
 
 
 def without_gradient(model: Any) -> Any:

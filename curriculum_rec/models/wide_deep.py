@@ -18,6 +18,7 @@ from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.classifiers import LogisticRegressionModel
 from curriculum_rec.models.feature_input import FeatureInput
 from curriculum_rec.models.row_stack import RowStack, RowStackOptions
+from curriculum_rec.models.touched import rows_of
 from curriculum_rec.ranges import at_least, check_ranges
 
 
@@ -105,7 +106,7 @@ class CrossedCodes(nnx.Module):
             rows.append(begin + combination(own, factors, size))
             known.append((own > 0).all(axis=1))
             begin += size
-        weights = self.embedding[...][jnp.stack(rows, axis=1)]
+        weights = rows_of(self.embedding[...], jnp.stack(rows, axis=1))
         return (weights * jnp.stack(known, axis=1)[:, :, None].astype(weights.dtype)).sum(axis=1)
 
     def axes(self) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def put_into(path: Path, report: Report) -> None:
     """
     check_markers(path)
     tables = {table.name: to_markdown(table) for place in report.tables.values() for table in place}
-    texts: dict[str | None, str] = {None: to_page(report, level=3), **tables}
+    texts: dict[str | None, str] = {None: to_page(report, level=3)}
+    texts.update(tables)
     before = path.read_text()
     if not any(block["table"] in texts for block in BLOCK.finditer(before)):
         raise OptionError(f"into={path}: it asks for none of this report's tables: {', '.join(tables)}")
