@@ -93,11 +93,30 @@ def test_popularity_draws_in_proportion_to_a_power_of_the_counts(progress, beta)
     np.testing.assert_allclose(np.exp(shared["log_q"]), p[np.asarray(shared["items"]) - 1], rtol=1e-5)
 
 
+def test_seldom_items_of_a_large_catalogue_are_drawn_one_by_one():
+    """100,000 items share a thousandth, 1e-8 each: numbers of 23 bits would find 8,389 of them."""
+    n_items, n = 100_000, 2**24
+    counts = np.ones(n_items + 1)
+    counts[n_items // 2] = 999 * (n_items - 1)
+    rule = Popularity(beta=1.0)
+    memory = rule.begin(1, n_items=n_items, item_counts=counts)
+    nothing = jnp.zeros((1, 1), jnp.int32)
+    batch = Batch({"history": nothing, "target": nothing}, jnp.ones(1), jnp.float32(1), memory)
+    items = np.asarray(jax.jit(lambda: rule.shared(batch, n, rng_for(1), n_items=n_items).items)())
+    seldom = np.bincount(items, minlength=n_items + 1)[1:]
+    seldom = np.delete(seldom, n_items // 2 - 1)
+    assert seldom.sum() == pytest.approx(n / 1000, abs=5 * (n / 1000) ** 0.5)
+    expected = n_items * (1 - np.exp(-seldom.sum() / n_items))
+    assert (seldom > 0).sum() == pytest.approx(expected, rel=0.01)
+    parts = seldom[: n_items - 10].reshape(-1, 10).sum(axis=0)
+    assert chisquare(parts).pvalue > 1e-4
+
+
 def test_popularity_without_counts_is_refused():
     for counts in (None, COUNTS[:-1]):
         with pytest.raises(OptionError, match="needs the training count of each of the 12 items"):
             Popularity().begin(1, n_items=N_ITEMS, item_counts=counts)
-    with pytest.raises(OptionError, match=r"Popularity remembers log_counts.*TrainState\.create"):
+    with pytest.raises(OptionError, match=r"Popularity remembers begin.*TrainState\.create"):
         Popularity().shared(sequences(), 3, rng_for(8), n_items=N_ITEMS)
 
 
