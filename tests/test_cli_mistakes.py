@@ -108,6 +108,11 @@ OPTION_MISTAKES = [
     ("objective=softmax objective/negatives=hardest", ["objective/negatives"]),
     ("objective=bce objective/negatives=hardest objective.negatives.top=64", ["objective.negatives.top=64", "=32"]),
     ("objective=bce objective/negatives=cached_hard", ["objective.negatives.size=100", "only 7 items"]),
+    (
+        "model=bprmf objective=bpr objective/negatives=cached_hard objective.negatives.size=5",
+        ["CachedHard looks at histories that are nobody's", "BPRMF"],
+    ),
+    ("model=bprmf objective=bpr stages.train.depth=2", ["model=bprmf has no blocks"]),
     ("objective=bce objective.negatives=5", ["objective.negatives", "5"]),
     ("stages.train.epochs=nan", ["epochs=nan"]),
     ("stages.train.epochs=inf", ["epochs=inf"]),

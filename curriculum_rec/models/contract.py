@@ -93,6 +93,11 @@ def needs_time(model: object) -> bool:
     return bool(getattr(model, "needs_time", False))
 
 
+def asks_of_nobody(part: object) -> bool:
+    """Say whether an objective, or its negatives, has a model look at histories that come without their users."""
+    return bool(getattr(part, "asks_of_nobody", False))
+
+
 def needs_age(model: object) -> bool:
     """Say whether a model, or the options that build it, asks in training for the array ``age``.
 

@@ -20,7 +20,7 @@ from curriculum_rec.ranges import POSITIVE, SHARE, at_least, check_ranges
 TRIES = 4
 """Draws of one negative, of which the first that is not left out is taken: lists are full of the user's own items."""
 CHUNK = 512
-"""Items whose lists are made at once; memory grows with it, not the result."""
+"""Items whose lists are made at once, each with a score for all items; memory grows with it, not the result."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ class CachedHard:
         """Nothing is scored for a position."""
         return 0
 
+    @property
+    def asks_of_nobody(self) -> bool:
+        """Lists are made of histories that no user has."""
+        return True
+
     def begin(self, n: int, *, n_items: int, item_counts: np.ndarray | None) -> Memory:
         """Begin without lists; the first step makes them."""
         del n, item_counts
@@ -100,7 +105,8 @@ def hard_lists(model: Recommender, size: int) -> Int32[Array, "rows size"]:
     chunk = min(CHUNK, n_rows)
 
     def make(items: Int32[Array, " chunk"]) -> Int32[Array, "chunk size"]:
-        hidden = model(Batch({"history": items[:, None]}, jnp.ones(len(items))))[:, 0]
+        arrays = {"history": items[:, None], "time": jnp.zeros((len(items), 1))}
+        hidden = model(Batch(arrays, jnp.ones(len(items))))[:, 0]
         scores = jnp.matmul(hidden, vectors.T, preferred_element_type=jnp.float32)
         return jax.lax.top_k(jnp.where(candidate, scores, -jnp.inf), size)[1].astype(jnp.int32)
 

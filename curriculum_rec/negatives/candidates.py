@@ -208,7 +208,7 @@ class Quantile(FromCandidates):
         full_at: Fraction of the run, linearly until which it changes; above 0.
     """
 
-    quantile_start: float = 0.05
+    quantile_start: float = 0.5
     quantile: float = 0.95
     full_at: float = 0.5
 

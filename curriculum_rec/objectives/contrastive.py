@@ -129,6 +129,11 @@ class Contrastive(Around):
         return 0 if self.views is None else self.views.needs_similar
 
     @property
+    def asks_of_nobody(self) -> bool:
+        """Whether it looks at other users' histories, which come as items alone."""
+        return self.pair == "same_target"
+
+    @property
     def needs_twins(self) -> int:
         """How many histories with the same last target it wants to know of each row."""
         return self.n_twins if self.pair == "same_target" else 0

@@ -31,6 +31,7 @@ from curriculum_rec.models.contract import (
     CountsUsers,
     ModelFactory,
     RowModelFactory,
+    asks_of_nobody,
     fills_masks,
     needs_age,
     needs_time,
@@ -115,6 +116,7 @@ class Experiment:
             can_shrink=can_shrink(self.growth),
         )
         self._check_masks()
+        self._check_users()
         self._check_decisions()
 
     def _check_decisions(self) -> None:
@@ -153,6 +155,20 @@ class Experiment:
                 raise OptionError(
                     f"{type(model).__name__} guesses masked items, and {type(self.objective).__name__} masks none: "
                     "choose objective=masked_item, which goes around other objectives"
+                )
+
+    def _check_users(self) -> None:
+        """Refuse what looks at nobody's histories where a model wants to know whose they are."""
+        parts = [part for each in with_inner(self.objective) for part in (each, getattr(each, "negatives", None))]
+        looking = [type(part).__name__ for part in parts if asks_of_nobody(part)]
+        knows_users = self.features is not None and self.features.user is not None
+        for model in (self.model_of(name)[0] for name in self.stages):
+            by_features = knows_users and getattr(model, "user_features", "none") == "add"
+            if looking and (by_features or isinstance(model, CountsUsers)):
+                other = "model.user_features=none" if by_features else "another model"
+                raise OptionError(
+                    f"objective: {looking[0]} looks at histories that are nobody's, and {type(model).__name__} wants "
+                    f"to know whose they are: choose another objective, or {other}"
                 )
 
     def _check_task(self) -> None:

@@ -7,9 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from curriculum_rec.errors import OptionError
+from curriculum_rec.models import BERT4Rec, SASRec
 from curriculum_rec.models.batch import Batch, BatchRng
+from curriculum_rec.models.structure import join_model, split_model
 from curriculum_rec.negatives import (
     Adaptive,
     Asked,
@@ -22,7 +25,15 @@ from curriculum_rec.negatives import (
     SoftmaxNegatives,
     Uniform,
 )
-from curriculum_rec.objectives import BPR, BinaryCrossEntropy, GeneralisedBCE, SampledSoftmax
+from curriculum_rec.objectives import (
+    BPR,
+    BinaryCrossEntropy,
+    Contrastive,
+    GeneralisedBCE,
+    MaskedItem,
+    Nested,
+    SampledSoftmax,
+)
 
 BATCH, LENGTH, WIDTH, N_ITEMS, N = 3, 4, 5, 30, 6
 OBJECTIVES = (BinaryCrossEntropy, GeneralisedBCE, BPR, SampledSoftmax)
@@ -174,6 +185,38 @@ def test_what_follows_a_positions_scores_can_be_neither_shared_nor_corrected(kin
         kind(N, negatives=rule, sharing="batch")
     with pytest.raises(OptionError, match=f"correct=true with objective.negatives={name}: with what probability"):
         kind(N, negatives=rule, sharing="position", correct=True)
+
+
+AROUND = {
+    "masked bce": (BERT4Rec, lambda rule: MaskedItem(BinaryCrossEntropy(2, negatives=rule), share=0.5)),
+    "masked softmax": (
+        BERT4Rec,
+        lambda rule: MaskedItem(SampledSoftmax(4, negatives=rule, sharing="position"), share=0.5),
+    ),
+    "nested": (SASRec, lambda rule: Nested(BPR(2, negatives=rule))),
+    "contrastive": (SASRec, lambda rule: Contrastive(GeneralisedBCE(4, negatives=rule))),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "masked bce")) for name in AROUND]
+)
+def test_what_goes_around_an_objective_takes_every_rule(name):
+    """One program for all rules; every sum of losses is above 0."""
+    kind, around = AROUND[name]
+    sizes = {"width": 4, "depth": 1, "n_heads": 1, "feed_forward_factor": 1, "dropout": 0.0}
+    model = kind(**sizes)(n_items=N_ITEMS, max_length=LENGTH, rngs=nnx.Rngs(0))
+    structure, params = split_model(model)
+    batch = make_case()[1]
+
+    def loss(params, objective):
+        model = join_model(structure, params)
+        losses = objective(model, reminded(objective, model, batch), make_rng())
+        return jnp.where(losses.mask, losses.per_example, 0).sum()
+
+    objectives = [around(rule) for rule in (*KNOWN, *BY_POSITION)]
+    for value in jax.jit(lambda params: [loss(params, objective) for objective in objectives])(params):
+        assert 0 < value < 1e3
 
 
 def test_corrected_losses_estimate_those_of_uniform_negatives():
