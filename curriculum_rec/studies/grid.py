@@ -131,7 +131,7 @@ def plan(
             for name, arm in arms.items():
                 if arm.conditions is not None and condition not in arm.conditions:
                     continue
-                own = tuple(word.replace("{beside}", beside) for word in arm.options)
+                own = tuple(_placed(word, beside, folder) for word in arm.options)
                 words = (*source.options, *path, *differs, *study.options, *divided, *chosen.words, *own)
                 own_seeds = [seed + arm.seed_offset for seed in seeds]
                 runs += [
@@ -166,6 +166,12 @@ def _folds(study: Study, numbers: Sequence[int] | None) -> Sequence[int | None]:
         if not 0 <= number < study.folds:
             raise OptionError(f"folds: the study has no fold {number}; it has 0 to {study.folds - 1}")
     return range(study.folds) if numbers is None else numbers
+
+
+def _placed(word: str, beside: str, folder: Path | None) -> str:
+    if "{folder}" in word and folder is None:
+        raise OptionError(f"an arm of the study has {word}: name the folder that holds the data, folder=DIR")
+    return word.replace("{beside}", beside).replace("{folder}", str(folder and folder.absolute()))
 
 
 def _file(path: str, data: str, folder: Path | None) -> str:

@@ -45,7 +45,8 @@ class Arm:
 
     Attributes:
         options: Words for ``curriculum-rec train``. ``{beside}`` stands for the folder of all arms of the same data
-            and condition, so that an arm can name another one's runs: ``{beside}/teacher/seed-${seed}``.
+            and condition, so that an arm can name another one's runs: ``{beside}/teacher/seed-${seed}``; ``{folder}``
+            for the folder in which the data sets lie, so that it can name other files of theirs.
         extends: An arm whose options come first.
         controls: Names of the study's controls; each makes an arm ``NAME-CONTROL``. The first is what the arm's claim
             is tested against.

@@ -158,7 +158,7 @@ def test_the_top_are_each_as_likely():
 def test_the_quantile_that_is_wanted_is_reached(progress):
     asked, rule = ask(progress=progress, n_items=100_000), Quantile(candidates=M)
     drawn = draw(rule, asked)
-    wanted = 0.05 + 0.9 * min(1, progress / 0.5)
+    wanted = 0.5 + 0.45 * min(1, progress / 0.5)
     scores = scores_of(asked, candidates_of(rule, asked))
     chosen = scores_of(asked, drawn.items)[..., None]
     quantile = ((scores < chosen - 1e-9).sum(-1) + (np.abs(scores - chosen) <= 1e-9).sum(-1) / 2) / M

@@ -59,6 +59,16 @@ def test_an_arm_can_name_the_runs_beside_it_and_wait_for_them(folder):
     assert run.after == "a/clean/plain/seed-1"
 
 
+def test_an_arm_can_name_files_beside_the_data(folder):
+    study = study_of(
+        {"question": "", "arms": {"plain": [], "known": ["tags={folder}/tags.json"]}, "seeds": [3]}, "study"
+    )
+    run = plan(study, Path("r"), folder=folder, hashes=hashes)[1]
+    assert run.words == (f"tags={folder}/tags.json", "seed=3")
+    with pytest.raises(OptionError, match=r"tags=\{folder\}/tags.json: name the folder"):
+        plan(study, Path("r"), folder=None, hashes=hashes)
+
+
 def test_a_twin_has_other_seeds_and_the_same_pairs(folder):
     twins = study_of({"question": "", "arms": {"plain": [], "twin": {"seed_offset": 100}}, "seeds": [3]}, "study")
     runs = plan(twins, Path("r"), folder=folder, hashes=hashes)
