@@ -10,6 +10,12 @@ import numpy as np
 PLACES_AT_ONCE = 2**17
 """Entries of padded rows that are filled at once."""
 
+PLACES_TO_SPARE = 2**23
+"""Entries of padded rows that are not worth a further width, which is a further program to compile."""
+
+WIDENING = 4
+"""How many times as wide as the one before it a further width is."""
+
 
 @runtime_checkable
 class Flat(Protocol):
@@ -90,6 +96,28 @@ def count_filled(rows: Rows) -> np.ndarray:
 def take_rows(rows: Rows, chosen: np.ndarray) -> Rows:
     """Take some rows; those that are not in memory are not read for it."""
     return rows.take(chosen) if isinstance(rows, Padded) else rows[chosen]
+
+
+def by_width(sizes: np.ndarray, widths: tuple[int, ...]) -> list[tuple[int, np.ndarray]]:
+    """Group rows by the narrowest width that holds them, so that a few long ones do not widen all others.
+
+    Args:
+        sizes: int ``[n]``, how many entries each row holds.
+        widths: Rising, at least one. The last is widened as far as the rows beyond the others stay small together;
+            more follow until one holds the longest row.
+
+    Returns:
+        Of each width that is needed, itself and the numbers of its rows, both rising.
+
+    >>> [(width, rows.tolist()) for width, rows in by_width(np.array([3, 10**8, 0, 8]), (4, 5))]
+    [(4, [0, 2]), (4194304, [3]), (268435456, [1])]
+    """
+    n_last = (np.searchsorted(widths, sizes) >= len(widths) - 1).sum()
+    all_widths = [*widths[:-1], max(widths[-1], PLACES_TO_SPARE // max(int(n_last), 1))]
+    while all_widths[-1] < sizes.max(initial=0):
+        all_widths.append(all_widths[-1] * WIDENING)
+    place = np.searchsorted(all_widths, sizes)
+    return [(all_widths[number], np.flatnonzero(place == number)) for number in np.unique(place)]
 
 
 def pad_left_aligned(items: Flat, start: np.ndarray, stop: np.ndarray, length: int) -> np.ndarray:

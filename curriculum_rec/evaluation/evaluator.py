@@ -15,7 +15,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from curriculum_rec.data.examples import BATCH_MULTIPLE, USER, SequenceExamples, bucket_lengths
-from curriculum_rec.data.padded import pad_left_aligned
+from curriculum_rec.data.padded import by_width, pad_left_aligned
 from curriculum_rec.data.splits import EvaluationRows, Part, Split
 from curriculum_rec.data.task import Task
 from curriculum_rec.data.times import history_times
@@ -145,18 +145,17 @@ class FullRanking:
             placed: The devices.
             whole: Whether histories of any length are looked at, for a model whose shapes do not limit them.
         """
-        rows = data.rows(part)
-        longest = max(int(rows.lengths.max(initial=1)), 1) if whole else examples.max_length
-        return Ranking(Evaluation(self, rows, longest, examples.bucket_lengths, placed), data, part)
+        evaluation = Evaluation(self, data.rows(part), examples.max_length, examples.bucket_lengths, placed, whole)
+        return Ranking(evaluation, data, part)
 
 
 Batches = list[tuple[np.ndarray, dict[str, Array]]]
-"""Per bucket the row numbers, and arrays ``[n_batches, batch, ...]`` on the devices."""
+"""Per group of rows of like lengths their numbers, and arrays ``[n_batches, batch, ...]`` on the devices."""
 
 
 @dataclass
 class Evaluation:
-    """Ranks the targets of fixed rows with any state of a model; compiled once a bucket and depth.
+    """Ranks the targets of fixed rows with any state of a model; compiled once a group of rows and depth.
 
     Args:
         options: The evaluation's options.
@@ -164,6 +163,7 @@ class Evaluation:
         max_length: Longest history that the model takes; of longer ones the most recent part is used.
         lengths: Lengths to which histories are padded.
         placed: Puts arrays on the devices.
+        whole: Whether histories are used whole, though ``max_length`` is exceeded.
     """
 
     options: FullRanking
@@ -171,6 +171,7 @@ class Evaluation:
     max_length: int
     lengths: tuple[int, ...]
     placed: DeviceSplit
+    whole: bool = False
 
     @cached_property
     def questions(self) -> Questions:
@@ -189,14 +190,12 @@ class Evaluation:
         return self._lay_out(self.questions.asked, self.questions.not_listed)
 
     def _lay_out(self, rows: EvaluationRows, left_out: LeftOut) -> Batches:
+        """Put rows on the devices, grouped by the longer of history and left-out items."""
         batches = []
-        used = np.minimum(rows.lengths, self.max_length)
-        lengths = bucket_lengths(self.lengths, self.max_length)
-        bucket_of = np.searchsorted(lengths, used)
-        for number, length in enumerate(lengths):
-            chosen = np.flatnonzero(bucket_of == number)
-            if not len(chosen):
-                continue
+        used = rows.lengths if self.whole else np.minimum(rows.lengths, self.max_length)
+        sizes = np.maximum(used, np.diff(left_out.offsets))
+        for width, chosen in by_width(sizes, bucket_lengths(self.lengths, self.max_length)):
+            length = int(used[chosen].max()) if self.whole else min(width, self.max_length)
             multiple = math.lcm(BATCH_MULTIPLE, self.placed.n_shards)
             size = -(-min(self.options.batch_size, len(chosen)) // multiple) * multiple
             arrays = {

@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int32
 
 from curriculum_rec.data.interactions import Interactions
-from curriculum_rec.data.padded import pad_left_aligned
+from curriculum_rec.data.padded import by_width, pad_left_aligned
 from curriculum_rec.data.splits import EvaluationRows
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import Ranking
@@ -59,10 +59,12 @@ class Member:
     max_length: int
     lengths: tuple[int, ...]
 
-    def queries(self, rows: EvaluationRows) -> np.ndarray:
-        """Give what scores are computed from: a vector a row, or, for a model that scores by itself, the history."""
+    def queries(self, rows: EvaluationRows) -> Callable[[np.ndarray], np.ndarray]:
+        """Give by row numbers what scores come from: a vector each, or histories for a model that scores by itself."""
         if isinstance(join_model(self.structure, self.params), ScoresItems):
-            return pad_left_aligned(rows.items, rows.start, rows.stop, max(int(rows.lengths.max(initial=1)), 1))
+            return lambda chosen: _widened(
+                pad_left_aligned(rows.items, rows.start[chosen], rows.stop[chosen], int(rows.lengths[chosen].max()))
+            )
         return history_vectors(
             self.structure,
             self.params,
@@ -73,7 +75,7 @@ class Member:
             max_length=self.max_length,
             lengths=self.lengths,
             users=rows.user,
-        )
+        ).__getitem__
 
 
 @dataclass(frozen=True)
@@ -199,20 +201,23 @@ class Ensemble:
         Returns:
             Its arrays, one entry a row.
         """
-        size = max(8, min(256, SCORES // (self.n_items + 1) // 8 * 8, -(-len(rows) // 8) * 8))
         queries = [member.queries(rows) for member in self.members]
         params = tuple(member.params for member in self.members)
         structures = tuple(member.structure for member in self.members)
         ask = jax.jit(partial(_answer, structures=structures, answer=answer, rule=self.rule))
-        found = []
-        for begin in range(0, len(rows), size * BATCHES):
-            block = np.arange(begin, min(begin + size * BATCHES, len(rows)))
-            folded = {name: fold(_widened(of_rows(block)), size) for name, of_rows in arrays.items()}
-            answers = ask(params, tuple(fold(each[block], size) for each in queries), folded)
-            found.append(
-                [np.asarray(each).reshape(-1, *each.shape[2:])[: len(block)] for each in jax.tree.leaves(answers)]
-            )
-        return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+        asked, found = [], []
+        for _, chosen in by_width(rows.lengths, (max(member.max_length for member in self.members),)):
+            size = max(8, min(256, SCORES // (self.n_items + 1) // 8 * 8, -(-len(chosen) // 8) * 8))
+            for begin in range(0, len(chosen), size * BATCHES):
+                block = chosen[begin : begin + size * BATCHES]
+                folded = {name: fold(_widened(of_rows(block)), size) for name, of_rows in arrays.items()}
+                answers = ask(params, tuple(fold(of_rows(block), size) for of_rows in queries), folded)
+                asked.append(block)
+                found.append(
+                    [np.asarray(each).reshape(-1, *each.shape[2:])[: len(block)] for each in jax.tree.leaves(answers)]
+                )
+        order = np.argsort(np.concatenate(asked))
+        return [np.concatenate(parts)[order] for parts in zip(*found, strict=True)]
 
 
 def _widened(array: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int32, Shaped
 
 from curriculum_rec.data.examples import USER, bucket_lengths
 from curriculum_rec.data.interactions import Interactions
-from curriculum_rec.data.padded import pad_left_aligned
+from curriculum_rec.data.padded import by_width, pad_left_aligned
 from curriculum_rec.data.times import TIME, history_times
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.evaluation.evaluator import fold
@@ -60,10 +60,8 @@ def recommend(
     codes, start, stop, n_seen = asked_users(interactions, users, k=k, filter_seen=filter_seen)
     if not len(codes):
         return no_lists(interactions)
-    if isinstance(join_model(structure, params), ScoresItems):
-        longest = int((stop - start).max())
-        queries = fold(pad_left_aligned(interactions.item, start, stop, longest), BATCH)
-    else:
+    vectors = None
+    if not isinstance(join_model(structure, params), ScoresItems):
         vectors = history_vectors(
             structure,
             params,
@@ -75,9 +73,15 @@ def recommend(
             lengths=lengths,
             users=codes.astype(np.int32),
         )
-        queries = fold(vectors, BATCH)
-    score, item = _top_k(structure, params, queries, _seen(interactions.item, start, n_seen), k=k)
-    score, item = (np.asarray(array).reshape(-1, k)[: len(codes)] for array in (score, item))
+    score, item = np.empty((len(codes), k), np.float32), np.empty((len(codes), k), np.int32)
+    for _, chosen in by_width(stop - start, (max_length,)):
+        begin, end = start[chosen], stop[chosen]
+        if vectors is None:
+            queries = pad_left_aligned(interactions.item, begin, end, int((end - begin).max()))
+        else:
+            queries = vectors[chosen]
+        found = _top_k(structure, params, fold(queries, BATCH), _seen(interactions.item, begin, n_seen[chosen]), k=k)
+        score[chosen], item[chosen] = (np.asarray(array).reshape(-1, k)[: len(chosen)] for array in found)
     return list_frame(interactions, codes, score, item)
 
 

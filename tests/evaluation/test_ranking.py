@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 from flax import nnx
 
+from curriculum_rec.data import padded
+from curriculum_rec.data.examples import SequenceExamples
 from curriculum_rec.data.interactions import clean
 from curriculum_rec.data.splits import LeaveOneOut, Part
 from curriculum_rec.errors import OptionError
@@ -55,19 +57,34 @@ def test_a_score_that_is_no_number_is_never_rewarded(own, others):
     assert target_ranks(scores, jnp.array([1]), jnp.zeros((1, 0), jnp.int32), n_items=10).item() >= 5.5
 
 
-@pytest.fixture(scope="module")
-def split():
+def split_of(n_items, lengths):
+    """Users with histories of these lengths, whose items are drawn with repetitions."""
     rng = np.random.default_rng(3)
-    rows = [(user, int(item)) for user in range(45) for item in rng.integers(0, 25, rng.integers(3, 14))]
+    rows = [(user, int(item)) for user, n in enumerate(lengths) for item in rng.integers(0, n_items, n)]
     return LeaveOneOut()(clean(pl.DataFrame(rows, schema=["user", "item"], orient="row"), {}, source="s"))
 
 
 @pytest.fixture(scope="module")
-def model(split):
+def split():
+    return split_of(25, np.random.default_rng(4).integers(3, 14, 45))
+
+
+@pytest.fixture(scope="module")
+def uneven():
+    """A few histories are many times as long as the others, and as what the model takes."""
+    return split_of(300, [*np.random.default_rng(5).integers(3, 14, 30), 500, 25, 5, 90, 6, 24, 100, 900])
+
+
+def model_of(split):
     options = SASRec(width=8, depth=1, n_heads=2)
     built = options(n_items=split.interactions.n_items, max_length=MAX_LENGTH, rngs=nnx.Rngs(0))
     structure, params = split_model(built)
     return structure, jax.tree.map(lambda leaf: leaf * 3, params)  # further from ties than the initial values
+
+
+@pytest.fixture(scope="module")
+def model(split):
+    return model_of(split)
 
 
 def ranks_of(split, model, *, part=Part.TEST, devices=1, lengths=(2, 4), **options):
@@ -77,20 +94,50 @@ def ranks_of(split, model, *, part=Part.TEST, devices=1, lengths=(2, 4), **optio
     return evaluation.ranks(structure, placed.replicate(params))
 
 
-@pytest.mark.parametrize("filter_seen", [True, False])
-@pytest.mark.parametrize("part", [Part.VALIDATION, Part.TEST])
-def test_ranks_of_a_model_against_a_sort(split, model, part, filter_seen):
+def ranks_by_sorting(split, model, part, *, filter_seen):
     rows, network = split.rows(part), join_model(*model)
     vectors = np.asarray(network.item_vectors())[: network.n_items + 1]
     expected = []
     for target, start, stop in zip(rows.target, rows.start, rows.stop, strict=True):
         history = rows.items[start:stop]
         recent = history[-MAX_LENGTH:]
-        padded = np.pad(recent, (0, MAX_LENGTH - len(recent)))
-        scores = np.asarray(user_vectors(network, {"history": jnp.array(padded[None])}))[0] @ vectors.T
+        row = np.pad(recent, (0, MAX_LENGTH - len(recent)))
+        scores = np.asarray(user_vectors(network, {"history": jnp.array(row[None])}))[0] @ vectors.T
         seen = set(history.tolist()) - {int(target)} if filter_seen else set()
         expected.append(sorted_rank(scores, int(target), seen))
+    return expected
+
+
+@pytest.mark.parametrize("filter_seen", [True, False])
+@pytest.mark.parametrize("part", [Part.VALIDATION, Part.TEST])
+def test_ranks_of_a_model_against_a_sort(split, model, part, filter_seen):
+    expected = ranks_by_sorting(split, model, part, filter_seen=filter_seen)
     assert ranks_of(split, model, part=part, filter_seen=filter_seen).tolist() == expected
+
+
+@pytest.mark.parametrize("changed", [{}, {"batch_size": 8}, {"item_chunk": 70}, {"devices": 4}])
+def test_ranks_after_histories_of_very_different_lengths_against_a_sort(uneven, changed, monkeypatch):
+    monkeypatch.setattr(padded, "PLACES_TO_SPARE", 0)
+    model = model_of(uneven)
+    expected = ranks_by_sorting(uneven, model, Part.TEST, filter_seen=True)
+    assert ranks_of(uneven, model, **changed).tolist() == expected
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("batch_size", [8, 128])
+def test_one_long_history_takes_no_more_memory_than_eight_of_its_length(batch_size, whole, monkeypatch):
+    """Nobody else's rows are as wide as its own, be it what was seen or the history of a model that takes all of it."""
+    monkeypatch.setattr(padded, "PLACES_TO_SPARE", 0)
+    examples, placed = SequenceExamples(max_length=MAX_LENGTH, bucket_lengths=(2, 4)), Placement("jit").place()
+
+    def n_bytes(lengths):
+        ranking = FullRanking(batch_size=batch_size).on(
+            split_of(2000, lengths), Part.TEST, examples, placed, whole=whole
+        )
+        return sum(array.nbytes for _, arrays in ranking.evaluation._batches for array in arrays.values())
+
+    others = [3, 5, 7, 20] * 50
+    assert n_bytes([*others, 1000]) <= n_bytes(others) + 8 * 4 * (2 * 1000 + 2)
 
 
 @pytest.mark.parametrize("changed", [{"batch_size": 8}, {"batch_size": 24}, {"lengths": ()}, {"devices": 4}])

@@ -9,11 +9,14 @@ import polars as pl
 import pytest
 from flax import nnx
 
+from curriculum_rec.data import padded
 from curriculum_rec.data.interactions import clean
 from curriculum_rec.errors import DataError, OptionError, RunError
 from curriculum_rec.files import write_frame
 from curriculum_rec.inference import recommend
+from curriculum_rec.inference.ensemble import Ensemble, Member
 from curriculum_rec.inference.recommend import top_of_rows
+from curriculum_rec.models import MostPop
 from curriculum_rec.models.queries import user_vectors
 from curriculum_rec.models.sasrec import SASRec
 from curriculum_rec.models.structure import join_model, split_model
@@ -44,8 +47,8 @@ def sorted_top(model, data, user, *, k, filter_seen):
     network, code = join_model(*model), int(data.users.encode(pl.Series([user]))[0])
     begin, end = data.user_offsets()[code : code + 2]
     recent = data.item[begin:end][-MAX_LENGTH:]
-    padded = np.pad(recent, (0, MAX_LENGTH - len(recent)))
-    scores = np.asarray(user_vectors(network, {"history": jnp.array(padded[None])}) @ network.item_vectors().T)[0]
+    row = np.pad(recent, (0, MAX_LENGTH - len(recent)))
+    scores = np.asarray(user_vectors(network, {"history": jnp.array(row[None])}) @ network.item_vectors().T)[0]
     seen = set(data.item[begin:end].tolist()) if filter_seen else set()
     candidates = [item for item in range(1, data.n_items + 1) if item not in seen]
     best = sorted(candidates, key=lambda item: -scores[item])[:k]
@@ -75,6 +78,44 @@ def test_top_items_against_a_sort(model, data, k, filter_seen, monkeypatch):
         assert rows["item"].to_list() == items
         assert rows["rank"].to_list() == list(range(1, len(items) + 1))
         np.testing.assert_allclose(rows["score"], scores, rtol=1e-4, atol=1e-6)
+
+
+def test_an_ensemble_of_one_model_twice_lists_what_the_model_lists(model, data, monkeypatch):
+    monkeypatch.setattr(padded, "PLACES_TO_SPARE", 0)
+    listed = Ensemble((Member(*model, MAX_LENGTH, (2,)),) * 2).recommend(data, k=4)
+    columns = ["user", "rank", "item"]
+    assert listed.select(columns).equals(top(model, data).select(columns))
+
+
+@pytest.mark.parametrize("name", ["recommend", "ensemble"])
+def test_one_long_history_takes_no_more_memory_than_eight_of_its_length(name, monkeypatch):
+    """Nobody else's row is as wide, though the model looks at all of a history."""
+    module = importlib.import_module(f"curriculum_rec.inference.{name}")
+    fold, laid_out = module.fold, []
+
+    def counted(array, size):
+        folded = fold(array, size)
+        laid_out.append(folded.nbytes)
+        return folded
+
+    monkeypatch.setattr(module, "fold", counted)
+    monkeypatch.setattr(padded, "PLACES_TO_SPARE", 0)
+    monkeypatch.setattr(importlib.import_module("curriculum_rec.inference.recommend"), "BATCH", 8)
+
+    def n_bytes(lengths):
+        rows = [(user, item) for user, n in enumerate(lengths) for item in range(n)]
+        data = clean(pl.DataFrame(rows, schema=["user", "item"], orient="row"), {}, source="s")
+        model = split_model(MostPop()(n_items=data.n_items, max_length=MAX_LENGTH, rngs=nnx.Rngs(0)))
+        laid_out.clear()
+        if name == "recommend":
+            top(model, data)
+        else:
+            Ensemble((Member(*model, MAX_LENGTH, ()),) * 2).recommend(data, k=4)
+        return sum(laid_out)
+
+    n, arrays = 1024, 3 if name == "ensemble" else 1
+    others = [3, 5, 20, 60] * 50
+    assert n_bytes([*others, n]) <= n_bytes(others) + 8 * 4 * n * arrays
 
 
 def test_no_users_get_no_rows_of_the_same_columns(model, data):
