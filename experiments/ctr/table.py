@@ -19,10 +19,15 @@ def row(run: Path) -> str:
     positive = (table["label"] == table["label"].max()).to_numpy()
     low, high = auc_interval(table["probability"].to_numpy(), positive)
     auc, loss, size = summary["test"]["auc"], summary["test"]["log_loss"], summary["parameters"]
-    return f"| {run.name} | {auc:.3f} | {low:.3f} to {high:.3f} | {loss:.3f} | {size:,} |"
+    return f"| {run.name} | {short(auc)} | {short(low)} to {short(high)} | {short(loss)} | {size:,} |"
+
+
+def short(value: float) -> str:
+    """Write a number below one."""
+    return f"{value:.3f}".removeprefix("0")
 
 
 if __name__ == "__main__":
-    print("| run | AUC | 95 % interval | log loss | parameters |", "|---|---|---|---|---|", sep="\n")
+    print("| `model=` | AUC | 95 % interval | log loss | parameters |", "|---|---|---|---|---|", sep="\n")
     for name in sys.argv[1:]:
         print(row(Path(name)))
