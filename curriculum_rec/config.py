@@ -696,9 +696,9 @@ def check_fold(fold: int | None, split: Any) -> None:
     if fold is None:
         return
     if not isinstance(split, Folds):
-        raise OptionError(
-            f"fold={fold} has no effect on this split: choose split=user_folds or split=interaction_folds"
-        )
+        of_rows = getattr(split, "TASK", None) == "pointwise"
+        choice = "split=row_folds" if of_rows else "split=user_folds or split=interaction_folds"
+        raise OptionError(f"fold={fold} has no effect on this split: choose {choice}")
     if split.fold != fold:
         raise OptionError(f"fold={fold} and split.fold={split.fold}: say fold alone")
 

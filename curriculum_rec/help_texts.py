@@ -51,7 +51,7 @@ groups (curriculum-rec train --info defaults-tree shows what is chosen, --cfg jo
                 movielens_20m, movielens_25m, amazon_beauty, amazon_sports, amazon_toys, amazon_video_games, lastfm;
                 rows, arrays (with task=pointwise); store (of 'data prepare', beyond memory: docs/data_at_scale.md)
   task          next_item, pointwise (the label of a row, from its features: docs/features.md), regression (a number)
-                split=random_rows|latest_rows   examples.label=COLUMN   examples.positive_from=4
+                split=random_rows|latest_rows|row_folds   examples.label=COLUMN   examples.positive_from=4
                 model=logistic_regression|mlp_classifier|residual_classifier|transformer_classifier|wide_deep|deepfm|
                       dcn_v2|din (needs features/feature=history)|neumf (model.user=FEATURE, model.item=FEATURE)
                 (model.crosses=[[A,B]]; model.rank=, .structure=stacked|parallel)

@@ -65,6 +65,7 @@ TAUGHT = ["curriculum=ordered", "curriculum/pacing=constant"]
 POINTWISE = {
     ("split", "random_rows"),
     ("split", "latest_rows"),
+    ("split", "row_folds"),
     ("examples", "pointwise"),
     ("evaluation", "classification"),
     ("objective", "cross_entropy"),
@@ -123,6 +124,7 @@ NEEDS = {
     ("cleaning/rule", "inhuman_activity"): ["cleaning.further.total=1000"],
     ("split", "user_folds"): ["fold=0"],
     ("split", "interaction_folds"): ["fold=4"],
+    ("split", "row_folds"): ["task=pointwise", "fold=2"],
     ("stages", "grow_2_4"): ["growth=stack"],
     ("stages", "proportional"): ["growth=stack"],
     ("stages", "prefixes"): ["growth=prefix"],

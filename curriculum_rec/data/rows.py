@@ -11,10 +11,11 @@ import polars as pl
 
 from curriculum_rec.data.ledger import CleaningRule, LedgerEntry, apply_rules
 from curriculum_rec.data.splits import Part
+from curriculum_rec.data.splits.folds import check_folds, fold_parts
 from curriculum_rec.data.task import Task
 from curriculum_rec.data.values import numbers_of
 from curriculum_rec.errors import DataError, OptionError
-from curriculum_rec.ranges import at_least, between, check_ranges
+from curriculum_rec.ranges import INSIDE_ONE, at_least, check_ranges
 from curriculum_rec.streams import host_stream
 
 
@@ -65,7 +66,7 @@ class RowSplitter(Protocol):
     def __call__(self, rows: Rows) -> RowSplit: ...
 
 
-SHARES = {"validation": between(0, 1), "test": between(0, 1)}
+SHARES = {"validation": INSIDE_ONE, "test": INSIDE_ONE}
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,37 @@ class LatestRows:
         if time.has_nulls():
             raise DataError(f"split.column={self.column}: row {time.is_null().arg_true()[0] + 1} has no time")
         return _by_order(rows, np.argsort(time.to_numpy(), kind="stable"), self.validation, self.test)
+
+
+@dataclass(frozen=True)
+class RowFolds:
+    """Cross-validation: every row is tested in one fold.
+
+    Args:
+        folds: How many.
+        fold: Which one is tested, from 0.
+        validation: Share of the other folds' rows that is held out for validation, in (0, 1).
+        seed: Decides what is in which fold; not the run's seed.
+    """
+
+    TASK: ClassVar[Task] = "pointwise"
+
+    folds: int = 5
+    fold: int | None = None
+    validation: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_folds(self.folds, self.fold)
+        check_ranges(self, "split", {"validation": INSIDE_ONE, "seed": at_least(0)})
+
+    def __call__(self, rows: Rows) -> RowSplit:
+        """Split.
+
+        Raises:
+            DataError: There are too few rows.
+        """
+        return RowSplit(rows, fold_parts(host_stream(self.seed, "row folds").permutation(len(rows)), self))
 
 
 def _check_shares(validation: float, test: float) -> None:

@@ -89,6 +89,9 @@ def _family(cell: Cell, pairs: Mapping[str, str], metric: str) -> Family:
 
 
 def _of_users(cell: Cell, pairs: Mapping[str, str], metric: str) -> dict[str, np.ndarray]:
+    """Take every user's differences; rows with labels are no users."""
+    if any(run.of_rows for seeds in cell.values() for run in seeds.values()):
+        return {}
     return {name: user_differences(cell[name], cell[other], metric) for name, other in pairs.items()}
 
 

@@ -42,18 +42,25 @@ class Pooled(Result):
 
     @cached_property
     def summary(self) -> Mapping[str, Any]:
-        """What the folds' summaries say: the test metrics over all users, all else as means of the folds."""
-        summaries = [part.summary for part in self.parts]
-        user = row_user(self.users)
-        test = {name: float(user_means(self.users[name].to_numpy(), user).mean()) for name in summaries[0]["test"]}
-        weight = np.array([part.users["user"].n_unique() for part in self.parts], float)
-        found = {**summaries[0], "test": test, "validation": _mean_of(summaries, "validation")}
-        found["reference"] = {"model": "mostpop", **_mean_of(summaries, "reference", weight)}
+        """What the folds' summaries say: the test metrics over all users, all else as means of the folds.
+
+        Of rows with labels the test metrics are means of the folds, too, by their rows: an AUC over all of them would
+        compare scores of different models.
+        """
+        summaries, key = [part.summary for part in self.parts], "row" if self.of_rows else "user"
+        weight = np.array([part.users[key].n_unique() for part in self.parts], float)
+        found = {**summaries[0], "validation": _mean_of(summaries, "validation")}
+        found["test"] = _mean_of(summaries, "test", weight) if self.of_rows else self._over_users(summaries[0]["test"])
+        found["reference"] = {**summaries[0]["reference"], **_mean_of(summaries, "reference", weight)}
         for name in COSTS:
             values = [summary[name] for summary in summaries]
             found[name] = None if None in values else float(np.mean(values))
         hashes = "".join(summary["split_hash"] for summary in summaries)
         return found | {"split_hash": hashlib.blake2b(hashes.encode(), digest_size=16).hexdigest()}
+
+    def _over_users(self, metrics: Iterable[str]) -> dict[str, float]:
+        user = row_user(self.users)
+        return {name: float(user_means(self.users[name].to_numpy(), user).mean()) for name in metrics}
 
     def curve(self, metric: str) -> Curve:
         """Refuse: the folds' curves have other steps.
@@ -117,25 +124,33 @@ def fold_table(name: str, cell: Cell, options: Options) -> Table:
     """Give the deciding test metric in every fold and over all of them, a row an arm; no row without folds."""
     rows: list[dict[str, Any]] = []
     folds: list[str] = []
+    together = ""
     for arm, seeds in cell.items():
         if any(len(run.runs) < 2 for run in seeds.values()):
             continue
         per_fold = np.array([[part.test(options.metric) for part in run.runs] for run in seeds.values()])
         folds = [f"fold {number}" for number in range(per_fold.shape[1])]
         if not rows:
-            rows.append(_reference(next(iter(seeds.values())), folds, options.metric))
+            some = next(iter(seeds.values()))
+            together = "all rows" if some.of_rows else "all users"
+            rows.append(_reference(some, folds, together, options.metric))
         row = {"arm": arm, "seeds": len(seeds), **dict(zip(folds, per_fold.mean(axis=0).tolist(), strict=True))}
         pooled = float(np.mean([run.test(options.metric) for run in seeds.values()]))
-        rows.append({**row, "all users": pooled, "sd over folds": float(per_fold.mean(axis=0).std(ddof=1))})
+        rows.append({**row, together: pooled, "sd over folds": float(per_fold.mean(axis=0).std(ddof=1))})
     forms: dict[str, str | Form] = {"arm": "", "seeds": "", **dict.fromkeys(folds, ".4f")}
-    note = (
-        f"Test {options.metric}, means over seeds. All users: of the folds together, every user counting the same. "
-        "MostPop over all users is the mean of the folds by their users."
-    )
-    return rows_to_table(name, "Folds", note, {**forms, "all users": ".4f", "sd over folds": ".4f"}, rows)
+    note = f"Test {options.metric}, means over seeds. {NOTES.get(together, '')}"
+    return rows_to_table(name, "Folds", note, {**forms, together: ".4f", "sd over folds": ".4f"}, rows)
 
 
-def _reference(run: Result, folds: Sequence[str], metric: str) -> dict[str, Any]:
+NOTES = {
+    "all users": "All users: of the folds together, every user counting the same. MostPop over all users is the mean "
+    "of the folds by their users.",
+    "all rows": "All rows: the mean of the folds by their rows.",
+}
+"""What the column of all folds says."""
+
+
+def _reference(run: Result, folds: Sequence[str], together: str, metric: str) -> dict[str, Any]:
     values = [part.summary["reference"].get(metric) for part in run.runs]
-    together = run.summary["reference"].get(metric)
-    return {"arm": "MostPop", **dict(zip(folds, values, strict=True)), "all users": together}
+    of_all = run.summary["reference"].get(metric)
+    return {"arm": run.reference, **dict(zip(folds, values, strict=True)), together: of_all}

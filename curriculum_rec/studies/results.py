@@ -13,6 +13,7 @@ import polars as pl
 from curriculum_rec.errors import RunError
 from curriculum_rec.evaluation.curves import Curve
 from curriculum_rec.evaluation.metrics import user_means
+from curriculum_rec.reports.run_page import reference_title
 from curriculum_rec.studies.grid import Place
 from curriculum_rec.studies.study import BASELINE, Study
 from curriculum_rec.tracking.rows import read_rows
@@ -49,6 +50,16 @@ class Result:
     def users(self) -> pl.DataFrame:
         """One row a question of the test part: ``user``, ``item``, ``rank`` and metrics."""
         return pl.read_parquet(self.directory.evaluation / "test.parquet")
+
+    @property
+    def of_rows(self) -> bool:
+        """Whether labels of rows were predicted: each counts the same, whoever's it is."""
+        return "row" in self.users.columns
+
+    @property
+    def reference(self) -> str:
+        """The name of what learns nothing, such as MostPop."""
+        return reference_title(self.summary["reference"].get("model", "mostpop"))
 
     @cached_property
     def rows(self) -> Sequence[Mapping[str, Any]]:

@@ -66,7 +66,7 @@ def quality(name: str, cell: Cell, options: Options) -> Table:
     metrics = list(dict.fromkeys((*options.metrics, options.metric)))
     some = next(iter(next(iter(cell.values())).values()))
     reference = some.summary["reference"]
-    rows: list[Row] = [{"arm": "MostPop", **{m: reference.get(m) for m in metrics}}]
+    rows: list[Row] = [{"arm": some.reference, **{m: reference.get(m) for m in metrics}}]
     for arm, runs in cell.items():
         found = {m: np.array([run.test(m) for run in runs.values()]) for m in metrics}
         row: Row = {"arm": arm, "seeds": len(runs), **{m: float(v.mean()) for m, v in found.items()}}
@@ -74,7 +74,8 @@ def quality(name: str, cell: Cell, options: Options) -> Table:
             row["sd over seeds"] = float(found[options.metric].std(ddof=1))
         rows.append(row)
     forms: dict[str, str | Form] = {"arm": "", "seeds": "", **dict.fromkeys(metrics, ".4f"), "sd over seeds": ".4f"}
-    note = f"Test split, full ranking of the catalogue, means over seeds; sd is that of {options.metric}."
+    how = "" if some.of_rows else ", full ranking of the catalogue"
+    note = f"Test split{how}, means over seeds; sd is that of {options.metric}."
     return rows_to_table(name, "Quality", note, forms, rows)
 
 
@@ -95,10 +96,11 @@ def comparison(name: str, title: str, family: Family, options: Options) -> Table
     """Give a family of comparisons."""
     rows = []
     for arm, seeds in family.over_seeds.items():
-        users = family.over_users[arm]
         row: Row = {"arm": arm, "against": family.against[arm], "seeds": seeds.n, "difference": seeds.difference}
         row |= {"effect": seeds.effect, "won": seeds.won, "Wilcoxon over seeds": seeds.wilcoxon_p}
-        row |= _tested(seeds, "seeds") | _tested(users, "users") | {"over seeds": verdict(seeds)}
+        row |= _tested(seeds, "seeds") | {"over seeds": verdict(seeds)}
+        if (users := family.over_users.get(arm)) is not None:
+            row |= _tested(users, "users")
         if (folds := family.over_folds.get(arm)) is not None:
             row |= _tested(folds, "folds") | {"folds won": f"{folds.won} of {folds.n}", "over folds": verdict(folds)}
         rows.append(row)
@@ -116,17 +118,22 @@ def comparison(name: str, title: str, family: Family, options: Options) -> Table
             f"correction over {counted(family.n_arms, 'comparison')}, all that were made. With "
             f"{counted(family.fewest_seeds, 'seed')} no p is below {raw:.2g}, and none below {corrected:.2g} after the "
             "correction. The effect is the mean difference in standard deviations over seeds, with Hedges' correction; "
-            "won is the share of seeds that are better, level ones counting half. The columns over users say what "
-            "other users would say under the same seeds; they support no claim about other runs."
+            "won is the share of seeds that are better, level ones counting half."
         )
+        note += USERS_NOTE if family.over_users else ""
         note += FOLDS_NOTE if family.over_folds else ""
     return rows_to_table(name, title, note, {**forms, "over seeds": "", "over folds": ""}, rows)
 
 
+USERS_NOTE = (
+    " The columns over users say what other users would say under the same seeds; they support no claim about other "
+    "runs."
+)
+
 FOLDS_NOTE = (
-    " A seed's difference is that of its folds together. The columns over folds say what other users of the same kind "
-    "would say: t-tests over the folds' differences, the mean of their seeds, whose variance is corrected for the "
-    "training data that folds share (Nadeau and Bengio)."
+    " A seed's difference is that of its folds together. The columns over folds say what other users or rows of the "
+    "same kind would say: t-tests over the folds' differences, the mean of their seeds, whose variance is corrected "
+    "for the training data that folds share (Nadeau and Bengio)."
 )
 
 

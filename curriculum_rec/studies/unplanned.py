@@ -57,8 +57,9 @@ def results_of_runs(
     first = next(iter(cells.values()))
     deciding = metric or str(configs[0]["evaluation"]["metric"])
     cutoff = deciding.partition("@")[2]
+    beside = (f"hr@{cutoff}",) if cutoff else ()
     options = Options(
-        "How do these runs compare?", next(iter(first)), deciding, tuple(dict.fromkeys((f"hr@{cutoff}", deciding)))
+        "How do these runs compare?", next(iter(first)), deciding, tuple(dict.fromkeys((*beside, deciding)))
     )
     return Results(options, cells, len(directories))
 

@@ -179,7 +179,7 @@ class Experiment:
             if getattr(self.split, "TASK", None) != "pointwise":
                 raise OptionError(
                     f"split: {type(self.split).__name__} divides users' histories: for task=pointwise take "
-                    "random_rows, latest_rows, or a rule of your own whose TASK is pointwise"
+                    "random_rows, latest_rows, row_folds, or a rule of your own whose TASK is pointwise"
                 )
             for name, stage in self.stages.items():
                 if stage.distil is not None:

@@ -16,8 +16,8 @@ from curriculum_rec.data.features import (
     Numeric,
 )
 from curriculum_rec.data.row_sources import ArrayFiles, AttributesFile, RowsFile
-from curriculum_rec.data.rows import LatestRows, RandomRows, Rows
-from curriculum_rec.data.splits import Part
+from curriculum_rec.data.rows import LatestRows, RandomRows, RowFolds, Rows
+from curriculum_rec.data.splits import Folds, Part
 from curriculum_rec.errors import DataError, OptionError
 
 FEATURES = Features(interaction=InteractionFeatures({"x": Numeric()}))
@@ -49,6 +49,34 @@ def test_shares_must_leave_something():
         RandomRows(0.5, 0.5)
     with pytest.raises(DataError, match="too few for three parts"):
         RandomRows()(rows(2))
+
+
+@pytest.mark.parametrize("folds", [2, 5])
+def test_every_row_is_tested_in_one_fold(folds):
+    splits = [RowFolds(folds=folds, fold=fold, validation=0.25)(rows(42)) for fold in range(folds)]
+    assert (sum((split.part == Part.TEST).astype(int) for split in splits) == 1).all()
+    for split in splits:
+        training, validation, test = parts(split)
+        assert test in (42 // folds, -(-42 // folds))
+        assert validation == round((42 - test) / 4)
+        assert training == 42 - test - validation
+
+
+def test_folds_of_rows_are_those_of_their_seed():
+    first, again, other = (RowFolds(fold=1, seed=seed)(rows(40)).part for seed in (0, 0, 1))
+    assert (first == again).all() and (first != other).any()
+    assert isinstance(RowFolds(fold=1), Folds)
+
+
+def test_folds_of_rows_that_cannot_be():
+    with pytest.raises(OptionError, match="fold is not set: choose one of 5 by fold=0"):
+        RowFolds()
+    with pytest.raises(OptionError, match="fold=5: with split.folds=5 it must be one of 0 to 4"):
+        RowFolds(fold=5)
+    with pytest.raises(OptionError, match=r"split.validation=1"):
+        RowFolds(fold=0, validation=1)
+    with pytest.raises(DataError, match="split.folds=5 are too many for 9"):
+        RowFolds(fold=0)(rows(9))
 
 
 def lay_out(label, features=FEATURES, **options):

@@ -1,5 +1,7 @@
 """Cross-validation in studies and sweeps: folds are pooled by seed, paired within a fold, and never half."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -189,6 +191,28 @@ def test_a_sweep_of_folds_is_one_place(tmp_path):
     table = fold_table("folds", cell, results.options)
     assert [row[0] for row in table.rows()] == ["MostPop", *cell]
     assert table.header[2:6] == ["fold 0", "fold 1", "fold 2", "all users"]
+
+
+def test_folds_of_rows_are_averaged_by_their_rows(tmp_path):
+    aucs = {"plain": (0.6, 0.7, 0.8), "better": (0.7, 0.9, 0.8)}
+    for arm, values in aucs.items():
+        for fold, auc in enumerate(values):
+            run = make(tmp_path / f"d/all/fold-{fold}/{arm}/seed-0", arm, fold, 0)
+            pl.DataFrame({"row": range(SIZES[fold])}).write_parquet(run / "evaluation/test.parquet")
+            summary = json.loads((run / "summary.json").read_text())
+            summary |= {"test": {"auc": auc}, "reference": {"model": "base rate", "auc": 0.5}}
+            (run / "summary.json").write_text(json.dumps(summary))
+            log = run / "metrics.jsonl"
+            log.write_text(log.read_text().replace("ndcg@10", "auc"))
+    asked = {"question": "", "arms": {"plain": [], "better": []}, "folds": 3, "metric": "auc", "metrics": ["auc"]}
+    results = results_of_study(tmp_path, study_of({**asked, "data": {"d": []}}, "s"))
+    table = fold_table("folds", results.cells[D], results.options)
+    assert table.header[-2:] == ["all rows", "sd over folds"]
+    together = {arm: f"{sum(n * v for n, v in zip(SIZES, aucs[arm], strict=True)) / 90:.4f}" for arm in aucs}
+    assert [(row[0], row[-2]) for row in table.rows()] == [("base rate", "0.5000"), *together.items()]
+    page = to_page(Report.of(results, {}, command="x"))
+    assert "over users" not in page and "catalogue" not in page and "MostPop" not in page
+    assert "p over folds" in page
 
 
 def test_a_sweep_that_lacks_a_fold_is_not_pooled(tmp_path):

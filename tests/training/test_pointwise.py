@@ -145,6 +145,17 @@ def test_runs_are_compared_row_by_row(folder, capsys):
     assert "an AUC is no mean over rows" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
+def test_a_sweep_of_folds_tests_every_row_once_and_ends_in_a_table(folder, capsys):
+    base = [word for word in WORDS if not word.startswith(("model", "stages", "growth", "curriculum"))]
+    words = ["model=logistic_regression", "stages=single", "stages.train.epochs=1", "split=row_folds", "split.folds=2"]
+    assert main(["train", "-m", *base, *words, "fold=0,1", "hydra.sweep.dir=folds"]) == 0
+    assert "all rows" in capsys.readouterr().out
+    tests = [pl.read_parquet(f"folds/{fold}/evaluation/test.parquet")["row"] for fold in (0, 1)]
+    assert sorted(pl.concat(tests)) == list(range(1, 402))
+    assert Path("folds/folds.csv").read_text().startswith("arm,seeds,fold 0,fold 1,all rows,sd over folds\nbase rate,")
+
+
 def test_arrays_of_ten_classes(folder):
     rng = np.random.default_rng(0)
     centres, label = 3 * rng.normal(size=(10, 20)), rng.integers(0, 10, 600)

@@ -32,6 +32,20 @@ class Folds(Protocol):
         ...
 
 
+class SeededFolds(Folds, Protocol):
+    """Folds that are drawn, as is a validation part of the others."""
+
+    @property
+    def validation(self) -> float:
+        """Share of the other folds."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Decides both."""
+        ...
+
+
 @dataclass(frozen=True)
 class UserFolds:
     """Cross-validation by user: nothing of a fold's users is trained on, and every user is tested in one fold.
@@ -53,7 +67,7 @@ class UserFolds:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check(self.folds, self.fold)
+        check_folds(self.folds, self.fold)
         ranges = {"validation": INSIDE_ONE, "given": at_least(1).or_null(), "targets": at_least(1).or_null()}
         check_ranges(self, "split", {**ranges, "seed": at_least(0)})
 
@@ -65,7 +79,7 @@ class UserFolds:
         """
         place = shuffled_codes(interactions.n_users, seed=self.seed, name="user folds")
         part = np.full(len(place), Part.TRAIN, np.int8)
-        part[1:] = _parts(place[1:], self)
+        part[1:] = fold_parts(place[1:], self)
         return held_out_users(interactions, part, given=self.given, targets=self.targets)
 
 
@@ -88,7 +102,7 @@ class InteractionFolds:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check(self.folds, self.fold)
+        check_folds(self.folds, self.fold)
         check_ranges(self, "split", {"validation": INSIDE_ONE, "seed": at_least(0)})
 
     def __call__(self, interactions: Interactions) -> Split:
@@ -98,10 +112,15 @@ class InteractionFolds:
             DataError: There are too few interactions.
         """
         place = shuffled_rows(interactions, seed=self.seed, name="interaction folds")
-        return check_promises(Split(interactions, _parts(place, self)))
+        return check_promises(Split(interactions, fold_parts(place, self)))
 
 
-def _check(folds: int, fold: int | None) -> None:
+def check_folds(folds: int, fold: int | None) -> None:
+    """Refuse a fold that is not one of them.
+
+    Raises:
+        OptionError: There are fewer than two, or the fold is not set or out of range.
+    """
     check_value("split.folds", folds, at_least(2))
     if fold is None:
         raise OptionError(
@@ -111,8 +130,19 @@ def _check(folds: int, fold: int | None) -> None:
         raise OptionError(f"fold={fold}: with split.folds={folds} it must be one of 0 to {folds - 1}")
 
 
-def _parts(place: np.ndarray, split: UserFolds | InteractionFolds) -> np.ndarray:
-    """Give the part of everything in a random order, int8 ``[n]``; what is near in the order is in other folds."""
+def fold_parts(place: np.ndarray, split: SeededFolds) -> np.ndarray:
+    """Give the part of everything in a random order; what is near in the order is in other folds.
+
+    Args:
+        place: int ``[n]``, the place of each in the order, from 0.
+        split: Says which fold is tested, and what share of the others is held out for validation.
+
+    Returns:
+        int8 ``[n]``.
+
+    Raises:
+        DataError: There are too few for so many folds.
+    """
     if len(place) < 2 * split.folds:
         raise DataError(f"split.folds={split.folds} are too many for {len(place)}: take fewer")
     part = np.where(place % split.folds == split.fold, Part.TEST, Part.TRAIN).astype(np.int8)

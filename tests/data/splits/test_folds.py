@@ -7,6 +7,7 @@ import pytest
 from histories import many, rows_of
 
 from curriculum_rec import config
+from curriculum_rec.data.rows import RandomRows
 from curriculum_rec.data.splits import Folds, InteractionFolds, LeaveOneOut, Part, UserFolds
 from curriculum_rec.errors import OptionError
 
@@ -62,5 +63,7 @@ def test_fold_says_the_same_as_the_split_or_is_refused():
     config.check_fold(2, UserFolds(fold=2))
     with pytest.raises(OptionError, match="fold=2 has no effect on this split: choose split=user_folds"):
         config.check_fold(2, LeaveOneOut())
+    with pytest.raises(OptionError, match="fold=2 has no effect on this split: choose split=row_folds"):
+        config.check_fold(2, RandomRows())
     with pytest.raises(OptionError, match=r"fold=2 and split.fold=1: say fold alone"):
         config.check_fold(2, UserFolds(fold=1))
