@@ -188,7 +188,8 @@ on the same data and split stand beside each other, and are one by ensemble=. Se
 
 options:
   runs=[DIR,DIR]          several runs; what is not said here is the first one's choice
-  ensemble=mean           also all of them as one: mean (of scores, standardised for each question) or borda (of places)
+  ensemble=mean           also all of them as one: mean (of scores, standardised for each question; of rows with labels
+                          of probabilities or numbers) or borda (of places)
   part=test               test or validation
   checkpoint=best         best, newest, or a step that has a checkpoint
   k=[5,10,20]             cut-offs (default: the run's own)

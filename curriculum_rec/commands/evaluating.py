@@ -17,9 +17,11 @@ from curriculum_rec.commands.printing import print_quality, print_table
 from curriculum_rec.components import check_type
 from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import OptionError
+from curriculum_rec.evaluation.classes import Predictions
 from curriculum_rec.evaluation.contract import EvaluationOptions, Evaluator, Reference
 from curriculum_rec.evaluation.evaluator import FullRanking, Ranking
 from curriculum_rec.evaluation.lines import ALL, Line, lines_of
+from curriculum_rec.evaluation.numbers import NumberPredictions
 from curriculum_rec.evaluation.questions import Targets
 from curriculum_rec.evaluation.slices import By
 from curriculum_rec.files import FRAME_WRITERS, check_frame_path, check_output, write_frame, write_text
@@ -75,7 +77,7 @@ def evaluate(composed: DictConfig) -> None:
         Answered(run.name, evaluator, run.answers(evaluator)) for run, evaluator in zip(runs, evaluators, strict=True)
     ]
     if rule is not None:
-        found.append(_together(runs, evaluators[0], rule))
+        found.append(Answered(f"ensemble {rule}", evaluators[0], _together(runs, found, rule)))
     if data["output"] is not None:
         write_frame(Path(data["output"]), _table(found))
     lines = [
@@ -138,10 +140,13 @@ def _with_choices(experiment: Experiment, data: dict[str, Any]) -> EvaluationOpt
     return options.asking(**chosen)
 
 
-def _together(runs: Sequence[TrainedRun], evaluator: Evaluator, rule: Rule) -> Answered:
-    if not isinstance(evaluator, Ranking):
-        raise OptionError("ensemble is about lists of items, and these runs predict the labels of rows")
-    return Answered(f"ensemble {rule}", evaluator, Ensemble.of(runs, rule).answers(evaluator))
+def _together(runs: Sequence[TrainedRun], found: Sequence[Answered], rule: Rule) -> np.ndarray:
+    evaluator = found[0].evaluator
+    if isinstance(evaluator, Ranking):
+        return Ensemble.of(runs, rule).answers(evaluator)
+    if rule != "mean" or not isinstance(evaluator, Predictions | NumberPredictions):
+        raise OptionError(f"ensemble={rule} is about lists of items; of what is predicted for rows take ensemble=mean")
+    return evaluator.average([each.answers for each in found])
 
 
 def _table(found: Sequence[Answered]) -> pl.DataFrame:

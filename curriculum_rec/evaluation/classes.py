@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal, get_args
@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 import polars as pl
 from flax import nnx
+from scipy.special import logsumexp
 
 from curriculum_rec.data.examples import BATCH_MULTIPLE
 from curriculum_rec.data.feature_table import FeatureTable, PointwiseExamples
@@ -122,6 +123,11 @@ class Predictions(RowsOfPart):
     def answers(self, structure: nnx.GraphDef, params: Tree) -> np.ndarray:
         """Give the model's outputs, float64 ``[n, outputs]``."""
         return self.outputs(structure, params)
+
+    def average(self, answers: Sequence[np.ndarray]) -> np.ndarray:
+        """Make one of several models' answers: outputs that mean the mean of their probabilities."""
+        log_p = logsumexp([log_probabilities(each) for each in answers], axis=0) - np.log(len(answers))
+        return log_p[:, 1:] - log_p[:, :1] if answers[0].shape[1] == 1 else log_p
 
     def quality(self, answers: np.ndarray) -> dict[str, float]:
         """Give the metrics; of ``log_loss`` and ``ece`` lower is better."""

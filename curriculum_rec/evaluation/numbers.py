@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -82,6 +83,10 @@ class NumberPredictions(RowsOfPart):
     def answers(self, structure: nnx.GraphDef, params: Tree) -> np.ndarray:
         """Give the predictions, float64 ``[n]``."""
         return in_unit_of_label(self.outputs(structure, params)[:, 0], self.data.fitted.label_scale)
+
+    def average(self, answers: Sequence[np.ndarray]) -> np.ndarray:
+        """Make one of several models' answers: the mean of their predictions."""
+        return np.mean(answers, axis=0)
 
     def quality(self, answers: np.ndarray) -> dict[str, float]:
         """Give ``r2``, and ``rmse`` and ``mae``, of which lower is better."""

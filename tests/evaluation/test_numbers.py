@@ -11,6 +11,7 @@ from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import DataError, OptionError
 from curriculum_rec.evaluation.auc_interval import auc_interval
 from curriculum_rec.evaluation.class_metrics import auc
+from curriculum_rec.evaluation.classes import Classification, Predictions
 from curriculum_rec.evaluation.intervals import bootstrap_interval
 from curriculum_rec.evaluation.numbers import NumberPredictions, Regression, in_unit_of_label
 from curriculum_rec.training.placement import Placement
@@ -43,6 +44,16 @@ def test_metrics_equal_scikit_learn():
         == pytest.approx(oracle.mean_absolute_error(label, answers))
     )
     assert quality["r2"] == pytest.approx(oracle.r2_score(label, answers))
+
+
+def test_several_models_as_one():
+    answers = [np.array([4.5, 3.0, 3.5]), np.array([3.5, 4.0, 3.5])]
+    assert predictions().average(answers).tolist() == [4, 3.5, 3.5]
+    classes = Predictions(made(("a", "b", "c")), Part.TEST, Placement("jit").place(), Classification())
+    three = [np.log([[0.5, 0.25, 0.25]]), 7 + np.log([[0.25, 0.5, 0.25]])]  # logits: what is added says nothing
+    assert np.exp(classes.average(three)) == pytest.approx(np.array([[3 / 8, 3 / 8, 1 / 4]]))
+    two = [np.array([[0.0]]), np.log([[3.0]])]  # probabilities 1/2 and 3/4
+    assert classes.average(two) == pytest.approx(np.log([[5 / 3]]))
 
 
 def test_intervals_are_those_of_the_errors():

@@ -143,6 +143,15 @@ def test_runs_are_compared_row_by_row(folder, capsys):
     assert f"{(frames[0]['log_loss'] - frames[1]['log_loss']).mean():+.4f}" in printed
     assert main(["compare", "runs=[plain,run]", "metric=auc"]) == 0
     assert "an AUC is no mean over rows" in " ".join(capsys.readouterr().out.split())
+    evaluate = ["evaluate", "runs=[plain,run]", "compilation_cache=null"]
+    assert main([*evaluate, "ensemble=mean", "output=both.parquet"]) == 0
+    both = pl.read_parquet("both.parquet").filter(run="ensemble mean")
+    expected = (frames[0]["probability"] + frames[1]["probability"]) / 2
+    np.testing.assert_allclose(both["probability"], expected)
+    np.testing.assert_array_equal(both["prediction"], (expected > 0.5).cast(int).cast(str))
+    capsys.readouterr()
+    assert main([*evaluate, "ensemble=borda"]) == 2
+    assert "of what is predicted for rows take ensemble=mean" in capsys.readouterr().err
 
 
 @pytest.mark.slow
