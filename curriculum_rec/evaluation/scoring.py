@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +15,11 @@ from curriculum_rec.errors import OptionError
 from curriculum_rec.models.contract import Recommender, ScoresItems
 from curriculum_rec.models.items import is_candidate
 from curriculum_rec.models.queries import user_vectors
+from curriculum_rec.models.spread import n_shards, over_shards
 from curriculum_rec.models.structure import Tree, join_model
 from curriculum_rec.models.top import top_of_rows
+
+Carry = TypeVar("Carry")
 
 
 def scorer(model: Recommender | ScoresItems) -> Callable[[Mapping[str, Array]], Float[Array, "batch rows"]]:
@@ -128,25 +132,36 @@ def top_items(
     >>> top_items(jnp.array([[9.0, 3.0, 2.0, 2.0, 9.0]]), jnp.array([[1]]), n_items=3, k=3).tolist()
     [[2, 3, 0]]
     """
-    score, item = top_of_rows(_candidate_scores(scores, seen, n_items=n_items, first=0), min(k, scores.shape[1]))
+    score, item = top_of_rows(_candidate_scores(scores, seen, first=0, last=n_items), min(k, scores.shape[1]))
     listed = jnp.where(score > -jnp.inf, item, 0)
     return jnp.pad(listed, ((0, 0), (0, k - listed.shape[1])))
 
 
 def _candidate_scores(
-    scores: Float[Array, "batch rows"], seen: Int32[Array, "batch seen"], *, n_items: int, first: Array | int
+    scores: Float[Array, "batch rows"], seen: Int32[Array, "batch seen"], *, first: Array | int, last: Array | int
 ) -> Float[Array, "batch rows"]:
-    """Put what is no candidate below everything; the columns begin with the item ``first``."""
+    """Put what is no candidate below everything; the columns begin with the item ``first``, none is beyond ``last``."""
     lowest = jnp.finfo(scores.dtype).min
     kept = jnp.where(jnp.isnan(scores), lowest, jnp.maximum(scores, lowest))
     item = first + jnp.arange(scores.shape[1], dtype=jnp.int32)
-    kept = jnp.where(((item > 0) & (item <= n_items))[None, :], kept, -jnp.inf)
+    kept = jnp.where(((item > 0) & (item <= last))[None, :], kept, -jnp.inf)
     column = jnp.where(seen >= first, seen - first, scores.shape[1])  # a negative one would count from the end
     return kept.at[jnp.arange(len(seen), dtype=jnp.int32)[:, None], column].set(-jnp.inf, mode="drop")
 
 
+class _Chunk(NamedTuple):
+    """Some rows of a shard: their vectors, their first item, and the last item of the shard.
+
+    Behind the last row of a shard stand zeros, in the places of the next shard's items.
+    """
+
+    vectors: Array
+    first: Array
+    last: Array | int
+
+
 class _Chunked:
-    """Scores of a catalogue some items at a time, so that ``[batch, n_items]`` is never held."""
+    """Scores of a catalogue some items at a time, equally many of every shard: ``[batch, n_items]`` is never held."""
 
     def __init__(self, model: Recommender | ScoresItems, size: int) -> None:
         if isinstance(model, ScoresItems):
@@ -155,54 +170,78 @@ class _Chunked:
                 "it out"
             )
         vectors = model.item_vectors()
-        self.model, self.n_items, self.size = model, model.n_items, size
-        padded = jnp.pad(vectors, ((0, -len(vectors) % size), (0, 0)))
-        self.chunks = padded.reshape(-1, size, vectors.shape[1])
-        self.first = jnp.arange(len(self.chunks), dtype=jnp.int32) * size
+        self.model, self.n_items, self.n_shards = model, model.n_items, n_shards(vectors)
+        self.n_own, self.size = len(vectors) // self.n_shards, -(-size // self.n_shards)
+        shape = -1, self.size, vectors.shape[1]
+
+        def cut(own: Array) -> Array:
+            return jnp.pad(own, ((0, -len(own) % self.size), (0, 0))).reshape(shape)
+
+        self.chunks = over_shards(cut, vectors, shards=self.n_shards, join=lambda chunks: chunks.reshape(shape))
+        of_shard = jnp.arange(len(self.chunks) // self.n_shards, dtype=jnp.int32) * self.size
+        self.first = jnp.add.outer(jnp.arange(self.n_shards, dtype=jnp.int32) * self.n_own, of_shard).reshape(-1)
 
     def ranks(self, batch: dict[str, Array]) -> Float[Array, " batch"]:
         """Rank targets in two passes: their own scores must be those of the products that they are compared with."""
         users = user_vectors(self.model, batch)
         left_out = jnp.concatenate([batch["target"][:, None], batch["seen"]], axis=1)
 
-        def gather(found: Array, chunk: tuple[Array, Array]) -> tuple[Array, None]:
-            vectors, first = chunk
-            place = left_out - first
+        def gather(found: Array, chunk: _Chunk) -> Array:
+            place = left_out - chunk.first
             inside = (place >= 0) & (place < self.size)
-            scores = jnp.take_along_axis(users @ vectors.T, jnp.clip(place, 0, self.size - 1), axis=1)
-            return jnp.where(inside, scores, found), None
+            scores = jnp.take_along_axis(users @ chunk.vectors.T, jnp.clip(place, 0, self.size - 1), axis=1)
+            return jnp.where(inside, scores, found)
+
+        def of_its_shard(found: Array) -> Array:
+            return jnp.take_along_axis(found, (left_out // self.n_own)[None], axis=0)[0]
 
         nothing = jnp.zeros(left_out.shape, jnp.result_type(users, self.chunks))
-        found = jax.lax.scan(gather, nothing, (self.chunks, self.first))[0]
+        found = self._scan(gather, nothing, join=of_its_shard)
         own = found[:, :1]
 
-        def count(total: Array, chunk: tuple[Array, Array]) -> tuple[Array, None]:
-            vectors, first = chunk
-            item = first + jnp.arange(self.size, dtype=jnp.int32)
-            candidate = ((item > 0) & (item <= self.n_items))[None, :]
-            return total + jnp.where(candidate, _halves(users @ vectors.T, own), 0).sum(axis=1), None
+        def count(total: Array, chunk: _Chunk) -> Array:
+            item = chunk.first + jnp.arange(self.size, dtype=jnp.int32)
+            candidate = ((item > 0) & (item <= chunk.last))[None, :]
+            return total + jnp.where(candidate, _halves(users @ chunk.vectors.T, own), 0).sum(axis=1)
 
-        among_all = jax.lax.scan(count, jnp.zeros(len(users), jnp.int32), (self.chunks, self.first))[0]
+        among_all = self._scan(count, jnp.zeros(len(users), jnp.int32), join=lambda total: total.sum(axis=0))
         less = jnp.where(left_out > 0, _halves(found, own), 0).sum(axis=1)
         return 1 + (among_all - less).astype(jnp.float32) / 2
 
     def lists(self, batch: dict[str, Array], k: int) -> Int32[Array, "batch k"]:
-        """List the highest; the best of a chunk join the best before it."""
+        """List the highest; the best of a chunk join the best before it, and those of a shard the best of lower ids."""
         users = user_vectors(self.model, batch)
 
-        def merge(best: tuple[Array, Array], chunk: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
-            vectors, first = chunk
-            scores = _candidate_scores(users @ vectors.T, batch["seen"], n_items=self.n_items, first=first)
+        def highest(scores: Array, items: Array) -> tuple[Array, Array]:
+            score, place = jax.lax.top_k(scores, k)  # of equal ones the first: a lower id
+            return score, jnp.take_along_axis(items, place, axis=1)
+
+        def merge(best: tuple[Array, Array], chunk: _Chunk) -> tuple[Array, Array]:
+            scores = _candidate_scores(users @ chunk.vectors.T, batch["seen"], first=chunk.first, last=chunk.last)
             score, column = top_of_rows(scores, min(k, self.size))
-            joined = [jnp.concatenate(pair, axis=1) for pair in zip(best, (score, first + column), strict=True)]
-            score, place = jax.lax.top_k(joined[0], k)  # of equal ones the first: a lower id
-            return (score, jnp.take_along_axis(joined[1], place, axis=1)), None
+            return highest(
+                *(jnp.concatenate(pair, axis=1) for pair in zip(best, (score, chunk.first + column), strict=True))
+            )
+
+        def join(best: tuple[Array, Array]) -> tuple[Array, Array]:
+            return highest(*(each.swapaxes(0, 1).reshape(len(users), -1) for each in best))
 
         nothing = jnp.full((len(users), k), -jnp.inf, jnp.result_type(users, self.chunks))
-        score, item = jax.lax.scan(merge, (nothing, jnp.zeros((len(users), k), jnp.int32)), (self.chunks, self.first))[
-            0
-        ]
+        score, item = self._scan(merge, (nothing, jnp.zeros((len(users), k), jnp.int32)), join=join)
         return jnp.where(score > -jnp.inf, item, 0)
+
+    def _scan(self, fold: Callable[[Carry, _Chunk], Carry], start: Carry, *, join: Callable[[Carry], Carry]) -> Carry:
+        """Fold over the chunks of each shard."""
+
+        def of_shard(chunks: Array, first: Array) -> Carry:
+            last = self.n_items if self.n_shards == 1 else jnp.minimum(first[0] + self.n_own - 1, self.n_items)
+
+            def step(carry: Carry, chunk: tuple[Array, Array]) -> tuple[Carry, None]:
+                return fold(carry, _Chunk(*chunk, last)), None
+
+            return jax.lax.scan(step, start, (chunks, first))[0]
+
+        return over_shards(of_shard, self.chunks, self.first, shards=self.n_shards, join=join)
 
 
 def fold(array: np.ndarray, size: int) -> np.ndarray:

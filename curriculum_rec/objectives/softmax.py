@@ -15,6 +15,7 @@ from curriculum_rec.data.task import Task
 from curriculum_rec.models.batch import Batch, BatchRng
 from curriculum_rec.models.contract import Recommender
 from curriculum_rec.models.items import is_candidate
+from curriculum_rec.models.spread import n_shards
 from curriculum_rec.objectives.item_blocks import block_size, normaliser, send_back
 from curriculum_rec.objectives.losses import Losses, broadcast_weight
 from curriculum_rec.ranges import at_least, check_ranges
@@ -32,7 +33,8 @@ class Softmax:
         chunk: Positions whose scores are held at once, at least 1; memory grows with it, not the result. None takes 256
             on a CPU, whose last cache a chunk's scores should not leave, and 4096 elsewhere.
         item_chunk: Items that are scored at once, at least 1; memory falls with it, not the result. None takes all
-            where that is at most 2^26 scores a chunk, else blocks of 2^24, at the cost of a fourth matrix product.
+            where that is at most 2^26 scores a chunk and device, else blocks of 2^24, at the cost of a fourth matrix
+            product. Of a table spread over devices, equally many of each.
 
     Source: the multinomial likelihood of Klenitskiy and Vasilev (2023) for SASRec.
     """
@@ -110,7 +112,8 @@ def cross_entropy(
         float32 ``[positions]``.
     """
     chunk = min(chunk, len(positions.target))
-    sizes = Sizes(chunk, block_size(len(candidates.vectors), chunk, item_chunk))
+    vectors = candidates.vectors
+    sizes = Sizes(chunk, block_size(len(vectors), chunk, item_chunk, n_shards(vectors)))
     return _fused(sizes, positions, candidates)
 
 

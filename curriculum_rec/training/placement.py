@@ -18,13 +18,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.tree import path_names
 from curriculum_rec.models.items import ROW_MULTIPLE
+from curriculum_rec.models.spread import TABLE
 from curriculum_rec.models.structure import Tree
 from curriculum_rec.ranges import at_least, check_ranges, one_of
 from curriculum_rec.training.hosts import fetch
 
 Kind = Literal["auto", "jit", "pmap", "shard_map"]
 Where = Literal["device", "host"]
-DATA, TABLE = "data", "table"
+DATA = "data"
 
 Body = Callable[[Tree, Tree, Tree], tuple[Tree, Tree]]
 """``(state, shared, rows) -> (state, output)``, seen by one device: state and shared are replicated, rows its own."""

@@ -13,6 +13,7 @@ from curriculum_rec.data.interactions import clean
 from curriculum_rec.data.splits import LeaveOneOut, Part
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import Evaluation, FullRanking, target_ranks
+from curriculum_rec.evaluation.scoring import list_batches, rank_batches
 from curriculum_rec.models.queries import user_vectors
 from curriculum_rec.models.sasrec import SASRec
 from curriculum_rec.models.structure import join_model, split_model
@@ -143,6 +144,30 @@ def test_one_long_history_takes_no_more_memory_than_eight_of_its_length(batch_si
 @pytest.mark.parametrize("changed", [{"batch_size": 8}, {"batch_size": 24}, {"lengths": ()}, {"devices": 4}])
 def test_ranks_do_not_depend_on_how_rows_are_batched(split, model, changed):
     np.testing.assert_array_equal(ranks_of(split, model), ranks_of(split, model, **changed))
+
+
+@pytest.mark.parametrize(("devices", "table"), [(2, 2), (4, 2), (4, 4)])
+def test_ranks_and_lists_do_not_depend_on_where_the_rows_of_the_table_lie(devices, table):
+    n_items, rng = 150, np.random.default_rng(4)  # 256 rows, of which the last shards have few items or none
+    structure, params = split_model(SASRec(width=8, depth=1)(n_items=n_items, max_length=6, rngs=nnx.Rngs(0)))
+    rows = params["items"]["embedding"]
+    params["items"]["embedding"] = 3 * rows[1 + jnp.arange(len(rows)) % 40]  # items of several shards are level
+    items = np.stack([1 + rng.permutation(n_items)[:12] for _ in range(32)]).reshape(2, 16, 12).astype(np.int32)
+    asked = {"history": items[..., 6:], "target": items[..., 0], "seen": items[..., 1:6], "user": items[..., 0]}
+    asked["seen"][:, ::2, 3:] = 0
+
+    def answers(placed, item_chunk):
+        placed_params = placed.place_state(params)
+        arrays = {name: placed.split(array, 1) for name, array in asked.items()}
+        lists = list_batches(structure, placed_params, arrays, 30, item_chunk)
+        return np.asarray(rank_batches(structure, placed_params, arrays, item_chunk)), np.asarray(lists)
+
+    ranks, lists = answers(Placement("jit").place(), None)
+    assert (ranks % 1 == 0.5).any()
+    for item_chunk in (None, 9, 1000):
+        got_ranks, got_lists = answers(Placement("shard_map", devices, table).place(), item_chunk)
+        np.testing.assert_array_equal(got_ranks, ranks)
+        np.testing.assert_array_equal(got_lists, lists)
 
 
 @pytest.mark.parametrize("filter_seen", [True, False])

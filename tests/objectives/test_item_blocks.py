@@ -14,17 +14,24 @@ from curriculum_rec.models.dnn import DNN
 from curriculum_rec.objectives import Softmax
 from curriculum_rec.objectives.softmax import Candidates, Positions, cross_entropy
 from curriculum_rec.training.optimizers import AdamW
+from curriculum_rec.training.placement import Placement
 from curriculum_rec.training.state import TrainState, count_parameters
 from curriculum_rec.training.step import make_step
 
-N, ROWS, WIDTH = 11, 13, 4
+N, ROWS, WIDTH = 11, 16, 4
 
 
-@pytest.mark.parametrize(("chunk", "item_chunk"), [(4, 1), (4, 5), (11, 12), (3, 13), (64, 64)])
-def test_blocks_change_neither_losses_nor_gradients(chunk, item_chunk):
+@pytest.mark.parametrize(
+    ("chunk", "item_chunk", "table"),
+    [(4, 1, 1), (4, 5, 1), (11, 12, 1), (3, 13, 1), (64, 64, 1), (4, 1, 2), (11, 10, 2), (4, 12, 4), (64, 64, 4)],
+)
+def test_blocks_change_neither_losses_nor_gradients(chunk, item_chunk, table):
     rng = np.random.default_rng(2)
     hidden, vectors = (jnp.asarray(3 * rng.standard_normal((n, WIDTH)), jnp.float32) for n in (N, ROWS))
-    candidate = jnp.asarray([False, *[True] * 10, False, False])  # a last block without any
+    if table > 1:
+        spread = Placement("shard_map", 4, table).place().place_state({"items": {"embedding": vectors}})
+        vectors = spread["items"]["embedding"]
+    candidate = jnp.asarray([False, *[True] * 10, *[False] * 5])  # a last block and a last shard without any
     target, needed = jnp.asarray(rng.integers(1, 11, N), jnp.int32), jnp.asarray(np.arange(N) % 3 != 1)
     weight, other = (jnp.asarray(rng.random(N), jnp.float32) for _ in range(2))
 

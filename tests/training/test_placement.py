@@ -103,6 +103,13 @@ def test_one_seed_gives_one_run_on_any_number_of_devices(run, kind, devices, tab
     assert got.traces == expected.traces == 1
 
 
+@pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.slow), 4])
+def test_blocks_of_items_of_a_spread_table_train_the_same_run(run, devices):
+    got = run("shard_map", devices, 2, Softmax(chunk=16, item_chunk=24))
+    assert_same_run(got, run("jit", 1))
+    assert got.traces == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "devices", "table"),
     [
