@@ -169,7 +169,7 @@ def _chunk_losses(positions: Positions, candidates: Candidates) -> tuple[Array, 
     total = likelihood.sum(axis=-1)
     target_vectors = candidates.vectors[positions.target]
     target_score = (positions.hidden * target_vectors).sum(axis=-1, dtype=jnp.float32)
-    return jnp.log(total) + highest[:, 0] - target_score, likelihood, total, target_vectors
+    return _above_0(jnp.log(total) + highest[:, 0] - target_score), likelihood, total, target_vectors
 
 
 def _block_losses(positions: Positions, candidates: Candidates, size: int) -> tuple[Array, ...]:
@@ -177,7 +177,12 @@ def _block_losses(positions: Positions, candidates: Candidates, size: int) -> tu
     highest, total = normaliser(positions.hidden, *candidates, size)
     target_vectors = candidates.vectors[positions.target]
     target_score = (positions.hidden * target_vectors).sum(axis=-1, dtype=jnp.float32)
-    return jnp.log(total) + highest - target_score, highest, total, target_vectors
+    return _above_0(jnp.log(total) + highest - target_score), highest, total, target_vectors
+
+
+def _above_0(losses: Float[Array, " chunk"]) -> Float[Array, " chunk"]:
+    """Undo what rounding takes from a loss near 0, since the target's score is added up in another order."""
+    return jnp.maximum(losses, 0)
 
 
 @jax.named_scope("softmax")

@@ -77,3 +77,20 @@ def test_a_million_items_take_less_than_two_gigabytes_beyond_the_parameters():
 def test_blocks_of_nothing_are_refused():
     with pytest.raises(OptionError, match="item_chunk=0"):
         Softmax(item_chunk=0)
+
+
+@pytest.mark.parametrize("item_chunk", [None, 64])
+def test_no_loss_is_below_0(item_chunk):
+    """Of a target that all scores speak for; its own score is added up in another order than those of all."""
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((256, 64), np.float32)
+    vectors *= 6 / np.linalg.norm(vectors, axis=1, keepdims=True)
+    target = np.arange(1, 256, dtype=np.int32)
+    hidden, weight = jnp.asarray(vectors[target]), jnp.ones(len(target))
+    losses = cross_entropy(
+        Positions(hidden, jnp.asarray(target), weight, jnp.ones(len(target), bool)),
+        Candidates(jnp.asarray(vectors), jnp.arange(256) > 0),
+        chunk=64,
+        item_chunk=item_chunk,
+    )
+    assert 0 <= float(losses.min()) < 1e-5
