@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,6 +41,23 @@ def test_the_form_by_blocks_equals_that_of_other_devices_in_value_and_gradient(m
     )
     np.testing.assert_allclose(by_blocks[0], whole[0], rtol=1e-5)
     np.testing.assert_allclose(by_blocks[1], whole[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_blocks_with_bias_and_padding_equal_the_whole_in_value_and_gradient(monkeypatch, causal):
+    monkeypatch.setattr(module, "BLOCK", 7)
+    inputs, cotangent = make_inputs(2, 20), make_inputs(2, 20, seed=1)[0]
+    look = jax.random.normal(jax.random.key(2), (1, 2, 20, 20)), jnp.array([20, 9], jnp.int32)
+
+    def weighed(inputs, bias, form):
+        return (form(causal, *inputs, (bias, look[1])) * cotangent).sum()
+
+    by_blocks, whole = (
+        jax.jit(jax.value_and_grad(partial(weighed, form=form), argnums=(0, 1)))(inputs, look[0])
+        for form in (module._by_blocks, module._whole)
+    )
+    np.testing.assert_allclose(by_blocks[0], whole[0], rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), by_blocks[1], whole[1])
 
 
 @pytest.mark.skipif(not module._has_fused_kernel(), reason="cuDNN's fused kernel needs an NVIDIA GPU")

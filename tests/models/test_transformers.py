@@ -13,6 +13,7 @@ from curriculum_rec.data.inputs import Columns
 from curriculum_rec.errors import OptionError
 from curriculum_rec.growth.width import axes_of
 from curriculum_rec.models import HSTU, BERT4Rec, SASRec, TransformerClassifier
+from curriculum_rec.models import attention as attention_module
 from curriculum_rec.models.attention import attention
 from curriculum_rec.models.batch import Batch
 from curriculum_rec.models.blocks import FeedForward
@@ -75,6 +76,18 @@ def test_attention_with_bias_and_padding_equals_the_formula(causal):
     inputs = [jnp.asarray(x) for x in (query, key, value)]
     got = attention(*inputs, causal=causal, bias=jnp.asarray(bias), n_keys=jnp.asarray(n_keys))
     np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_pointwise_attention_by_blocks_equals_the_whole_in_value_and_gradient(monkeypatch):
+    monkeypatch.setattr(attention_module, "BLOCK", 7)
+    inputs = [jnp.asarray(x) for x in (*random(3, 2, 20, 2, 3), random(2, 1, 20, 20, seed=1))]
+    weight = jnp.asarray(random(2, 20, 2, 3, seed=2))
+    by_blocks, whole = (
+        jax.jit(jax.value_and_grad(lambda x, form=form: (form(*x) * weight).sum()))(inputs)
+        for form in (_by_blocks, _whole)
+    )
+    np.testing.assert_allclose(by_blocks[0], whole[0], rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), by_blocks[1], whole[1])
 
 
 def test_pointwise_attention_equals_the_formula_in_both_forms():
