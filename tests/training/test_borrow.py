@@ -46,7 +46,7 @@ def borrow(lender, *overrides, folder=None, **options):
 
 
 def arrays_of(lender):
-    return load_snapshot(RunDirectory.existing(lender)).arrays
+    return load_snapshot(RunDirectory(lender)).arrays
 
 
 def fates(borrowed):
