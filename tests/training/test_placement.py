@@ -142,8 +142,9 @@ def test_weights_do_not_depend_on_the_devices(run, kind, devices, table, weighti
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["in batch", "growing"])
 def test_negatives_are_those_of_the_whole_batch_however_it_is_accumulated(run, objective):
-    objective = {"in batch": IN_BATCH, "growing": GROWING}[objective]
-    assert_same_run(run("jit", 1, objective=objective, accumulate=2), run("jit", 1, objective=objective))
+    # What is hardest is decided by the order of scores, where the last digit counts.
+    objective, atol = {"in batch": (IN_BATCH, 1e-5), "growing": (GROWING, 1e-4)}[objective]
+    assert_same_run(run("jit", 1, objective=objective, accumulate=2), run("jit", 1, objective=objective), atol=atol)
 
 
 @pytest.mark.slow
