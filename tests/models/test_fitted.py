@@ -10,10 +10,11 @@ from curriculum_rec.data.splits import Part
 from curriculum_rec.errors import OptionError
 from curriculum_rec.evaluation.evaluator import target_ranks
 from curriculum_rec.evaluation.mostpop import most_popular_ranks
-from curriculum_rec.models import EASE, ItemKNN, MostPop
+from curriculum_rec.models import BPRMF, EASE, ItemKNN, MostPop
 from curriculum_rec.models.contract import FitsModel, Known, ScoresItems
 from curriculum_rec.models.structure import join_model, split_model
 from curriculum_rec.training.fitted_run import known_before
+from curriculum_rec.training.state import count_parameters
 
 N_ITEMS, N_USERS = 9, 12
 
@@ -133,3 +134,18 @@ def test_they_say_what_they_are(options, known):
 def test_options_out_of_range_are_refused(make, message):
     with pytest.raises(OptionError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (MostPop(), 128),
+        (ItemKNN(neighbours=100), 2 * 128 * 100),
+        (ItemKNN(neighbours=200), 2 * 128 * 126),
+        (EASE(), 128**2),
+        (BPRMF(width=8, n_users=5), (6 + 256) * 8),
+    ],
+)
+def test_number_of_parameters_is_the_documented_one(options, expected):
+    model = nnx.eval_shape(lambda: options(n_items=127, max_length=4, rngs=nnx.Rngs(0)))
+    assert count_parameters(split_model(model)[1]) == expected
