@@ -159,7 +159,7 @@ def test_every_arm_of_a_shipped_study_is_an_experiment_of_its_own(path):
                 f"hydra.searchpath=['file://{path.parents[1]}']",
                 *options,
                 f"seed={arm.seed_offset}",
-                "data.path=x",
+                *([] if source.path is None else ["data.path=x"]),
             ]
             with initialize_config_module("curriculum_rec.conf", version_base="1.3"):
                 data = to_data(compose("train", words))
