@@ -11,7 +11,7 @@ import polars as pl
 
 from curriculum_rec.data.ledger import CleaningRule, LedgerEntry, apply_rules
 from curriculum_rec.data.splits import Part
-from curriculum_rec.data.splits.folds import check_folds, fold_parts
+from curriculum_rec.data.splits.folds import SeededFolds
 from curriculum_rec.data.task import Task
 from curriculum_rec.data.values import numbers_of
 from curriculum_rec.errors import DataError, OptionError
@@ -127,26 +127,10 @@ class LatestRows:
 
 
 @dataclass(frozen=True)
-class RowFolds:
-    """Cross-validation: every row is tested in one fold.
-
-    Args:
-        folds: How many.
-        fold: Which one is tested, from 0.
-        validation: Share of the other folds' rows that is held out for validation, in (0, 1).
-        seed: Decides what is in which fold; not the run's seed.
-    """
+class RowFolds(SeededFolds):
+    """Cross-validation: every row is tested in one fold. Options are those of :class:`SeededFolds`."""
 
     TASK: ClassVar[Task] = "pointwise"
-
-    folds: int = 5
-    fold: int | None = None
-    validation: float = 0.1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_folds(self.folds, self.fold)
-        check_ranges(self, "split", {"validation": INSIDE_ONE, "seed": at_least(0)})
 
     def __call__(self, rows: Rows) -> RowSplit:
         """Split.
@@ -154,7 +138,7 @@ class RowFolds:
         Raises:
             DataError: There are too few rows.
         """
-        return RowSplit(rows, fold_parts(host_stream(self.seed, "row folds").permutation(len(rows)), self))
+        return RowSplit(rows, self.parts(host_stream(self.seed, "row folds").permutation(len(rows))))
 
 
 def _check_shares(validation: float, test: float) -> None:
